@@ -1,0 +1,89 @@
+"""The console command. Help comes from the standard library alone, so that it is there at once."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from conspecific import __version__
+from conspecific.config.location import groups, options
+from conspecific.errors import ConspecificError, did_you_mean
+
+COMMANDS = {
+    "train": "fine-tune on a folder of species and measure every epoch against the baseline",
+    "evaluate": "score a run again, on its own pictures or on others",
+    "embed": "write the embeddings of a folder of pictures",
+    "search": "find the pictures nearest to one picture",
+}
+
+USAGE = {
+    "train": """conspecific train [KEY=VALUE ...] [-m]
+
+  conspecific train                                                  the built-in butterflies
+  conspecific train data=folder data.root=PATH                       your own: one folder a species
+  conspecific train experiment=triplet trainer.max_epochs=5          another recipe, shorter
+  conspecific train -m loss=arcface,triplet seed=1,2,3               every combination in turn
+  conspecific train validate=true                                    build everything, read a few pictures, stop
+  conspecific train resume=RUN                                       continue a run that was cut off
+  conspecific train --cfg job                                        print the whole configuration, train nothing""",
+    "evaluate": """conspecific evaluate RUN [KEY=VALUE ...]
+
+  conspecific evaluate runs/arcface/RUN                              the run's own test pictures
+  conspecific evaluate RUN protocol=unseen                           another protocol
+  conspecific evaluate RUN data=folder data.root=PATH                other pictures
+  conspecific evaluate weights=FILE model=efficientnet_lite0 data=butterflies""",
+    "embed": """conspecific embed RUN [KEY=VALUE ...]
+
+  conspecific embed RUN data=pictures data.root=FOLDER output=OUT    any folder: OUT/vectors.npy, OUT/pictures.parquet
+  conspecific embed RUN                                              the run's own pictures""",
+    "search": """conspecific search RUN IMAGE [KEY=VALUE ...]
+
+  conspecific search RUN image.jpg                                   the ten nearest of the run's pictures
+  conspecific search RUN image.jpg k=5 data=folder data.root=PATH    in another gallery""",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit status: 0 done, 1 interrupted or failed, 2 something for the user to mend."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if given[0] == "--version":
+        print(f"conspecific {__version__}")
+        return 0
+    name, *rest = given
+    if name not in COMMANDS:
+        print(f"error: {name} is not a command. {did_you_mean(name, COMMANDS)}", file=sys.stderr)
+        return 2
+    if "-h" in rest or "--help" in rest:
+        print(_help(name))
+        return 0
+    try:
+        importlib.import_module(f"conspecific.cli.{name}").run(rest)
+    except ConspecificError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _overview() -> str:
+    lines = [f"  {name:<10}{purpose}" for name, purpose in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"conspecific {__version__}: fine-tuned image-retrieval embeddings",
+            "",
+            *lines,
+            "",
+            "conspecific COMMAND --help",
+        ]
+    )
+
+
+def _help(name: str) -> str:
+    lines = [f"{name}: {COMMANDS[name]}", "", USAGE[name], ""]
+    chosen = groups() if name == "train" else ["data", "model"]
+    lines += ["Choices:", *(f"  {group}={'|'.join(options(group))}" for group in chosen if options(group))]
+    return "\n".join([*lines, "", "Every key of the configuration can be set as KEY=VALUE; those of train: --cfg job"])

@@ -1,0 +1,80 @@
+"""conspecific search: the pictures nearest to one picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from conspecific.cli.opened import Opened, open_run, read_config
+from conspecific.config.schema import SearchConfig
+from conspecific.data.dataset import picture_tensor
+from conspecific.data.images import open_rgb
+from conspecific.data.manifest import Manifest
+from conspecific.errors import ConfigError, DataError
+from conspecific.evaluation import device_for
+from conspecific.index import Searcher
+from conspecific.reporting.montage import answer_sheet
+from conspecific.reporting.wording import species_name
+from conspecific.types import EmbeddingSet, Neighbors
+
+OUTSIDE = -1  # sample id of a picture that is not in the manifest
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print the nearest k with species and scores, and save the picture of the ten nearest."""
+    config = read_config("search", SearchConfig, arguments, ["run", "image"])
+    if config.image is None:
+        raise ConfigError("search needs a picture: conspecific search RUN IMAGE")
+    if config.k < 1:
+        raise ConfigError(f"k must be 1 or more; found {config.k}")
+    console = Console()
+    opened = open_run(config)
+    image = Path(config.image)
+    query = _embed_outside(opened, image)
+    own = opened.run is not None and config.data is None
+    folder = (opened.run.embeddings if opened.run else Path("embeddings")) / ("all" if own else "searched")
+    manifest, gallery = opened.embed_all(folder, console)
+    neighbors = Searcher(gallery, opened.embedder.metric).search(query, min(max(config.k, 10), len(gallery)))
+    console.print(_table(manifest, neighbors, config.k))
+    output = Path(config.output or f"search_{image.stem}.png")
+    _sheet(manifest, neighbors, image).save(output)
+    console.print(f"Picture: {output}", soft_wrap=True)
+
+
+def _embed_outside(opened: Opened, image: Path) -> EmbeddingSet:
+    device = device_for(opened.config.device)
+    embedder = opened.embedder.eval().to(device)
+    try:
+        picture = picture_tensor(image, opened.image_size)
+    except (OSError, Image.DecompressionBombError) as error:
+        raise DataError(f"{image} cannot be read as a picture: {error}") from error
+    with torch.inference_mode():
+        vectors = embedder(picture[None].to(device)).cpu().numpy()
+    return EmbeddingSet(vectors, np.array([OUTSIDE]), np.array([-1]))
+
+
+def _table(manifest: Manifest, neighbors: Neighbors, k: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column, justify in (("rank", "right"), ("species", "left"), ("score", "right"), ("picture", "left")):
+        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for rank, (found, score) in enumerate(zip(neighbors.ids[0, :k], neighbors.scores[0, :k], strict=True), start=1):
+        species = species_name(manifest.species[manifest.labels[found]])
+        table.add_row(str(rank), species, f"{score:.3f}", str(manifest.path(int(found))))
+    return table
+
+
+def _sheet(manifest: Manifest, neighbors: Neighbors, image: Path) -> Image.Image:
+    ids = [int(found) for found in neighbors.ids[0, :10]]
+    return answer_sheet(
+        open_rgb(image),
+        [open_rgb(manifest.path(found)) for found in ids],
+        [None] * len(ids),
+        captions=[species_name(manifest.species[manifest.labels[found]]) for found in ids],
+        target_caption=image.name,
+        scores=[float(score) for score in neighbors.scores[0, :10]],
+    )

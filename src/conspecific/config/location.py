@@ -1,0 +1,29 @@
+"""Where the YAML lies: inside an installed wheel, or at the top of a checkout. Standard library only."""
+
+from pathlib import Path
+
+from conspecific.errors import ConfigError
+
+
+def config_dir() -> Path:
+    """Return the folder of the configurations, for wheel, editable and source installs alike."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "configs", package.parents[1] / "configs"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise ConfigError(f"no configurations beside {package}: reinstall conspecific (its wheel carries them)")
+
+
+def options(group: str) -> list[str]:
+    """Names of the YAML files of a group, sorted; those in sub-folders as `folder/name`.
+
+    >>> options("loss")
+    ['arcface', 'triplet']
+    """
+    base = config_dir() / group
+    return sorted(path.relative_to(base).with_suffix("").as_posix() for path in base.rglob("*.yaml"))
+
+
+def groups() -> list[str]:
+    """Names of all groups, sorted."""
+    return sorted(path.name for path in config_dir().iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -1,0 +1,111 @@
+"""Run-level keys and their types. Swappable parts (data, model, loss, ...) are checked against what they build."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class SplitConfig:
+    """How a manifest is divided; see `conspecific.data.splits.split`."""
+
+    test_share: float = 0.5
+    val_share: float = 0.2
+    gallery_pictures: int = 10
+    query_pictures: int = 3
+
+
+@dataclass
+class LoaderConfig:
+    """Pictures to batches.
+
+    image_size: side in pixels that baseline and model are evaluated at. train_size: side of the training crops.
+    batch_species, batch_pictures: a training batch is that many species times that many pictures of each.
+    crop_scale: share of a picture's area that a training crop covers, from and to. jitter: strength of the changes of
+    brightness, contrast and saturation. workers: decoding processes or threads; null takes one a core, eight at most.
+    """
+
+    image_size: int = 224
+    train_size: int = 160
+    batch_species: int = 16
+    batch_pictures: int = 4
+    crop_scale: list[float] = field(default_factory=lambda: [0.3, 1.0])
+    jitter: float = 0.2
+    workers: int | None = None
+
+
+@dataclass
+class PathsConfig:
+    """runs: where run directories are made. cache: drawn data, checked manifests and baselines. run: this run's own."""
+
+    runs: str = "runs"
+    cache: str = "~/.cache/conspecific"
+    run: str | None = None
+
+
+@dataclass
+class TrainConfig:
+    """Everything a training run depends on.
+
+    monitor: the validation metric that chooses the epoch. validate: build everything, read a few pictures and stop.
+    resume: the run directory this run continues.
+    """
+
+    name: str = "train"
+    seed: int = 0
+    protocol: str = "seen"
+    monitor: str = "map@r"
+    validate: bool = False
+    resume: str | None = None
+    split: SplitConfig = field(default_factory=SplitConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class UseConfig:
+    """Keys that `evaluate`, `embed` and `search` share: they use what a run left behind.
+
+    run: the run directory. weights: a weights file in its place; `model` says what it belongs to. data: pictures to use
+    in place of the run's own. image_size: side in pixels; null takes the run's. output: where results go; null puts
+    them into the run directory. device: a torch device; auto takes a GPU where there is one.
+    """
+
+    run: str | None = None
+    weights: str | None = None
+    data: dict[str, Any] | None = None
+    model: dict[str, Any] | None = None
+    image_size: int | None = None
+    device: str = "auto"
+    workers: int | None = None
+    output: str | None = None
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
+class EvaluateConfig(UseConfig):
+    """Keys of `evaluate`. protocol, seed and split: null takes the run's. part: test or val."""
+
+    part: str = "test"
+    protocol: str | None = None
+    seed: int | None = None
+    split: SplitConfig | None = None
+
+
+@dataclass
+class EmbedConfig(UseConfig):
+    """Keys of `embed`: no more than the shared ones."""
+
+
+@dataclass
+class SearchConfig(UseConfig):
+    """Keys of `search`. image: the picture to search with. k: how many answers to print."""
+
+    image: str | None = None
+    k: int = 10

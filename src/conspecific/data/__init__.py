@@ -1,0 +1,1 @@
+"""Pictures, species and splits: from a folder or a table to tensors."""

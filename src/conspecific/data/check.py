@@ -1,0 +1,105 @@
+"""One look at every row and every picture before anything is trained, and one message that names all that is wrong."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import polars as pl
+from PIL import Image
+from rich.progress import track
+
+from conspecific.data.images import open_rgb
+from conspecific.data.manifest import ROLES, SPLITS, Manifest
+from conspecific.errors import DataError, did_you_mean
+
+SHOWN = 5
+
+
+def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> str:
+    """Verify a manifest and return its fingerprint; pictures that passed once are remembered under `cache` by it.
+
+    scored: whether species will be compared; if not, one with a single picture will do.
+
+    Raises DataError that counts and names everything found: paths that leave the root, missing files, duplicate paths,
+    unknown split or role names, species without a picture or with a single one, pictures that cannot be decoded.
+    """
+    problems = [check(manifest) for check in (_leaving, _missing)]
+    stamp = None
+    if not any(problems):  # only then can every file be opened
+        stamp = cache / "checked" / manifest.fingerprint()
+        if not stamp.exists():
+            problems.append(_unreadable(manifest))
+    problems += [check(manifest) for check in (_repeated, _unknown_names, *((_empty, _lone) if scored else ()))]
+    found = [f"  - {problem}" for problem in problems if problem]
+    if stamp is None or found:
+        raise DataError("the data cannot be used as it is:\n" + "\n".join(found))
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.touch()
+    return stamp.name
+
+
+def _named(count_of: str, names: list[str], what_to_do: str) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{len(names)} {count_of}: {', '.join(names[:SHOWN])}{more}. {what_to_do}"
+
+
+def _leaving(manifest: Manifest) -> str | None:
+    root = str(manifest.root.resolve()) + os.sep
+    outside = [path for path in manifest.table["path"] if not os.path.realpath(manifest.root / path).startswith(root)]
+    if not outside:
+        return None
+    return _named("paths leave the root folder", outside, f"Every path must lie under {manifest.root}; set data.root.")
+
+
+def _missing(manifest: Manifest) -> str | None:
+    missing = [path for path in manifest.table["path"] if not (manifest.root / path).is_file()]
+    return _named("files are missing", missing, f"Paths are taken from {manifest.root}.") if missing else None
+
+
+def _repeated(manifest: Manifest) -> str | None:
+    repeated = manifest.table.filter(pl.col("path").is_duplicated())["path"].unique(maintain_order=True).to_list()
+    return _named("paths appear more than once", repeated, "Keep one row a picture.") if repeated else None
+
+
+def _unknown_names(manifest: Manifest) -> str | None:
+    found = []
+    for column, known in (("split", SPLITS), ("role", ROLES)):
+        names = manifest.table[column].drop_nulls().unique(maintain_order=True).to_list()
+        found += [f"{column} {name!r} is unknown. {did_you_mean(name, known)}" for name in names if name not in known]
+    return " ".join(found) or None
+
+
+def _empty(manifest: Manifest) -> str | None:
+    empty = list(manifest.empty)
+    return _named("species folders hold no picture", empty, "Remove them or put pictures there.") if empty else None
+
+
+def _lone(manifest: Manifest) -> str | None:
+    lone = manifest.table.group_by("label").len().filter(pl.col("len") == 1)["label"].sort().to_list()
+    return _named("species have a single picture", lone, "Each needs two or more, or must go.") if lone else None
+
+
+def _unreadable(manifest: Manifest) -> str | None:
+    """Decode every picture once, JPEGs at an eighth of their size, which still reads the file to its end."""
+    paths = [manifest.root / path for path in manifest.table["path"]]
+    looked = track(_looked_at(paths), "Reading every picture once", total=len(paths), transient=True)
+    broken = [failure for failure in looked if failure is not None]
+    return _named("pictures cannot be read", broken, "Mend or remove them.") if broken else None
+
+
+def _looked_at(paths: list[Path]) -> Iterator[str | None]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(paths), 4096):  # in slices, so that a million pictures are not a million futures
+            yield from pool.map(_failure, paths[start : start + 4096])
+
+
+def _failure(path: Path) -> str | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            open_rgb(path, shorter_side=16)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return f"{path.name} ({error})"
+    return None

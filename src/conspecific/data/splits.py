@@ -1,0 +1,198 @@
+"""Who trains, who validates, who tests: the three protocols, deterministic from a seed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import polars as pl
+
+from conspecific.data.manifest import Manifest
+from conspecific.errors import DataError, did_you_mean
+from conspecific.types import IntArray
+
+Protocol = Literal["seen", "unseen", "query_gallery"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Sample ids to search with and to search in; where both are the same pictures, each query leaves itself out."""
+
+    query: IntArray
+    gallery: IntArray
+
+    @property
+    def ids(self) -> IntArray:
+        """Every sample id of the part once, ascending."""
+        return np.union1d(self.query, self.gallery)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Sample ids of the training pictures, and the validation and test parts."""
+
+    protocol: Protocol
+    train: IntArray
+    val: Part
+    test: Part
+
+    def save(self, path: Path, manifest: Manifest) -> None:
+        """Write a parquet table: path, label, and one true/false column for each use."""
+        uses = {
+            "train": self.train,
+            "val_query": self.val.query,
+            "val_gallery": self.val.gallery,
+            "test_query": self.test.query,
+            "test_gallery": self.test.gallery,
+        }
+        ids = np.arange(len(manifest))
+        columns = [pl.Series(name, np.isin(ids, used)) for name, used in uses.items()]
+        manifest.table.select("path", "label").with_columns(columns).write_parquet(path)
+
+
+def split(
+    manifest: Manifest,
+    protocol: str,
+    *,
+    seed: int = 0,
+    test_share: float = 0.5,
+    val_share: float = 0.2,
+    gallery_pictures: int = 10,
+    query_pictures: int = 3,
+) -> Splits:
+    """Divide a manifest under a protocol.
+
+    seen: every species in train and test. The manifest's split column is used where it has one, else `test_share` of
+        each species' pictures are drawn. Validation is `val_share` of each species' training pictures.
+    unseen: species disjoint. A split column whose train and test share no species is used; otherwise the species
+        sorted by name are cut, the last `test_share` of them to test (the zero-shot protocol of Song et al. 2016).
+        Validation is `val_share` of the training species.
+    query_gallery: the role column names the test part; without one, each species' first `gallery_pictures` pictures
+        are the gallery and its next `query_pictures` the queries. Training pictures are those the split column calls
+        train, or else the gallery; then validation searches with `val_share` of each species' training pictures in
+        the rest of them, as the test searches the gallery with pictures from outside.
+
+    Raises DataError when the protocol is unknown, a share is outside (0, 1), or a part would come out empty.
+    """
+    for name, share in (("test_share", test_share), ("val_share", val_share)):
+        if not 0 < share < 1:
+            raise DataError(f"split.{name} must lie between 0 and 1, both excluded; found {share}")
+    rng = np.random.default_rng(seed)
+    match protocol:
+        case "seen":
+            splits = _seen(manifest, rng, test_share, val_share)
+        case "unseen":
+            splits = _unseen(manifest, rng, test_share, val_share)
+        case "query_gallery":
+            splits = _query_gallery(manifest, rng, val_share, gallery_pictures, query_pictures)
+        case _:
+            raise DataError(f"protocol={protocol} is unknown. {did_you_mean(protocol, get_args(Protocol))}")
+    _check(splits, manifest)
+    return splits
+
+
+def _seen(manifest: Manifest, rng: np.random.Generator, test_share: float, val_share: float) -> Splits:
+    train, val, test = _named_split(manifest)
+    if not test.size:
+        train, test = _draw_pictures(manifest, _all_but(manifest, val), test_share, rng)
+    if not val.size:
+        train, val = _draw_pictures(manifest, train, val_share, rng)
+    return Splits("seen", train, Part(val, val), Part(test, test))
+
+
+def _unseen(manifest: Manifest, rng: np.random.Generator, test_share: float, val_share: float) -> Splits:
+    train, val, test = _named_split(manifest)
+    if not test.size or _share_species(manifest, np.union1d(train, val), test):
+        first_test = len(manifest.species) - round(len(manifest.species) * test_share)
+        test = np.flatnonzero(manifest.labels >= first_test)
+        train, val = np.flatnonzero(manifest.labels < first_test), test[:0]
+    if not val.size:
+        train, val = _draw_species(manifest, train, val_share, rng)
+    return Splits("unseen", train, Part(val, val), Part(test, test))
+
+
+def _query_gallery(
+    manifest: Manifest, rng: np.random.Generator, val_share: float, gallery_pictures: int, query_pictures: int
+) -> Splits:
+    role = manifest.table["role"]
+    if role.is_null().all():
+        place = _place_in_species(manifest)
+        gallery = np.flatnonzero(place < gallery_pictures)
+        query = np.flatnonzero((place >= gallery_pictures) & (place < gallery_pictures + query_pictures))
+    else:
+        query, gallery = (np.flatnonzero((role == name).fill_null(False).to_numpy()) for name in ("query", "gallery"))
+    test = Part(query, gallery)
+    train, val, _ = _named_split(manifest)
+    train = np.setdiff1d(train, test.ids)
+    if val.size:
+        return Splits("query_gallery", train, Part(val, val), test)
+    if not train.size:
+        train, val = _draw_pictures(manifest, gallery, val_share, rng)
+        return Splits("query_gallery", train, Part(val, train), test)
+    cut = _draw_pictures if _share_species(manifest, train, test.ids) else _draw_species
+    train, val = cut(manifest, train, val_share, rng)
+    return Splits("query_gallery", train, Part(val, val), test)
+
+
+def _named_split(manifest: Manifest) -> tuple[IntArray, IntArray, IntArray]:
+    """Return the sample ids that the split column calls train, val and test."""
+    column = manifest.table["split"]
+    train, val, test = (
+        np.flatnonzero((column == name).fill_null(False).to_numpy()) for name in ("train", "val", "test")
+    )
+    return train, val, test
+
+
+def _all_but(manifest: Manifest, ids: IntArray) -> IntArray:
+    return np.setdiff1d(np.arange(len(manifest)), ids)
+
+
+def _share_species(manifest: Manifest, ids: IntArray, others: IntArray) -> bool:
+    return bool(np.intersect1d(manifest.labels[ids], manifest.labels[others]).size)
+
+
+def _place_in_species(manifest: Manifest) -> IntArray:
+    """Return [N]: each picture's place, from 0, among its species' pictures sorted by path."""
+    rank = manifest.table.select(pl.col("path").rank("ordinal").over("label") - 1)
+    return rank.to_series().to_numpy().astype(np.int64)
+
+
+def _draw_pictures(
+    manifest: Manifest, ids: IntArray, share: float, rng: np.random.Generator
+) -> tuple[IntArray, IntArray]:
+    """Draw a share of each species' pictures: two at least, so that each finds another, and two at least are kept."""
+    kept, drawn = [], []
+    for label in np.unique(manifest.labels[ids]):
+        own = rng.permutation(ids[manifest.labels[ids] == label])
+        count = min(max(round(len(own) * share), 2), max(len(own) - 2, 0))
+        drawn.append(own[:count])
+        kept.append(own[count:])
+    return np.sort(np.concatenate(kept)), np.sort(np.concatenate(drawn))
+
+
+def _draw_species(
+    manifest: Manifest, ids: IntArray, share: float, rng: np.random.Generator
+) -> tuple[IntArray, IntArray]:
+    species = np.unique(manifest.labels[ids])
+    count = min(max(round(len(species) * share), 1), len(species) - 1)
+    drawn = np.isin(manifest.labels[ids], rng.permutation(species)[:count])
+    return ids[~drawn], ids[drawn]
+
+
+def _check(splits: Splits, manifest: Manifest) -> None:
+    parts = {
+        "train": splits.train,
+        "validation queries": splits.val.query,
+        "validation gallery": splits.val.gallery,
+        "test queries": splits.test.query,
+        "test gallery": splits.test.gallery,
+    }
+    empty = [name for name, ids in parts.items() if not ids.size]
+    if empty:
+        raise DataError(
+            f"protocol={splits.protocol} leaves no pictures for: {', '.join(empty)} "
+            f"({len(manifest)} pictures of {len(manifest.species)} species). Add pictures, or change the split "
+            "column or the split.* shares."
+        )
+    if np.unique(manifest.labels[splits.train]).size < 2:
+        raise DataError("training needs pictures of two species at least; found one. Add species.")

@@ -1,0 +1,19 @@
+"""Embedding, scoring, the baseline, and paired comparison."""
+
+from conspecific.evaluation.baseline import references
+from conspecific.evaluation.compare import Difference, compare
+from conspecific.evaluation.embed import embed
+from conspecific.evaluation.evaluate import METRICS, evaluate
+from conspecific.evaluation.evaluator import Evaluator, device_for, workers_for
+
+__all__ = [
+    "METRICS",
+    "Difference",
+    "Evaluator",
+    "compare",
+    "device_for",
+    "embed",
+    "evaluate",
+    "references",
+    "workers_for",
+]

@@ -1,0 +1,44 @@
+"""What fine-tuning is measured against: the frozen backbone, scored once and kept."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from conspecific.data.splits import Part
+from conspecific.evaluation.evaluator import Evaluator
+from conspecific.models import Backbone, flatten_baseline, pooled_reference
+from conspecific.types import EvalResult
+
+REFERENCES = {"flatten": flatten_baseline, "pooled": pooled_reference}
+SCORING = 1  # raise it when a change of code moves numbers, so that results kept from before are computed anew
+
+
+def references(evaluator: Evaluator, part: str, backbone: str, weights: str, cache: Path) -> dict[str, EvalResult]:
+    """Return the flatten baseline and the pooled reference on the `val` or `test` part, from `cache` where it has them.
+
+    Both come from one pass of the backbone over the pictures. backbone, weights: as `models.build_embedder` takes them.
+    """
+    folder = cache / "references" / _key(evaluator, part, backbone, weights)
+    if all((folder / f"{name}.json").exists() for name in REFERENCES):
+        return {name: EvalResult.load(folder / name) for name in REFERENCES}
+    network = Backbone(backbone, weights)
+    embedders = {name: create(network) for name, create in REFERENCES.items()}
+    results = evaluator.score(embedders, part, f"Baseline on {part}")
+    for name, result in results.items():
+        result.save(folder / name)
+    return results
+
+
+def _key(evaluator: Evaluator, part: str, backbone: str, weights: str) -> str:
+    """A hash of everything the numbers depend on."""
+    ids: Part = evaluator.part(part)
+    facts = [SCORING, evaluator.fingerprint, evaluator.splits.protocol, evaluator.image_size]
+    digest = hashlib.sha256(json.dumps([*facts, backbone, _weights_identity(weights)]).encode())
+    digest.update(ids.query.tobytes() + b"|" + ids.gallery.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _weights_identity(weights: str) -> str:
+    """A weights file counts by its content, the named weights by their name."""
+    file = Path(weights).expanduser()
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else weights

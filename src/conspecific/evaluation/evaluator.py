@@ -1,0 +1,77 @@
+"""One evaluation set-up: the same pictures, size and device for the baseline, every epoch and the final test."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+
+from conspecific.data.dataset import EvaluationPictures
+from conspecific.data.manifest import Manifest
+from conspecific.data.splits import Part, Splits
+from conspecific.errors import ConfigError
+from conspecific.evaluation.embed import embed
+from conspecific.evaluation.evaluate import evaluate
+from conspecific.models import Embedder
+from conspecific.types import EmbeddingSet, EvalResult, IntArray
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Embeds and scores the parts of one manifest.
+
+    fingerprint: the manifest's, see `data.check.check_manifest`. image_size: side in pixels. workers: decoding threads.
+    """
+
+    manifest: Manifest
+    splits: Splits
+    fingerprint: str
+    image_size: int
+    workers: int
+    device: torch.device
+    console: Console
+
+    def part(self, name: str) -> Part:
+        """The part called `val` or `test`."""
+        if name not in ("val", "test"):
+            raise ConfigError(f"part={name} is unknown. Known here: test, val.")
+        found: Part = getattr(self.splits, name)
+        return found
+
+    def embed(self, embedders: Mapping[str, Embedder], ids: IntArray, title: str) -> dict[str, EmbeddingSet]:
+        """Embed pictures with embedders that share a backbone."""
+        pictures = EvaluationPictures(self.manifest, ids, self.image_size)
+        found = embed(
+            list(embedders.values()),
+            pictures,
+            workers=self.workers,
+            device=self.device,
+            title=title,
+            console=self.console,
+        )
+        return dict(zip(embedders, found, strict=True))
+
+    def score(self, embedders: Mapping[str, Embedder], part: str, title: str) -> dict[str, EvalResult]:
+        """Embed a part once and score it under each embedder."""
+        ids = self.part(part)
+        facts = {"part": part, "protocol": self.splits.protocol, "image_size": self.image_size}
+        return {
+            name: evaluate(embeddings, ids, self.manifest, embedders[name].metric, {"name": name, **facts})
+            for name, embeddings in self.embed(embedders, ids.ids, title).items()
+        }
+
+
+def workers_for(asked: int | None) -> int:
+    """How many decoders to run: as asked, or one a core and eight at most."""
+    return min(os.cpu_count() or 1, 8) if asked is None else asked
+
+
+def device_for(asked: str) -> torch.device:
+    """A torch device by name; `auto` takes a GPU where there is one. Raises ConfigError for an unknown name."""
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(asked)
+    except RuntimeError as error:
+        raise ConfigError(f"device={asked} is not a torch device: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,54 @@
+"""Embeddings on disk: vectors.npy, pictures.parquet and facts.json in one folder."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from conspecific.data.manifest import Manifest
+from conspecific.errors import RunError
+from conspecific.types import EmbeddingSet
+
+
+def save_embeddings(folder: Path, embeddings: EmbeddingSet, manifest: Manifest, facts: Mapping[str, Any]) -> None:
+    """Write `vectors.npy` [N, D] float32, `pictures.parquet` (id, path, label; row for row) and `facts.json`.
+
+    The folder appears whole or not at all and replaces one of the same name.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    np.save(partial / "vectors.npy", embeddings.vectors)
+    table = manifest.table[embeddings.ids].select("path", "label")
+    table.insert_column(0, pl.Series("id", embeddings.ids)).write_parquet(partial / "pictures.parquet")
+    (partial / "facts.json").write_text(json.dumps(dict(facts), indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+
+
+def read_facts(folder: Path) -> dict[str, Any] | None:
+    """Return the facts stored with embeddings, None where there are none that can be read."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return facts
+
+
+def load_embeddings(folder: Path, manifest: Manifest) -> EmbeddingSet:
+    """Read embeddings of pictures of `manifest`, memory-mapped. Raises RunError when they are of something else."""
+    try:
+        vectors = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
+        table = pl.read_parquet(folder / "pictures.parquet")
+        ids = table["id"].to_numpy()
+        if not manifest.table["path"].gather(ids).equals(table["path"].rename("path")):
+            raise ValueError("its pictures are not those of this data set")
+        return EmbeddingSet(vectors, ids, manifest.labels[ids])
+    except (OSError, ValueError, IndexError, pl.exceptions.PolarsError) as error:
+        raise RunError(
+            f"{folder} does not hold usable embeddings: {error}. Delete it to have it made again."
+        ) from error

@@ -1,0 +1,90 @@
+"""A gallery in blocks that fit in memory, in an order that knows nothing of labels."""
+
+from collections.abc import Iterator
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from conspecific.types import EmbeddingSet, FloatArray, IntArray, Metric
+
+BLOCK_BYTES = 256 * 2**20
+ORDER_SEED = 0
+
+
+def block_slices(count: int, row_bytes: int) -> list[slice]:
+    """Cut `count` rows into consecutive slices of at most BLOCK_BYTES, of one row at least."""
+    step = max(1, BLOCK_BYTES // max(1, row_bytes))
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def prepared(vectors: FloatArray, metric: Metric) -> FloatArray:
+    """Vectors as they are indexed and searched with, [N, D] in C order: L2-normalised for cosine, zero staying zero."""
+    if metric == "l2":
+        return np.ascontiguousarray(vectors)
+    norms = np.sqrt(_squared_norms(vectors))
+    norms[norms == 0] = 1
+    return np.divide(vectors, norms[:, None], out=np.empty(vectors.shape, np.float32), casting="same_kind")
+
+
+def require_finite(embeddings: EmbeddingSet, metric: Metric, role: str) -> None:
+    """Raise ValueError where a vector is not finite or, for l2, so long that a squared distance overflows float32."""
+    longest = np.inf if metric == "cosine" else float(np.finfo(np.float32).max) / 4
+    parts = block_slices(len(embeddings), 4 * embeddings.vectors.shape[1])
+    usable = [_squared_norms(embeddings.vectors[part]) < longest for part in parts]
+    broken = embeddings.ids[~np.concatenate([np.empty(0, np.bool_), *usable])]
+    if broken.size:
+        count = f"{broken.size} of {len(embeddings)} {role} embeddings"
+        raise ValueError(f"{count} are not finite or overflow, first sample ids {broken[:5].tolist()}")
+
+
+class Gallery:
+    """The gallery in a seeded random order; a picture's *place* is its number in that order.
+
+    Where scores tie, what comes first wins; pictures sorted by species would let ties decide the metrics.
+    A block holds consecutive rows, so that a memory-mapped file is read from front to back, ordered by place.
+
+    ids, labels: [N + 1] int64 by place; the last, place N, is -1: no picture.
+    """
+
+    def __init__(self, embeddings: EmbeddingSet, metric: Metric) -> None:
+        if len(embeddings) == 0:
+            raise ValueError("the gallery is empty; a search needs at least 1 picture")
+        if (negative := int((embeddings.ids < 0).sum())) > 0:
+            raise ValueError(f"{negative} gallery sample ids are negative; -1 means no neighbour")
+        require_finite(embeddings, metric, "gallery")
+        self.metric, self.vectors = metric, embeddings.vectors
+        self._row = np.random.default_rng(ORDER_SEED).permutation(len(embeddings))
+        self._place = np.argsort(self._row)
+        self.ids, self.labels = np.append(embeddings.ids[self._row], -1), np.append(embeddings.labels[self._row], -1)
+        parts = self._parts()
+        self._kept = self._index(parts[0]) if len(parts) == 1 else None
+
+    def blocks(self) -> Iterator[tuple[IntArray, faiss.IndexFlat]]:
+        """Yield each block's places, ascending, and its index, which numbers the vectors in that order."""
+        if self._kept is not None:
+            yield self._kept
+        else:
+            yield from map(self._index, self._parts())
+
+    def _parts(self) -> list[slice]:
+        return block_slices(len(self.vectors), 4 * self.vectors.shape[1])
+
+    def _index(self, part: slice) -> tuple[IntArray, faiss.IndexFlat]:
+        places = np.sort(self._place[part])
+        flat = faiss.IndexFlatIP if self.metric == "cosine" else faiss.IndexFlatL2
+        index = flat(self.vectors.shape[1])
+        index.add(prepared(self.vectors[self._row[places]], self.metric))
+        return places, index
+
+
+def stored_vectors(index: faiss.IndexFlat) -> FloatArray:
+    """The vectors of an index, [N, D], without a copy: valid as long as the index lives."""
+    vectors: FloatArray = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d)
+    return vectors
+
+
+def _squared_norms(vectors: FloatArray) -> NDArray[np.float64]:
+    """[N] in float64, where the square of no float32 overflows or vanishes."""
+    norms: NDArray[np.float64] = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    return norms

@@ -1,0 +1,139 @@
+"""Exact nearest neighbours of queries in a gallery of any size."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conspecific.index.gallery import Gallery, block_slices, prepared, require_finite, stored_vectors
+from conspecific.types import EmbeddingSet, FloatArray, IntArray, Metric, Neighbors
+
+
+class Searcher:
+    """Exact search with faiss; a query leaves itself out by its sample id.
+
+    gallery: N >= 1 embeddings, finite, sample ids >= 0; the vectors may be memory-mapped and larger than memory.
+    metric: "cosine" scores with the cosine similarity, 0 for a zero vector; "l2" with minus the squared distance.
+
+    Gallery and queries are held in blocks of at most 256 MB, three or four at a time; a gallery of one block is indexed
+    once and kept.
+    Ties fall in a seeded random order of the gallery, blind to labels; faiss chooses which of a tie at rank K stay.
+
+    Scores are float32 sums. For l2 faiss sums (q - g)^2 for a small batch and expands it to |q|^2 + |g|^2 - 2 qg for a
+    large one (queries x dimensions >= 128,000 in faiss 1.15): distances are then right to 3e-6 (|q|^2 + |g|^2), not to
+    3e-6 of themselves, and the order among near-duplicates is not to be relied on.
+
+    >>> vectors = np.array([[1, 0], [2, 0.1], [0, 1]], np.float32)
+    >>> pictures = EmbeddingSet(vectors, ids=np.array([7, 8, 9]), labels=np.array([0, 0, 1]))
+    >>> Searcher(pictures, "cosine").search(pictures, k=1).ids.tolist()
+    [[8], [7], [8]]
+    """
+
+    def __init__(self, gallery: EmbeddingSet, metric: Metric) -> None:
+        self._gallery = Gallery(gallery, metric)
+
+    def search(self, queries: EmbeddingSet, k: int) -> Neighbors:
+        """Return the k nearest gallery pictures of each query, other than itself.
+
+        queries: Q embeddings of the gallery's dimension. A negative sample id belongs to no gallery picture.
+        Returns ids and scores [Q, k], padded with -1 and -inf where the gallery has fewer than k others.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1; found {k}")
+        self._require_searchable(queries)
+        ids = np.empty((len(queries), k), np.int64)
+        scores = np.empty((len(queries), k), np.float32)
+        # Merging k candidates takes a few arrays of 8 bytes each, which for short vectors outweigh the query.
+        for part in block_slices(len(queries), 4 * queries.vectors.shape[1] + 64 * (k + 1)):
+            vectors = prepared(queries.vectors[part], self._gallery.metric)
+            found_ids, found_scores = self._nearest(vectors, k + 1)
+            ids[part], scores[part] = _without_own(found_ids, found_scores, queries.ids[part])
+        return Neighbors(ids, scores)
+
+    def rank_of_first_positive(self, queries: EmbeddingSet, beyond: int = 0) -> IntArray:
+        """Return the 1-based rank, in the whole gallery, of the nearest other picture with the query's label.
+
+        beyond: the K of a search that showed these queries no positive. Scores are summed here in another order than in
+            faiss, so where pictures tie or nearly tie at rank K a positive may count as within K: its rank is K + 1.
+        Returns [Q], 0 where there is no positive (so for a query of label -1).
+        Two passes over the gallery for each block of queries: the best positive, then what lies before it.
+        """
+        self._require_searchable(queries)
+        ranks = np.zeros(len(queries), np.int64)
+        for part in block_slices(len(queries), 4 * queries.vectors.shape[1]):
+            vectors = prepared(queries.vectors[part], self._gallery.metric)
+            ranks[part] = self._ranks(vectors, queries.ids[part], queries.labels[part])
+        return np.where(ranks > 0, np.maximum(ranks, beyond + 1), 0)
+
+    def _nearest(self, vectors: FloatArray, width: int) -> tuple[IntArray, FloatArray]:
+        """Ids and scores [Q, width] of the nearest in all blocks, the query itself not yet left out."""
+        places = np.empty((len(vectors), 0), np.int64)
+        scores = np.empty((len(vectors), 0), np.float32)
+        for block_places, index in self._gallery.blocks():
+            found, columns = index.search(vectors, min(width, index.ntotal))
+            found = found if self._gallery.metric == "cosine" else 0 - found
+            scores, places = np.hstack([scores, found]), np.hstack([places, block_places[columns]])
+            order = np.lexsort((places, -scores), axis=-1)[:, :width]
+            scores, places = np.take_along_axis(scores, order, 1), np.take_along_axis(places, order, 1)
+        padding = ((0, 0), (0, width - places.shape[1]))
+        places = np.pad(places, padding, constant_values=len(self._gallery.ids) - 1)
+        return self._gallery.ids[places], np.pad(scores, padding, constant_values=-np.inf)
+
+    def _ranks(self, vectors: FloatArray, own: IntArray, labels: IntArray) -> IntArray:
+        best = np.full(len(vectors), -np.inf, np.float32)
+        first = np.full(len(vectors), len(self._gallery.ids) - 1)
+        for rows, places, scores in self._score_tiles(vectors):
+            scores[~self._positive(places, own[rows], labels[rows])] = -np.inf
+            column = scores.argmax(axis=1)
+            nearest, place = scores[np.arange(len(scores)), column], places[column]
+            better = (nearest > best[rows]) | ((nearest == best[rows]) & (place < first[rows]))
+            best[rows], first[rows] = np.where(better, nearest, best[rows]), np.where(better, place, first[rows])
+        before = np.zeros(len(vectors), np.int64)
+        for rows, places, scores in self._score_tiles(vectors):
+            # No positive precedes the best one, so leaving all of them out guards against scores that round otherwise.
+            scores[self._positive(places, own[rows], labels[rows])] = -np.inf
+            scores[self._gallery.ids[places] == own[rows, None]] = -np.inf
+            top, top_place = best[rows, None], first[rows, None]
+            before[rows] += ((scores > top) | ((scores == top) & (places < top_place))).sum(axis=1)
+        return np.where(best > -np.inf, before + 1, 0)
+
+    def _positive(self, places: IntArray, own: IntArray, labels: IntArray) -> NDArray[np.bool_]:
+        """[Q, N] True where a gallery picture is another one of the query's label."""
+        same: NDArray[np.bool_] = self._gallery.labels[places] == labels[:, None]
+        same[labels < 0] = False
+        same[self._gallery.ids[places] == own[:, None]] = False
+        return same
+
+    def _score_tiles(self, vectors: FloatArray) -> Iterator[tuple[slice, IntArray, FloatArray]]:
+        """Yield rows of queries, places of the gallery and their scores [rows, places], until all pairs are scored."""
+        for places, index in self._gallery.blocks():
+            stored = stored_vectors(index)
+            # A score and the masks made of it: about 16 bytes.
+            for rows in block_slices(len(vectors), 16 * len(places)):
+                yield rows, places, _scores(vectors[rows], stored, self._gallery.metric)
+
+    def _require_searchable(self, queries: EmbeddingSet) -> None:
+        found, needed = queries.vectors.shape[1], self._gallery.vectors.shape[1]
+        if found != needed:
+            raise ValueError(f"queries have {found} dimensions and the gallery {needed}; they must be equal")
+        if queries.vectors is not self._gallery.vectors:
+            require_finite(queries, self._gallery.metric, "query")
+
+
+def _scores(queries: FloatArray, gallery: FloatArray, metric: Metric) -> FloatArray:
+    """[Q, N], higher is nearer: the terms that faiss adds up for a large batch, clamped at 0 as faiss does."""
+    scores: FloatArray = queries @ gallery.T
+    if metric == "l2":
+        scores *= 2
+        norms = np.einsum("qd,qd->q", queries, queries), np.einsum("nd,nd->n", gallery, gallery)
+        scores -= norms[0][:, None] + norms[1]
+        np.minimum(scores, 0, out=scores)
+    return scores
+
+
+def _without_own(ids: IntArray, scores: FloatArray, own: IntArray) -> tuple[IntArray, FloatArray]:
+    """Drop each query's own id from [Q, k + 1], or the last where it is not there: [Q, k]."""
+    keep = (ids != own[:, None]) | (ids < 0)
+    keep[keep.all(axis=1), -1] = False
+    shape = (len(ids), ids.shape[1] - 1)
+    return ids[keep].reshape(shape), scores[keep].reshape(shape)

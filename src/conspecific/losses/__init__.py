@@ -1,0 +1,5 @@
+"""Losses on species labels."""
+
+from conspecific.losses.metric_loss import MetricLoss
+
+__all__ = ["MetricLoss"]

@@ -1,0 +1,74 @@
+"""The pretrained network up to its last feature map."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from conspecific.models.weights import create_backbone
+
+
+class Backbone(nn.Module):
+    """A timm model that takes pictures as they are stored and gives its last feature map.
+
+    forward: uint8 [B, 3, H, W], or float in [0, 1], -> [B, C, h, w]; the tokens of a transformer become [B, C, N, 1].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, weights: str) -> None:
+        super().__init__()
+        self.name = name
+        self.net: Any = create_backbone(name, weights)  # timm models differ in what they offer beyond nn.Module
+        config = self.net.pretrained_cfg
+        for moment in ("mean", "std"):
+            self.register_buffer(moment, torch.tensor(config[moment]).view(1, 3, 1, 1), persistent=False)
+        self.channels = int(self.net.num_features)
+        self.frozen_norms = False
+        self.to(memory_format=torch.channels_last)  # the faster layout for convolutions, on CPU and GPU
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+        normalised = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.net.forward_features(normalised)
+        if features.ndim == 3:
+            return features[:, getattr(self.net, "num_prefix_tokens", 0) :].transpose(1, 2).unsqueeze(-1)
+        if getattr(self.net, "output_fmt", "NCHW") == "NHWC":
+            return features.permute(0, 3, 1, 2)
+        return features
+
+    def stages(self) -> list[list[nn.Parameter]]:
+        """Parameters by stage, from the input on, as timm groups them for layer-wise learning rates."""
+        named = dict(self.net.named_parameters())
+        groups = group_parameters(self.net, self.net.group_matcher(coarse=True))
+        return [[named[name] for name in groups[key]] for key in sorted(groups)]
+
+    def freeze(self, trainable_stages: int | None, norms: bool) -> None:
+        """Train the last `trainable_stages` stages only (None: all); keep batch-norm statistics if `norms`.
+
+        Autograd records nothing before the first trainable stage, so frozen stages cost their forward pass alone.
+        """
+        stages = self.stages()
+        first = 0 if trainable_stages is None else max(0, len(stages) - trainable_stages)
+        for number, parameters in enumerate(stages):
+            for parameter in parameters:
+                parameter.requires_grad_(number >= first)
+        self.frozen_norms = norms
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        super().train(mode)
+        for norm in self._norms_to_keep():
+            norm.eval()
+        return self
+
+    def _norms_to_keep(self) -> Iterator[nn.Module]:
+        """Batch norms that must not update: all where told so, else those of frozen stages."""
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                frozen = module.weight is not None and not module.weight.requires_grad
+                if self.frozen_norms or frozen:
+                    yield module

@@ -1,0 +1,114 @@
+"""The embedder: backbone -> pooling -> head -> (L2 normalise)."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from conspecific.errors import ConfigError, did_you_mean
+from conspecific.models.backbone import Backbone
+from conspecific.models.pooling import create_pooling
+from conspecific.types import Metric
+
+HEADS = ("none", "linear", "mlp")
+
+
+class Embedder(nn.Module):
+    """Pictures to embeddings.
+
+    forward: uint8 [B, 3, H, W] -> the embedding that is searched with, float32 [B, D].
+    project: uint8 [B, 3, H, W] -> what the loss compares, [B, `loss_dimensions`], not normalised.
+
+    The two differ with `search_with="pooled"`: then the head serves the loss alone, as a projection head does
+    (Chen et al. 2020), and the layer under it, which keeps more of what was learnt before, is searched with.
+    """
+
+    def __init__(
+        self, backbone: Backbone, pooling: nn.Module, head: nn.Module, normalize: bool, search_head: bool
+    ) -> None:
+        super().__init__()
+        self.backbone, self.pooling, self.head = backbone, pooling, head
+        self.normalize, self.search_head = normalize, search_head
+
+    @property
+    def metric(self) -> Metric:
+        """The similarity that belongs to these embeddings: cosine where they are normalised, else L2."""
+        return "cosine" if self.normalize else "l2"
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.read_out(self.backbone(images))
+
+    def read_out(self, features: Tensor) -> Tensor:
+        """The embedding from the backbone's feature map, float32."""
+        embedding = self.pooling(features)
+        if self.search_head:
+            embedding = self.head(embedding)
+        embedding = embedding.float()
+        return F.normalize(embedding) if self.normalize else embedding
+
+    def project(self, images: Tensor) -> Tensor:
+        """What the loss compares."""
+        projected: Tensor = self.head(self.pooling(self.backbone(images)))
+        return projected.float()
+
+    @torch.no_grad()
+    def loss_dimensions(self, size: int) -> int:
+        """Length of what `project` returns for pictures of this size."""
+        training = self.training
+        dimensions = self.eval().project(torch.zeros(1, 3, size, size)).shape[1]
+        self.train(training)
+        return dimensions
+
+
+def build_embedder(
+    backbone: str = "tf_efficientnet_lite0",
+    weights: str = "bundled",
+    pooling: str = "avg",
+    head: str = "none",
+    dimensions: int = 512,
+    search_with: Literal["head", "pooled"] = "head",
+    normalize: bool = True,
+    trainable_stages: int | None = None,
+    freeze_norms: bool = True,
+) -> Embedder:
+    """Build an embedder from a timm backbone.
+
+    weights: bundled, timm, none or a file. pooling: flatten, avg, max or gem. head: none, linear or mlp, to
+    `dimensions`. search_with: the head's output, or the pooled layer under it. trainable_stages: train
+    that many last stages of the backbone (None: all). freeze_norms: keep the pretrained batch-norm statistics, which the small
+    batches of fine-tuning would spoil. Raises ConfigError naming what does not fit.
+    """
+    if head not in HEADS:
+        raise ConfigError(f"model.head={head} is unknown. {did_you_mean(head, HEADS)}")
+    if head != "none" and pooling == "flatten":
+        raise ConfigError(f"model.head={head} needs a pooled layer of fixed length: set model.pooling=avg, max or gem")
+    if search_with not in ("head", "pooled"):
+        raise ConfigError(f"model.search_with={search_with} is unknown. Known here: head, pooled.")
+    network = Backbone(backbone, weights)
+    network.freeze(trainable_stages, freeze_norms)
+    return Embedder(
+        network,
+        create_pooling(pooling),
+        _create_head(head, network.channels, dimensions),
+        normalize=normalize,
+        search_head=search_with == "head",
+    )
+
+
+def _create_head(name: str, channels: int, dimensions: int) -> nn.Module:
+    if name == "linear":
+        return nn.Linear(channels, dimensions)
+    if name == "mlp":
+        return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, dimensions))
+    return nn.Identity()
+
+
+def flatten_baseline(backbone: Backbone) -> Embedder:
+    """The code the story begins with: the last feature map, flattened, compared by L2."""
+    return Embedder(backbone, create_pooling("flatten"), nn.Identity(), normalize=False, search_head=False)
+
+
+def pooled_reference(backbone: Backbone) -> Embedder:
+    """What a careful user tries before any training: averaged over positions, normalised, compared by cosine."""
+    return Embedder(backbone, create_pooling("avg"), nn.Identity(), normalize=True, search_head=False)

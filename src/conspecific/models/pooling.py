@@ -1,0 +1,42 @@
+"""From a feature map [B, C, H, W] to one vector a picture."""
+
+import torch
+from torch import Tensor, nn
+
+from conspecific.errors import ConfigError, did_you_mean
+
+
+class GeM(nn.Module):
+    """Generalised mean pooling, (mean of x^p)^(1/p) with a learnt p (Radenovic et al. 2018): [B, C, H, W] -> [B, C]."""
+
+    def __init__(self, p: float = 3.0, floor: float = 1e-6) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor(p))
+        self.floor = floor
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.clamp(min=self.floor).pow(self.p).mean(dim=(2, 3)).pow(1 / self.p)
+
+
+class Average(nn.Module):
+    """Mean over positions: [B, C, H, W] -> [B, C]."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.mean(dim=(2, 3))
+
+
+class Maximum(nn.Module):
+    """Maximum over positions: [B, C, H, W] -> [B, C]."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.amax(dim=(2, 3))
+
+
+POOLINGS: dict[str, type[nn.Module]] = {"flatten": nn.Flatten, "avg": Average, "max": Maximum, "gem": GeM}
+
+
+def create_pooling(name: str) -> nn.Module:
+    """Return a pooling by name. `flatten` keeps every position: [B, C, H, W] -> [B, C * H * W]."""
+    if name not in POOLINGS:
+        raise ConfigError(f"model.pooling={name} is unknown. {did_you_mean(name, POOLINGS)}")
+    return POOLINGS[name]()

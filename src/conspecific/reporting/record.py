@@ -1,0 +1,58 @@
+"""What the report page is written from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from conspecific.evaluation.compare import Difference
+from conspecific.types import EvalResult
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything one run has to show.
+
+    title: what was run, in a few words.
+    facts: how it was run, label -> value, shown in the order given.
+    flatten, pooled: the frozen backbone on the test part: the baseline, and the pooled, normalised reference.
+    model: the fine-tuned encoder on the test part, or None for a run that only measured the two others.
+    open_picture: path as it stands in the results -> RGB picture.
+    epochs: one mapping an epoch: `epoch`, `loss`, and validation metrics by name.
+    flatten_validation, pooled_validation: the two references' metrics on the validation part.
+    chosen_epoch, chosen_by: the epoch whose weights were kept, and the validation metric that chose it.
+    over_flatten, over_pooled: differences on the test part, of the model (of `pooled` where there is no model).
+    command, config: the command line and the resolved configuration as YAML.
+    """
+
+    title: str
+    facts: Mapping[str, Any]
+    flatten: EvalResult
+    pooled: EvalResult
+    model: EvalResult | None
+    open_picture: Callable[[str], Image.Image]
+    epochs: Sequence[Mapping[str, Any]] = ()
+    flatten_validation: Mapping[str, float] = field(default_factory=dict)
+    pooled_validation: Mapping[str, float] = field(default_factory=dict)
+    chosen_epoch: int | None = None
+    chosen_by: str = ""
+    over_flatten: Sequence[Difference] = ()
+    over_pooled: Sequence[Difference] = ()
+    command: str = ""
+    config: str = ""
+
+    @property
+    def best(self) -> EvalResult:
+        """The encoder the baseline is compared with: the model, or the pooled reference where there is none."""
+        return self.pooled if self.model is None else self.model
+
+    @property
+    def best_name(self) -> str:
+        """What the page calls `best`."""
+        return "Pooled reference" if self.model is None else "Fine-tuned"
+
+    @property
+    def best_phrase(self) -> str:
+        """What a sentence calls `best`."""
+        return "the pooled reference" if self.model is None else "the fine-tuned encoder"

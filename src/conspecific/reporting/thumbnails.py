@@ -1,0 +1,38 @@
+"""Pictures for the page: opened once, small, and as text that an HTML file can hold."""
+
+import base64
+import io
+from collections.abc import Callable
+
+from PIL import Image
+
+from conspecific.errors import ConspecificError
+from conspecific.reporting.montage import EMPTY, square
+
+
+class Thumbnails:
+    """Opens pictures by path and keeps them small; a page shows many of them several times."""
+
+    def __init__(self, open_picture: Callable[[str], Image.Image], largest: int = 160) -> None:
+        self._open = open_picture
+        self._largest = largest
+        self._small: dict[str, Image.Image] = {}
+        self._encoded: dict[tuple[str, int], str] = {}
+
+    def picture(self, path: str) -> Image.Image:
+        """Return the picture as a square of the largest side; a plain tile where it can no longer be opened."""
+        if path not in self._small:
+            try:
+                self._small[path] = square(self._open(path), self._largest)
+            except (OSError, ConspecificError):  # a picture moved since it was embedded must not cost the report
+                self._small[path] = Image.new("RGB", (self._largest, self._largest), EMPTY)
+        return self._small[path]
+
+    def uri(self, path: str, side: int) -> str:
+        """Return the picture as a JPEG data URI with this many pixels a side."""
+        key = (path, side)
+        if key not in self._encoded:
+            buffer = io.BytesIO()
+            square(self.picture(path), side).save(buffer, "JPEG", quality=80, optimize=True)
+            self._encoded[key] = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+        return self._encoded[key]

@@ -1,0 +1,107 @@
+"""The values that cross layers: each validates once, when it is made, and is immutable after."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from conspecific.errors import RunError
+
+Metric = Literal["cosine", "l2"]
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSet:
+    """Embeddings of N pictures.
+
+    vectors: [N, D] float32, in memory or memory-mapped.
+    ids: [N] int64, the sample ids (row numbers of the manifest), each at most once.
+    labels: [N] int64, dense species numbers from 0; -1 where the species is not known.
+    """
+
+    vectors: FloatArray
+    ids: IntArray
+    labels: IntArray
+
+    def __post_init__(self) -> None:
+        count = len(self.ids)
+        if self.vectors.ndim != 2 or self.vectors.dtype != np.float32:
+            found = f"{self.vectors.dtype} of shape {self.vectors.shape}"
+            raise ValueError(f"embeddings must be float32 of shape [N, D]; found {found}")
+        if self.vectors.shape[0] != count or self.labels.shape != (count,):
+            shapes = f"{self.vectors.shape[0]} vectors, {count} ids, labels of shape {self.labels.shape}"
+            raise ValueError(f"embeddings, ids and labels must have one length; found {shapes}")
+        if self.ids.dtype != np.int64 or self.labels.dtype != np.int64:
+            raise ValueError(f"ids and labels must be int64; found {self.ids.dtype} and {self.labels.dtype}")
+        if np.unique(self.ids).size != count:
+            raise ValueError(f"sample ids must be unique; {count - np.unique(self.ids).size} of {count} are repeated")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, ids: IntArray) -> "EmbeddingSet":
+        """Return the rows of these sample ids, in the order given. Raises KeyError for an id that is not here."""
+        order = np.argsort(self.ids)
+        found = np.searchsorted(self.ids, ids, sorter=order)
+        rows = order[np.minimum(found, len(order) - 1)]
+        if not np.array_equal(self.ids[rows], ids):
+            missing = ids[self.ids[rows] != ids]
+            raise KeyError(f"{missing.size} sample ids are not among these embeddings, first {missing[:5].tolist()}")
+        return EmbeddingSet(self.vectors[rows], self.ids[rows], self.labels[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbors:
+    """The K nearest gallery pictures of Q queries, nearest first.
+
+    ids: [Q, K] int64 sample ids, -1 where the gallery had fewer than K others.
+    scores: [Q, K] float32, higher is nearer: cosine similarity, or minus the squared L2 distance; -inf beside id -1.
+    """
+
+    ids: IntArray
+    scores: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.ids.ndim != 2 or self.ids.shape != self.scores.shape:
+            raise ValueError(f"ids and scores must share [Q, K]; found {self.ids.shape} and {self.scores.shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class EvalResult:
+    """The score of one set of embeddings under one protocol.
+
+    metrics: metric name -> mean over the queries that have a positive, in [0, 1].
+    per_query: a row for each of those queries: id, path, label (species name), positives (R), one column a metric,
+        neighbor_ids, neighbor_paths, neighbor_labels, neighbor_scores, neighbor_hits (lists, nearest first, up to 10).
+    facts: what was scored, as JSON values: name, part, protocol, similarity, dimensions, queries, gallery,
+        excluded (queries without a positive), species.
+    """
+
+    metrics: Mapping[str, float]
+    per_query: pl.DataFrame
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, stem: Path) -> None:
+        """Write `stem`.json (facts and metrics) and `stem`.parquet (the per-query table)."""
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        self.per_query.write_parquet(f"{stem}.parquet")
+        text = json.dumps({"facts": dict(self.facts), "metrics": dict(self.metrics)}, indent=2)
+        partial = Path(f"{stem}.partial")
+        partial.write_text(text + "\n")
+        partial.replace(f"{stem}.json")  # comes last and whole: where it is, the result is complete
+
+    @classmethod
+    def load(cls, stem: Path) -> "EvalResult":
+        """Read what `save` wrote. Raises RunError when either file is missing or something else."""
+        try:
+            stored = json.loads(Path(f"{stem}.json").read_text())
+            return cls(stored["metrics"], pl.read_parquet(f"{stem}.parquet"), stored["facts"])
+        except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+            raise RunError(f"{stem}.json / .parquet is not a stored evaluation result: {error}") from error

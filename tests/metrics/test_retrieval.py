@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conspecific.metrics import (
+    map_at_r,
+    precision_at_k,
+    r_precision,
+    recall_at_k,
+    reciprocal_rank,
+    score_queries,
+)
+
+# Three queries: R = 3 found at ranks 1, 3, 4; R = 2 found at ranks 4 and 5; R = 1 found at 9, beyond what is shown.
+HITS = np.array([[1, 0, 1, 1, 0], [0, 0, 0, 1, 1], [0, 0, 0, 0, 0]], bool)
+POSITIVES = np.array([3, 2, 1])
+FIRST_RANK = np.array([1, 4, 9])
+
+
+def test_counted_by_hand():
+    scores = score_queries(HITS, POSITIVES, FIRST_RANK, ks=(1, 4), precision_ks=(4, 5))
+    counted = {
+        "recall@1": [1, 0, 0],
+        "recall@4": [1, 1, 0],
+        "precision@4": [3 / 4, 1 / 4, 0],
+        "precision@5": [3 / 5, 2 / 5, 0],
+        "r_precision": [2 / 3, 0, 0],
+        "map@r": [(1 + 2 / 3) / 3, 0, 0],
+        "mrr": [1, 1 / 4, 1 / 9],
+    }
+    assert list(scores) == list(counted)
+    for name, values in counted.items():
+        np.testing.assert_allclose(scores[name], values, rtol=1e-15, err_msg=name)
+        assert scores[name].dtype == np.float64
+
+
+def test_reported_names_and_their_order():
+    hits = np.zeros((2, 10), bool)
+    names = ["recall@1", "recall@5", "recall@10", "precision@10", "r_precision", "map@r", "mrr"]
+    assert list(score_queries(hits, np.array([1, 2]), np.array([11, 12]))) == names
+
+
+@st.composite
+def rankings(draw):
+    """Whole rankings: the hits of galleries of one size, at least one in each."""
+    size = draw(st.integers(1, 12))
+    row = st.lists(st.booleans(), min_size=size, max_size=size).filter(any)
+    return np.array(draw(st.lists(row, min_size=1, max_size=6)))
+
+
+def plainly(ranking, k):
+    """Every metric of one query, by its definition."""
+    positives = sum(ranking)
+    precisions = []
+    for rank in range(1, positives + 1):
+        if ranking[rank - 1]:
+            precisions.append(sum(ranking[:rank]) / rank)
+    return {
+        f"recall@{k}": 1.0 if True in ranking[:k] else 0.0,
+        f"precision@{k}": ranking[:k].count(True) / k,
+        "r_precision": ranking[:positives].count(True) / positives,
+        "map@r": sum(precisions) / positives,
+        "mrr": 1 / (ranking.index(True) + 1),
+    }
+
+
+@given(rankings(), st.data())
+def test_agrees_with_plain_loops(ranking, data):
+    k = data.draw(st.integers(1, ranking.shape[1]))
+    positives, first_rank = ranking.sum(axis=1), ranking.argmax(axis=1) + 1
+    shown = ranking[:, : data.draw(st.integers(max(k, positives.max()), ranking.shape[1]))]
+    scores = score_queries(shown, positives, first_rank, ks=(k,), precision_ks=(k,))
+    for query, row in enumerate(ranking.tolist()):
+        for name, value in plainly(row, k).items():
+            assert scores[name][query] == pytest.approx(value, abs=1e-12), name
+
+
+@given(rankings())
+def test_order_of_the_metrics(ranking):
+    positives = ranking.sum(axis=1)
+    assert (map_at_r(ranking, positives) <= r_precision(ranking, positives) + 1e-12).all()
+    assert (reciprocal_rank(ranking.argmax(axis=1) + 1) >= recall_at_k(ranking, 1)).all()
+    perfect = -np.sort(-ranking.astype(int), axis=1) > 0
+    np.testing.assert_allclose(map_at_r(perfect, positives), 1)
+
+
+def test_agrees_with_pytorch_metric_learning():
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("pytorch_metric_learning.utils.accuracy_calculator")
+    ranking = np.random.default_rng(3).random((40, 30)) < np.linspace(0.1, 0.9, 40)[:, None]
+    positives, query = ranking.sum(axis=1), torch.arange(40)
+    # A species for each query, so that each has an R of its own.
+    found = torch.where(torch.from_numpy(ranking), query[:, None], -1)
+    shared = (found, query[:, None], False, (query, torch.from_numpy(positives)), False, False, torch.eq)
+    assert map_at_r(ranking, positives).mean() == pytest.approx(theirs.mean_average_precision(*shared, at_r=True))
+    assert r_precision(ranking, positives).mean() == pytest.approx(theirs.r_precision(*shared))
+
+
+def test_no_queries_have_no_scores():
+    none = np.empty(0, np.int64)
+    scores = score_queries(np.empty((0, 10), bool), none, none)
+    assert all(values.shape == (0,) for values in scores.values())
+
+
+@pytest.mark.parametrize("score", [r_precision, map_at_r])
+def test_a_query_without_a_positive_is_refused_and_counted(score):
+    with pytest.raises(ValueError, match="1 of 3 queries have no positive"):
+        score(HITS, np.array([3, 0, 1]))
+
+
+def test_a_rank_below_one_is_refused_and_counted():
+    with pytest.raises(ValueError, match="2 of 3 queries have no positive"):
+        reciprocal_rank(np.array([0, 4, 0]))
+
+
+@pytest.mark.parametrize("score", [r_precision, map_at_r])
+def test_fewer_neighbours_than_r_are_refused(score):
+    with pytest.raises(ValueError, match="needs 6 neighbours; found 5"):
+        score(HITS, np.array([3, 6, 1]))
+
+
+@pytest.mark.parametrize("score", [recall_at_k, precision_at_k])
+@pytest.mark.parametrize("k", [0, 6])
+def test_k_outside_the_searched_neighbours_is_refused(score, k):
+    with pytest.raises(ValueError, match=f"from 1 to the 5 .* found {k}"):
+        score(HITS, k)
+
+
+@pytest.mark.parametrize(
+    ("positives", "first_rank", "message"),
+    [
+        ([3, 2, 1], [1, 5, 9], "contradicts the hits of 1 of 3"),
+        ([3, 2, 1], [1, 4, 5], "contradicts the hits of 1 of 3"),
+        ([2, 2, 1], [1, 4, 9], "1 of 3 queries have more hits than positives"),
+        ([3, 2], [1, 4, 9], "one for each query"),
+        ([3, 2, 1], [1, 4], "one for each query"),
+    ],
+)
+def test_counts_of_another_search_are_refused(positives, first_rank, message):
+    with pytest.raises(ValueError, match=message):
+        score_queries(HITS, np.array(positives), np.array(first_rank), ks=(1,), precision_ks=(5,))

@@ -1,0 +1,80 @@
+"""A small world of coloured pictures: eight species, each a colour, and results that are better or worse by design."""
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from conspecific.evaluation.compare import compare
+from conspecific.reporting.record import Report
+from conspecific.types import EvalResult
+
+SPECIES = 8
+PICTURES = 12
+METRICS = ("recall@1", "recall@5", "recall@10", "precision@10", "r_precision", "map@r", "mrr")
+
+
+def open_picture(path: str) -> Image.Image:
+    """A plain picture whose colour depends on its folder alone."""
+    colour = zlib.crc32(path.split("/")[0].encode())
+    return Image.new("RGB", (200, 150), (colour & 255, colour >> 8 & 255, colour >> 16 & 255))
+
+
+def build_result(skill: float, seed: int, species: list[str]) -> EvalResult:
+    """A result where each answer is right with probability `skill`."""
+    generator = np.random.default_rng(seed)
+    labels = [name for name in species for _ in range(PICTURES)]
+    paths = [f"{label}/{number}.jpg" for number, label in enumerate(labels)]
+    rows = []
+    for query, label in enumerate(labels):
+        wanted = generator.random(10) < skill
+        same = iter(other for other in range(len(labels)) if labels[other] == label and other != query)
+        different = iter(other for other in generator.permutation(len(labels)).tolist() if labels[other] != label)
+        found = [next(same) if hit else next(different) for hit in wanted]
+        hits = [bool(hit) for hit in wanted]
+        share = float(np.mean(hits))
+        row = {"id": query, "path": paths[query], "label": label, "positives": PICTURES - 1}
+        row |= dict.fromkeys(METRICS, share)
+        row |= {"recall@1": float(hits[0]), "recall@10": float(any(hits)), "map@r": share**2}
+        row |= {"neighbor_ids": found, "neighbor_paths": [paths[other] for other in found]}
+        row |= {"neighbor_labels": [labels[other] for other in found], "neighbor_hits": hits}
+        rows.append(row | {"neighbor_scores": [1.0 - 0.05 * rank for rank in range(10)]})
+    table = pl.DataFrame(rows)
+    means = {metric: float(np.mean(table[metric].to_list())) for metric in METRICS}
+    facts = {"part": "test", "protocol": "unseen", "similarity": "cosine", "dimensions": 64, "excluded": 2}
+    return EvalResult(means, table, {**facts, "queries": table.height, "species": len(species)})
+
+
+@pytest.fixture
+def make_report() -> Callable[..., Report]:
+    """Return a function that builds a report over the named species."""
+
+    def make(species: list[str] | None = None, model: bool = True) -> Report:
+        names = species or [f"Species_{letter}" for letter in "ABCDEFGH"[:SPECIES]]
+        flatten, pooled, tuned = (build_result(skill, seed, names) for seed, skill in enumerate((0.2, 0.5, 0.8)))
+        epochs = [
+            {"epoch": epoch, "loss": 2.0 / (epoch + 1), "recall@1": 0.4 + 0.1 * epoch, "map@r": 0.2 + 0.1 * epoch}
+            for epoch in range(4)
+        ]
+        return Report(
+            title="A small run",
+            facts={"data": "coloured tiles", "epochs": 4, "peak_memory": "1 GB"},
+            flatten=flatten,
+            pooled=pooled,
+            model=tuned if model else None,
+            open_picture=open_picture,
+            epochs=epochs if model else (),
+            flatten_validation={"recall@1": 0.3, "map@r": 0.1},
+            pooled_validation={"recall@1": 0.5, "map@r": 0.2},
+            chosen_epoch=3 if model else None,
+            chosen_by="map@r",
+            over_flatten=compare(tuned if model else pooled, flatten),
+            over_pooled=compare(tuned, pooled) if model else (),
+            command="conspecific train experiment=arcface",
+            config="seed: 0\n",
+        )
+
+    return make
