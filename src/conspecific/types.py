@@ -48,6 +48,8 @@ class EmbeddingSet:
 
     def select(self, ids: IntArray) -> "EmbeddingSet":
         """Return the rows of these sample ids, in the order given. Raises KeyError for an id that is not here."""
+        if np.array_equal(ids, self.ids):
+            return self  # flattened codes are large: no copy without a need
         order = np.argsort(self.ids)
         found = np.searchsorted(self.ids, ids, sorter=order)
         rows = order[np.minimum(found, len(order) - 1)]

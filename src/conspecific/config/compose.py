@@ -2,18 +2,21 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from conspecific.config.explain import explain, unknown_key
 from conspecific.config.location import config_dir
+from conspecific.config.overrides import literal
 from conspecific.config.targets import check_targets
-from conspecific.errors import ConfigError, did_you_mean
+from conspecific.errors import ConfigError
 
 Schema = TypeVar("Schema")
 
@@ -26,9 +29,18 @@ def compose_config(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return compose(name, list(overrides))
-    except ConfigCompositionException as error:
-        raise ConfigError(explain(error, name, overrides)) from error
+            return compose(name, [literal(text) for text in overrides])
+    except (HydraException, ValueError) as error:  # Hydra raises ValueError for a group that is set to null
+        raise explained(error, name, overrides) from error
+
+
+def explained(error: Exception, name: str, overrides: Sequence[str]) -> ConfigError:
+    """Return the ConfigError that tells what Hydra's error means for `configs/NAME.yaml` and these overrides."""
+
+    def tree(others: Sequence[str]) -> Any:
+        return OmegaConf.to_container(compose_config(name, others), resolve=False)
+
+    return ConfigError(explain(error, overrides, tree))
 
 
 def typed(config: DictConfig, schema: type[Schema]) -> Schema:
@@ -50,40 +62,28 @@ def typed(config: DictConfig, schema: type[Schema]) -> Schema:
     return built
 
 
-def explain(error: ConfigCompositionException, name: str, overrides: Sequence[str]) -> str:
-    """Put Hydra's message into one sentence and name the neighbours of a key that does not exist."""
-    text = str(error).strip()
-    cause = f"\n{error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
-    found = re.search(r"Could not override '([^']+)'", text)
-    if not found:
-        return text + cause
-    key = found[1]
-    return f"{key} is not a key of this configuration. {_neighbours(key, name, overrides)}"
-
-
-def _neighbours(key: str, name: str, overrides: Sequence[str]) -> str:
-    """Compose without the overrides of that key, walk to where it should have been, and name what is there."""
-    others = [text for text in overrides if not text.lstrip("+~").startswith((f"{key}=", f"{key}."))]
-    node: Any = OmegaConf.to_container(compose_config(name, others), resolve=False)
-    for part in key.split("."):
-        if not isinstance(node, dict):
-            return f"Nothing lies below {key.rpartition('.')[0]}."
-        if part not in node:
-            return did_you_mean(part, map(str, node))
-        node = node[part]
-    return "It is already there with another form."
-
-
 def _explain_omegaconf(error: OmegaConfBaseException, config: DictConfig, schema: type[Any]) -> str:
     first = str(error).splitlines()[0]
-    key = getattr(error, "full_key", None) or getattr(error, "key", None)
-    found = re.match(r"Key '([^']+)' not in '(\w+)'", first)
-    if not found:
-        return f"{key}: {first}"
-    parent: Any = OmegaConf.structured(schema)
-    for part in str(key).split(".")[:-1]:
-        parent = parent[part]
-    return f"{key} is not a key of this configuration. {did_you_mean(found[1], map(str, parent))}"
+    key = str(getattr(error, "full_key", None) or getattr(error, "key", None) or "")
+    if re.match(r"Key '[^']+' not in '\w+'", first):
+        return unknown_key(key, _fields(schema, key.split(".")[:-1]))
+    if first.startswith("Merge error"):
+        key = next(str(name) for name in config if _is_group(schema, str(name)) and not OmegaConf.is_dict(config[name]))
+        return f"{key}={config[key]}: {key} has keys of its own: {', '.join(_fields(schema, [key]))}"
+    return f"{key}: {first}"
+
+
+def _fields(schema: type[Any], path: Sequence[str]) -> list[str]:
+    """Names of the keys that a schema has below a path."""
+    for part in path:
+        hint = get_type_hints(schema)[part]
+        schema = next(option for option in (hint, *get_args(hint)) if is_dataclass(option))
+    return [field.name for field in fields(schema)]
+
+
+def _is_group(schema: type[Any], key: str) -> bool:
+    hint = get_type_hints(schema).get(key)
+    return any(is_dataclass(option) for option in (hint, *get_args(hint)))
 
 
 def save_yaml(config: object, path: Path) -> None:

@@ -27,3 +27,9 @@ def options(group: str) -> list[str]:
 def groups() -> list[str]:
     """Names of all groups, sorted."""
     return sorted(path.name for path in config_dir().iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def all_groups() -> list[str]:
+    """Names of all groups and the groups inside them, as `loss` and `loss/miner`, sorted."""
+    base = config_dir()
+    return sorted({path.parent.relative_to(base).as_posix() for path in base.rglob("*/*.yaml")})

@@ -1,15 +1,19 @@
 """Swappable parts: a `_target_` names what is built, and its arguments are checked before anything is."""
 
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import hydra.utils
 from hydra.errors import InstantiationException
 
-from conspecific.errors import ConfigError, ConspecificError, did_you_mean
+from conspecific.config.explain import unknown_argument
+from conspecific.errors import ConfigError, ConspecificError
 
 MARKS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})
+PLAIN = (bool, int, float, str, NoneType)
 
 
 def build(node: Mapping[str, Any], **arguments: Any) -> Any:
@@ -27,7 +31,7 @@ def build(node: Mapping[str, Any], **arguments: Any) -> Any:
 
 
 def check_targets(node: Any, key: str = "") -> None:
-    """Walk a configuration and bind each target's arguments against its signature.
+    """Walk a configuration and hold each target's arguments against its signature: their names, and simple types.
 
     Raises ConfigError naming the key, what the target is, and the nearest arguments it does take.
     """
@@ -43,20 +47,47 @@ def check_targets(node: Any, key: str = "") -> None:
 
 
 def _check_arguments(node: dict[str, Any], key: str) -> None:
-    target = node["_target_"]
-    parameters = inspect.signature(_locate(target, key)).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
+    target = _locate(node["_target_"], key)
+    parameters = inspect.signature(target).parameters.values()
     known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
-    for name in node:
-        if name not in known and name not in MARKS:
-            raise ConfigError(f"{key}.{name} is not an argument of {target}. {did_you_mean(name, known)}")
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    hints = _hints(target)
+    for name, value in node.items():
+        if name in MARKS:
+            continue
+        if name not in known and not takes_any:
+            raise ConfigError(unknown_argument(f"{key}.{name}", node["_target_"], known))
+        if not _fits(value, hints.get(name, Any)):
+            raise ConfigError(f"{key}.{name}={value} has another type than {node['_target_']} takes: {_names(hints[name])}")
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(target.__init__ if inspect.isclass(target) else target)  # type: ignore[misc]
+    except (NameError, TypeError):  # annotations that mean nothing outside the file they stand in
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value is of a plain type; anything else is for the target to judge."""
+    allowed = _alternatives(hint)
+    if not isinstance(value, PLAIN) or any(option not in PLAIN for option in allowed):
+        return True
+    return type(value) in allowed or (type(value) is int and float in allowed)
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _names(hint: Any) -> str:
+    return " or ".join("null" if option is NoneType else option.__name__ for option in _alternatives(hint))
 
 
 def _locate(target: str, key: str) -> Callable[..., Any]:
     try:
-        found: Callable[..., Any] = hydra.utils.get_object(target)
-    except Exception as error:
+        found: Callable[..., Any] = pkgutil.resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{key}._target_={target} cannot be imported: {error}") from error
     if not callable(found):
         raise ConfigError(f"{key}._target_={target} is not something that can be called")

@@ -3,11 +3,10 @@
 from conspecific.evaluation.baseline import references
 from conspecific.evaluation.compare import Difference, compare
 from conspecific.evaluation.embed import embed
-from conspecific.evaluation.evaluate import METRICS, evaluate
+from conspecific.evaluation.evaluate import evaluate
 from conspecific.evaluation.evaluator import Evaluator, device_for, workers_for
 
 __all__ = [
-    "METRICS",
     "Difference",
     "Evaluator",
     "compare",

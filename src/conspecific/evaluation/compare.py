@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from conspecific.errors import RunError
-from conspecific.evaluation.evaluate import METRICS
-from conspecific.metrics import Interval, paired_interval
+from conspecific.metrics import METRICS, Interval, paired_interval
 from conspecific.types import EvalResult
 
 

@@ -10,13 +10,11 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Part
 from conspecific.errors import DataError
 from conspecific.index import Searcher
-from conspecific.metrics import score_queries
+from conspecific.metrics import METRICS, score_queries
 from conspecific.types import EmbeddingSet, EvalResult, IntArray, Metric, Neighbors
 
 KEPT = 10  # neighbours kept for each query, for people to look at
 BLOCK_HITS = 1 << 24  # hits held at once while scoring; bounds memory whatever the size of the largest species
-
-METRICS = ("recall@1", "recall@5", "recall@10", "precision@10", "r_precision", "map@r", "mrr")
 
 
 def evaluate(

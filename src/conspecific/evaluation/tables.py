@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from conspecific.evaluation.compare import Difference
-from conspecific.evaluation.evaluate import METRICS
+from conspecific.metrics import METRICS
 
 
 def epoch_table(title: str, rows: Mapping[str, Mapping[str, float]], baseline: str, model: str) -> Table:

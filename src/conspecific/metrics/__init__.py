@@ -2,6 +2,7 @@
 
 from conspecific.metrics.paired import Interval, paired_interval
 from conspecific.metrics.retrieval import (
+    METRICS,
     map_at_r,
     precision_at_k,
     r_precision,
@@ -11,6 +12,7 @@ from conspecific.metrics.retrieval import (
 )
 
 __all__ = [
+    "METRICS",
     "Interval",
     "map_at_r",
     "paired_interval",

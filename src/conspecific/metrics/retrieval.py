@@ -7,7 +7,7 @@ positives: [Q] int64, at least 1: R, the positives of each query in the whole ga
 first_rank: [Q] int64, at least 1: the rank of the first positive in the whole gallery, also where it lies beyond K.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,31 +82,34 @@ def reciprocal_rank(first_rank: Counts) -> Values:
     return 1.0 / first_rank
 
 
-def score_queries(
-    hits: Hits,
-    positives: Counts,
-    first_rank: Counts,
-    ks: Sequence[int] = (1, 5, 10),
-    precision_ks: Sequence[int] = (10,),
-) -> dict[str, Values]:
-    """Every metric of every query, by the name it is reported under, in the order it is reported in.
+Metric = Callable[[Hits, Counts, Counts], Values]
 
-    hits: [Q, K], K >= the largest R and the largest k. positives, first_rank: [Q]. Returns arrays [Q], each in [0, 1].
+# Every metric by the name it is reported under, in the order it is reported in.
+METRICS: Mapping[str, Metric] = {
+    "recall@1": lambda hits, positives, first_rank: recall_at_k(hits, 1),
+    "recall@5": lambda hits, positives, first_rank: recall_at_k(hits, 5),
+    "recall@10": lambda hits, positives, first_rank: recall_at_k(hits, 10),
+    "precision@10": lambda hits, positives, first_rank: precision_at_k(hits, 10),
+    "r_precision": lambda hits, positives, first_rank: r_precision(hits, positives),
+    "map@r": lambda hits, positives, first_rank: map_at_r(hits, positives),
+    "mrr": lambda hits, positives, first_rank: reciprocal_rank(first_rank),
+}
 
-    >>> hits = np.array([[False, True], [False, False]])
-    >>> scores = score_queries(hits, np.array([2, 1]), np.array([2, 8]), ks=(1, 2), precision_ks=(2,))
-    >>> {name: values.tolist() for name, values in scores.items()}  # doctest: +NORMALIZE_WHITESPACE
-    {'recall@1': [0.0, 0.0], 'recall@2': [1.0, 0.0], 'precision@2': [0.5, 0.0], 'r_precision': [0.5, 0.0],
-     'map@r': [0.25, 0.0], 'mrr': [0.5, 0.125]}
+
+def score_queries(hits: Hits, positives: Counts, first_rank: Counts) -> dict[str, Values]:
+    """Every metric of every query.
+
+    hits: [Q, K], K >= 10 and >= the largest R. positives, first_rank: [Q]. Returns arrays [Q], each in [0, 1].
+
+    >>> hits = np.zeros((2, 10), dtype=bool)
+    >>> hits[0, 1] = True
+    >>> scores = score_queries(hits, np.array([2, 1]), np.array([2, 11]))
+    >>> {name: values.round(3).tolist() for name, values in scores.items()}  # doctest: +NORMALIZE_WHITESPACE
+    {'recall@1': [0.0, 0.0], 'recall@5': [1.0, 0.0], 'recall@10': [1.0, 0.0], 'precision@10': [0.1, 0.0],
+     'r_precision': [0.5, 0.0], 'map@r': [0.25, 0.0], 'mrr': [0.5, 0.091]}
     """
     _require_one_story(hits, positives, first_rank)
-    return {
-        **{f"recall@{k}": recall_at_k(hits, k) for k in ks},
-        **{f"precision@{k}": precision_at_k(hits, k) for k in precision_ks},
-        "r_precision": r_precision(hits, positives),
-        "map@r": map_at_r(hits, positives),
-        "mrr": reciprocal_rank(first_rank),
-    }
+    return {name: metric(hits, positives, first_rank) for name, metric in METRICS.items()}
 
 
 def _top(hits: Hits, k: int) -> Hits:

@@ -75,9 +75,9 @@ def build_embedder(
     """Build an embedder from a timm backbone.
 
     weights: bundled, timm, none or a file. pooling: flatten, avg, max or gem. head: none, linear or mlp, to
-    `dimensions`. search_with: the head's output, or the pooled layer under it. trainable_stages: train
-    that many last stages of the backbone (None: all). freeze_norms: keep the pretrained batch-norm statistics, which the small
-    batches of fine-tuning would spoil. Raises ConfigError naming what does not fit.
+    `dimensions`. search_with: the head's output, or the pooled layer under it. trainable_stages: train that many last
+    stages of the backbone (None: all). freeze_norms: keep the pretrained batch-norm statistics, which the small batches
+    of fine-tuning would spoil. Raises ConfigError naming what does not fit.
     """
     if head not in HEADS:
         raise ConfigError(f"model.head={head} is unknown. {did_you_mean(head, HEADS)}")

@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from conspecific.metrics import METRICS
+
 DASH, MINUS = "\u2013", "\u2212"
-ORDER = ("recall@1", "recall@5", "recall@10", "precision@10", "r_precision", "map@r", "mrr")
+ORDER = tuple(METRICS)
 
 _EXPLAINED = {
     "recall@1": "How often the very first answer shows the right species.",

@@ -7,8 +7,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from conspecific.config.run_directory import RunDirectory
-from conspecific.evaluation import METRICS, Evaluator
+from conspecific.evaluation import Evaluator
 from conspecific.evaluation.tables import epoch_table
+from conspecific.metrics import METRICS
 from conspecific.training.module import FineTuner
 from conspecific.types import EvalResult
 

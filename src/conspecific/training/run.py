@@ -19,7 +19,8 @@ from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
 from conspecific.errors import ConfigError, did_you_mean
-from conspecific.evaluation import METRICS, Evaluator, device_for, references, workers_for
+from conspecific.evaluation import Evaluator, device_for, references, workers_for
+from conspecific.metrics import METRICS
 from conspecific.models import Embedder, keep_freed_memory
 from conspecific.training.datamodule import Pictures
 from conspecific.training.module import FineTuner
