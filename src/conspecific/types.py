@@ -47,7 +47,10 @@ class EmbeddingSet:
         return len(self.ids)
 
     def select(self, ids: IntArray) -> "EmbeddingSet":
-        """Return the rows of these sample ids, in the order given. Raises KeyError for an id that is not here."""
+        """Return the rows of these sample ids, in the order given. Raises KeyError for an id that is not here.
+
+        Rows that follow one another are not copied: the vectors may be mapped and larger than memory.
+        """
         if np.array_equal(ids, self.ids):
             return self  # flattened codes are large: no copy without a need
         order = np.argsort(self.ids)
@@ -56,7 +59,9 @@ class EmbeddingSet:
         if not np.array_equal(self.ids[rows], ids):
             missing = ids[self.ids[rows] != ids]
             raise KeyError(f"{missing.size} sample ids are not among these embeddings, first {missing[:5].tolist()}")
-        return EmbeddingSet(self.vectors[rows], self.ids[rows], self.labels[rows])
+        adjacent = rows.size > 0 and np.array_equal(rows, np.arange(rows[0], rows[0] + rows.size))
+        taken = slice(rows[0], rows[0] + rows.size) if adjacent else rows
+        return EmbeddingSet(self.vectors[taken], self.ids[taken], self.labels[taken])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +110,5 @@ class EvalResult:
         try:
             stored = json.loads(Path(f"{stem}.json").read_text())
             return cls(stored["metrics"], pl.read_parquet(f"{stem}.parquet"), stored["facts"])
-        except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise RunError(f"{stem}.json / .parquet is not a stored evaluation result: {error}") from error

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
@@ -15,20 +15,26 @@ def open_rgb(path: Path, shorter_side: int | None = None) -> Image.Image:
     With `shorter_side`, a JPEG may be decoded at 1/2, 1/4 or 1/8 size as long as at least twice that side remains,
     which makes camera-sized photographs several times cheaper and leaves small ones untouched.
 
-    Raises OSError (PIL.UnidentifiedImageError among them) or Image.DecompressionBombError when it cannot be read.
+    Raises OSError when it cannot be read.
     """
-    with Image.open(path) as picture:
-        if shorter_side is not None:
-            scale = 2 * shorter_side / min(picture.size)
-            picture.draft("RGB", (round(picture.width * scale), round(picture.height * scale)))
-        return to_rgb(ImageOps.exif_transpose(picture))
+    try:
+        # Pillow 13 garbles a turned TIFF that it maps into memory, which it does with a path and not with a stream.
+        with path.open("rb") as stream, Image.open(stream) as picture:
+            if shorter_side is not None:
+                scale = 2 * shorter_side / min(picture.size)
+                picture.draft("RGB", (round(picture.width * scale), round(picture.height * scale)))
+            return to_rgb(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError as error:
+        raise OSError("not a picture") from error
+    except (SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise OSError(str(error)) from error  # Pillow's plugins do not agree on what a broken file is
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
     """Convert any Pillow mode to RGB without losing range or showing what transparency hid."""
     if picture.mode.startswith("I") or picture.mode == "F":
         return Image.fromarray(_to_8_bit(np.asarray(picture))).convert("RGB")
-    if "A" in picture.getbands() or "transparency" in picture.info:
+    if picture.has_transparency_data:
         layered = picture.convert("RGBA")
         paper = Image.new("RGBA", layered.size, "white")
         return Image.alpha_composite(paper, layered).convert("RGB")
@@ -36,11 +42,12 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(values: np.ndarray) -> np.ndarray:
-    """Scale 16-bit (or wider) grey values to 8 bits: by the type's range where it is 16 bits, else by their own."""
-    wide = values.astype(np.float64)
-    if values.dtype.itemsize == 2 or (wide.min() >= 0 and 255 < wide.max() <= 65535):
-        wide = wide / 257.0
-    elif wide.min() < 0 or wide.max() > 255:
-        span = wide.max() - wide.min()
-        wide = (wide - wide.min()) / (span if span > 0 else 1.0) * 255.0
-    return np.clip(np.round(wide), 0, 255).astype(np.uint8)
+    """Scale grey values to 8 bits, from the smallest usual range that holds them (to 1, 255 or 65535) or their own."""
+    grey = np.where(np.isfinite(values), values, 0).astype(np.float64)
+    low, high = float(grey.min()), float(grey.max())
+    usual = [65535] if values.dtype.itemsize == 2 else [255, 65535] if values.dtype.kind == "i" else [1, 255, 65535]
+    fitting = [top for top in usual if low >= 0 and high <= top]
+    if fitting:
+        low, high = 0, fitting[0]
+    scaled: np.ndarray = (grey - low) / (high - low if high > low else 1) * 255
+    return scaled.round().astype(np.uint8)

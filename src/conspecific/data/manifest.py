@@ -36,8 +36,9 @@ class Manifest:
     def from_table(cls, root: Path, table: pl.DataFrame, empty: tuple[str, ...] = ()) -> Self:
         """Build from a table with at least path and label; split and role are filled with nulls where missing.
 
-        Raises DataError for missing columns, an empty table or null paths and labels. Whether the pictures exist and
-        can be read is `data.check.check_manifest`'s to say.
+        Empty text counts as null. Raises DataError for missing columns, columns that are not text or numbers, an empty
+        table, or null paths and labels. Whether the pictures exist and can be read is `data.check.check_manifest`'s to
+        say.
         """
         missing = [name for name in ("path", "label") if name not in table.columns]
         if missing:
@@ -46,13 +47,20 @@ class Manifest:
                 f"a manifest needs the columns path and label; missing: {', '.join(missing)} (found: {found})"
             )
         optional = [pl.lit(None, pl.String).alias(name) for name in ("split", "role") if name not in table.columns]
-        table = table.with_columns(optional).select(pl.col(name).cast(pl.String) for name in COLUMNS)
+        try:
+            table = table.with_columns(optional).select(pl.col(COLUMNS).cast(pl.String).replace("", None))
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"a manifest's columns hold text; {str(error).splitlines()[0]}") from error
         if table.is_empty():
             raise DataError(f"no pictures under {root}: the manifest is empty")
-        for name in ("path", "label"):
-            rows = np.flatnonzero(table[name].is_null().to_numpy() | (table[name] == "").fill_null(False).to_numpy())
-            if rows.size:
-                raise DataError(f"{rows.size} manifest rows have no {name}, first rows {(rows[:5] + 1).tolist()}")
+        nulls = {name: np.flatnonzero(table[name].is_null().to_numpy()) + 1 for name in ("path", "label")}
+        unfilled = [
+            f"{rows.size} manifest rows have no {name}, first rows {rows[:5].tolist()}"
+            for name, rows in nulls.items()
+            if rows.size
+        ]
+        if unfilled:
+            raise DataError("; ".join(unfilled))
         species = tuple(sorted(table["label"].unique()))
         labels = table["label"].replace_strict(species, range(len(species)), return_dtype=pl.Int64).to_numpy()
         return cls(root, table, species, labels, empty)

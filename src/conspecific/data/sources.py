@@ -1,5 +1,6 @@
 """Where manifests come from: each source is one function that returns one."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from conspecific.errors import DataError
 
 
 def from_folder(root: str) -> Manifest:
-    """One folder a species, pictures anywhere below it; hidden files and other kinds of file are left out.
+    """One folder a species, pictures anywhere below it; what is hidden and other kinds of file are left out.
 
     Raises DataError when the folder is missing or holds no species folders.
     """
@@ -24,7 +25,7 @@ def from_folder(root: str) -> Manifest:
     rows: list[tuple[str, str]] = []
     empty: list[str] = []
     for folder in folders:
-        found = [path for path in sorted(folder.rglob("*")) if _is_picture(path)]
+        found = _pictures(folder)
         rows += [(path.relative_to(base).as_posix(), folder.name) for path in found]
         if not found:
             empty.append(folder.name)
@@ -38,8 +39,7 @@ def from_pictures(root: str) -> Manifest:
     For embedding and for galleries: nothing has to be known of species. Raises DataError when there is no picture.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
-    found = [path for path in sorted(base.rglob("*")) if _is_picture(path)]
-    rows = [(path.relative_to(base).as_posix(), path.parent.name) for path in found]
+    rows = [(path.relative_to(base).as_posix(), path.parent.name) for path in _pictures(base)]
     return Manifest.from_table(base, pl.DataFrame(rows, schema=["path", "label"], orient="row"))
 
 
@@ -54,8 +54,9 @@ def from_file(path: str, root: str | None = None) -> Manifest:
     try:
         # every column as text: a species named 007 keeps its zeros
         table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read as a {file.suffix[1:] or 'CSV'} table: {error}") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{file} cannot be read as a {file.suffix[1:] or 'CSV'} table: {reason}") from error
     return Manifest.from_table(base, table)
 
 
@@ -75,8 +76,14 @@ def butterflies(cache: str, species: int = 100, pictures: int = 20, size: int = 
     return from_folder(str(root))
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _pictures(folder: Path) -> list[Path]:
+    """Every picture below a folder, sorted. Raises DataError where a name is not UTF-8, as tables and reports are."""
+    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    shown = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    strange = [path for path in shown if str(path).encode(errors="ignore") != os.fsencode(path)]
+    if strange:
+        raise DataError(f"{len(strange)} file names are not UTF-8, first {str(strange[0])!a}: rename them")
+    return shown
 
 
 def _existing(path: str, key: str, test: Callable[[Path], bool], kind: str) -> Path:

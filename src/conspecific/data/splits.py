@@ -26,6 +26,16 @@ class Part:
         """Every sample id of the part once, ascending."""
         return np.union1d(self.query, self.gallery)
 
+    def count_positives(self, labels: IntArray) -> IntArray:
+        """Return R of each query: pictures of its species in the gallery, itself excluded.
+
+        labels: species by sample id, -1 where unknown, which is nobody's positive.
+        """
+        gallery, query = labels[self.gallery], labels[self.query]
+        support = np.bincount(gallery[gallery >= 0], minlength=int(labels.max(initial=0)) + 1)
+        found = support[query] - np.isin(self.query, self.gallery)
+        return np.where(query >= 0, found, 0).astype(np.int64)
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -64,15 +74,16 @@ def split(
 
     seen: every species in train and test. The manifest's split column is used where it has one, else `test_share` of
         each species' pictures are drawn. Validation is `val_share` of each species' training pictures.
-    unseen: species disjoint. A split column whose train and test share no species is used; otherwise the species
+    unseen: species disjoint. A split column whose test shares no species with the rest is used; otherwise the species
         sorted by name are cut, the last `test_share` of them to test (the zero-shot protocol of Song et al. 2016).
-        Validation is `val_share` of the training species.
+        Validation is `val_share` of the training species, or the split column's where it shares none with train.
     query_gallery: the role column names the test part; without one, each species' first `gallery_pictures` pictures
         are the gallery and its next `query_pictures` the queries. Training pictures are those the split column calls
         train, or else the gallery; then validation searches with `val_share` of each species' training pictures in
         the rest of them, as the test searches the gallery with pictures from outside.
 
-    Raises DataError when the protocol is unknown, a share is outside (0, 1), or a part would come out empty.
+    Raises DataError when the protocol is unknown, a share is outside (0, 1), or a part comes out empty or with too few
+    species to train on or to score.
     """
     for name, share in (("test_share", test_share), ("val_share", val_share)):
         if not 0 < share < 1:
@@ -106,8 +117,8 @@ def _unseen(manifest: Manifest, rng: np.random.Generator, test_share: float, val
         first_test = len(manifest.species) - round(len(manifest.species) * test_share)
         test = np.flatnonzero(manifest.labels >= first_test)
         train, val = np.flatnonzero(manifest.labels < first_test), test[:0]
-    if not val.size:
-        train, val = _draw_species(manifest, train, val_share, rng)
+    if not val.size or _share_species(manifest, train, val):
+        train, val = _draw_species(manifest, np.union1d(train, val), val_share, rng)
     return Splits("unseen", train, Part(val, val), Part(test, test))
 
 
@@ -122,8 +133,7 @@ def _query_gallery(
     else:
         query, gallery = (np.flatnonzero((role == name).fill_null(False).to_numpy()) for name in ("query", "gallery"))
     test = Part(query, gallery)
-    train, val, _ = _named_split(manifest)
-    train = np.setdiff1d(train, test.ids)
+    train, val, _ = (np.setdiff1d(ids, test.ids) for ids in _named_split(manifest))
     if val.size:
         return Splits("query_gallery", train, Part(val, val), test)
     if not train.size:
@@ -161,7 +171,7 @@ def _draw_pictures(
     manifest: Manifest, ids: IntArray, share: float, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray]:
     """Draw a share of each species' pictures: two at least, so that each finds another, and two at least are kept."""
-    kept, drawn = [], []
+    kept, drawn = [ids[:0]], [ids[:0]]
     for label in np.unique(manifest.labels[ids]):
         own = rng.permutation(ids[manifest.labels[ids] == label])
         count = min(max(round(len(own) * share), 2), max(len(own) - 2, 0))
@@ -196,3 +206,12 @@ def _check(splits: Splits, manifest: Manifest) -> None:
         )
     if np.unique(manifest.labels[splits.train]).size < 2:
         raise DataError("training needs pictures of two species at least; found one. Add species.")
+    # the test is scored last and compared over species: what cannot be must not come to light only then
+    for name, part, needed in (("validation", splits.val, 1), ("test", splits.test, 2)):
+        answerable = part.query[part.count_positives(manifest.labels) > 0]
+        species = np.unique(manifest.labels[answerable]).size
+        if species < needed:
+            raise DataError(
+                f"protocol={splits.protocol} leaves {species} species in {name} with a query and another picture to "
+                f"find; {needed} needed. Add pictures or species, or change the split column or the split.* shares."
+            )

@@ -28,7 +28,7 @@ def compare(result: EvalResult, other: EvalResult) -> list[Difference]:
     """Return the paired difference of every metric.
 
     Queries are resampled; under protocol `unseen`, whole species are, because queries of one species are not
-    independent of each other. Raises RunError when the two were not scored on the same queries.
+    independent of each other. Raises RunError when the two were not scored on the same queries, or on too few.
     """
     mine, theirs = result.per_query.sort("path"), other.per_query.sort("path")
     if not mine["path"].equals(theirs["path"]):
@@ -41,6 +41,9 @@ def compare(result: EvalResult, other: EvalResult) -> list[Difference]:
     differences = []
     for metric in METRICS:
         change = (mine[metric] - theirs[metric]).to_numpy().astype(np.float64)
-        interval = paired_interval(change, groups=groups)
+        try:
+            interval = paired_interval(change, groups=groups)
+        except ValueError as error:
+            raise RunError(f"the two results cannot be compared: {error}") from error
         differences.append(Difference(metric, result.metrics[metric], other.metrics[metric], interval))
     return differences

@@ -19,7 +19,6 @@ from conspecific.types import EmbeddingSet, FloatArray
 IN_MEMORY_BYTES = 2 << 30  # embeddings larger than this live in a memory-mapped temporary file
 
 
-@torch.inference_mode()
 def embed(
     embedders: Sequence[Embedder],
     pictures: EvaluationPictures,
@@ -40,23 +39,25 @@ def embed(
     keep_freed_memory()
     modes = [embedder.training for embedder in embedders]
     for embedder in embedders:
-        embedder.eval().to(device)
+        embedder.eval().to(device)  # not in inference mode: weights moved there could not be trained after
     vectors: list[FloatArray] = []
     done = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(title, total=len(pictures))
-        for images in _batches(pictures, batch_size, workers):
-            features = backbone(images.to(device, non_blocking=True))
-            for number, embedder in enumerate(embedders):
-                block = embedder.read_out(features).cpu().numpy()
-                if done == 0:
-                    vectors.append(_store(len(pictures), block.shape[1]))
-                vectors[number][done : done + len(block)] = block
-            done += len(images)
-            progress.update(task, completed=done)
-    for embedder, mode in zip(embedders, modes, strict=True):
-        embedder.train(mode)
+    try:
+        with torch.inference_mode(), Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task(title, total=len(pictures))
+            for images in _batches(pictures, batch_size, workers):
+                features = backbone(images.to(device, non_blocking=True))
+                for number, embedder in enumerate(embedders):
+                    block = embedder.read_out(features).cpu().numpy()
+                    if done == 0:
+                        vectors.append(_store(len(pictures), block.shape[1]))
+                    vectors[number][done : done + len(block)] = block
+                done += len(images)
+                progress.update(task, completed=done)
+    finally:
+        for embedder, mode in zip(embedders, modes, strict=True):
+            embedder.train(mode)
     labels = pictures.manifest.labels[pictures.ids]
     return [EmbeddingSet(array, pictures.ids, labels) for array in vectors]
 

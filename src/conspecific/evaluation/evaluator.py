@@ -68,10 +68,10 @@ def workers_for(asked: int | None) -> int:
 
 
 def device_for(asked: str) -> torch.device:
-    """A torch device by name; `auto` takes a GPU where there is one. Raises ConfigError for an unknown name."""
+    """A torch device by name; `auto` takes a GPU where there is one. Raises ConfigError for one that is not here."""
     if asked == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(asked)
-    except RuntimeError as error:
-        raise ConfigError(f"device={asked} is not a torch device: {str(error).splitlines()[0]}") from error
+        return torch.empty(0, device=asked).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"device={asked} cannot be used here: {str(error).splitlines()[0]}") from error

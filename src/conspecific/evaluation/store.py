@@ -49,6 +49,7 @@ def load_embeddings(folder: Path, manifest: Manifest) -> EmbeddingSet:
             raise ValueError("its pictures are not those of this data set")
         return EmbeddingSet(vectors, ids, manifest.labels[ids])
     except (OSError, ValueError, IndexError, pl.exceptions.PolarsError) as error:
+        reason = str(error).partition("\n")[0]
         raise RunError(
-            f"{folder} does not hold usable embeddings: {error}. Delete it to have it made again."
+            f"{folder} does not hold usable embeddings: {reason}. Delete it to have it made again."
         ) from error

@@ -10,8 +10,10 @@ from conspecific.metrics import METRICS
 
 
 def epoch_table(title: str, rows: Mapping[str, Mapping[str, float]], baseline: str, model: str) -> Table:
-    """A row for each named set of metrics, then the difference of `model` to `baseline`."""
+    """A row for each named set of metrics, then the difference of `model` to `baseline`; 77 columns wide."""
     table = _table(title, ["", *METRICS])
+    table.padding = 0  # so that 80 columns hold the metrics' whole names
+    table.show_edge = False
     for name, metrics in rows.items():
         table.add_row(name, *(f"{metrics[metric]:.3f}" for metric in METRICS))
     changes = [rows[model][metric] - rows[baseline][metric] for metric in METRICS]

@@ -7,6 +7,7 @@ import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 
+from conspecific.errors import ConfigError
 from conspecific.models.weights import create_backbone
 
 
@@ -33,7 +34,10 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         pixels = images.float() / 255 if images.dtype == torch.uint8 else images
         normalised = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.net.forward_features(normalised)
+        try:
+            features: Tensor = self.net.forward_features(normalised)
+        except AssertionError as error:
+            raise ConfigError(f"{self.name} does not take pictures of {images.shape[-1]} px: {error}") from error
         if features.ndim == 3:
             return features[:, getattr(self.net, "num_prefix_tokens", 0) :].transpose(1, 2).unsqueeze(-1)
         if getattr(self.net, "output_fmt", "NCHW") == "NHWC":
@@ -42,6 +46,8 @@ class Backbone(nn.Module):
 
     def stages(self) -> list[list[nn.Parameter]]:
         """Parameters by stage, from the input on, as timm groups them for layer-wise learning rates."""
+        if not hasattr(self.net, "group_matcher"):
+            raise ConfigError(f"timm names no stages for {self.name}: set model.trainable_stages=null to train it all")
         named = dict(self.net.named_parameters())
         groups = group_parameters(self.net, self.net.group_matcher(coarse=True))
         return [[named[name] for name in groups[key]] for key in sorted(groups)]
@@ -51,11 +57,14 @@ class Backbone(nn.Module):
 
         Autograd records nothing before the first trainable stage, so frozen stages cost their forward pass alone.
         """
-        stages = self.stages()
-        first = 0 if trainable_stages is None else max(0, len(stages) - trainable_stages)
-        for number, parameters in enumerate(stages):
-            for parameter in parameters:
-                parameter.requires_grad_(number >= first)
+        self.requires_grad_(True)
+        if trainable_stages is not None:
+            if trainable_stages < 0:
+                raise ConfigError(f"model.trainable_stages must be 0 or more (null: all); found {trainable_stages}")
+            stages = self.stages()
+            for parameters in stages[: max(0, len(stages) - trainable_stages)]:
+                for parameter in parameters:
+                    parameter.requires_grad_(False)
         self.frozen_norms = norms
         self.train(self.training)
 

@@ -1,11 +1,16 @@
 """Pretrained weights: bundled with a package, from timm's hub, or from a file."""
 
 import importlib.util
+from contextlib import suppress
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -22,17 +27,25 @@ def create_backbone(name: str, weights: str) -> Any:
     Raises ConfigError for an unknown model, weights that are not there, or weights of another shape.
     """
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        near = ", ".join(get_close_matches(name, timm.list_models(), n=5)) or "see timm.list_models()"
         raise ConfigError(f"model.backbone={name} is not a timm model. Some that are: {near}")
-    # a transformer with a fixed input size must be told to interpolate its positions for other sizes
-    fixed = bool(timm.models.get_pretrained_cfg_value(name, "fixed_input_size"))
-    options: dict[str, Any] = {"dynamic_img_size": True} if fixed else {}
-    model = timm.create_model(name, pretrained=weights == "timm", num_classes=0, global_pool="", **options)
+    try:
+        model = _create(name, pretrained=weights == "timm")
+    except (OSError, RuntimeError, AssertionError) as error:  # no hub, no weights there, or a network of another kind
+        raise ConfigError(f"model.backbone={name} with model.weights={weights} cannot be made: {error}") from error
     if weights == "bundled":
         _load_in_order(model, torch.load(_bundled_file(name), map_location="cpu", weights_only=True), name)
     elif weights not in ("timm", "none"):
         _load_file(model, Path(weights).expanduser())
     return model
+
+
+def _create(name: str, pretrained: bool) -> Any:
+    create = partial(timm.create_model, name, pretrained=pretrained, num_classes=0, global_pool="")
+    if timm.models.get_pretrained_cfg_value(name, "fixed_input_size"):
+        with suppress(TypeError):  # not every such model can be told to interpolate its positions for other sizes
+            return create(dynamic_img_size=True)
+    return create()
 
 
 def _bundled_file(name: str) -> Path:
@@ -59,10 +72,14 @@ def _load_in_order(model: nn.Module, weights: dict[str, Tensor], name: str) -> N
 def _load_file(model: nn.Module, file: Path) -> None:
     if not file.is_file():
         raise ConfigError(f"model.weights={file} is neither a file nor one of: bundled, timm, none")
-    if file.suffix == ".safetensors":
-        weights = load_file(file)
-    else:
-        weights = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        safe = file.suffix == ".safetensors"
+        weights = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).partition("\n")[0] or "it is empty"
+        raise ConfigError(f"{file} cannot be read as weights: {reason}") from error
+    if not isinstance(weights, dict):
+        raise ConfigError(f"{file} does not hold a state dict but a {type(weights).__name__}")
     own = model.state_dict()
     missing = sorted(own.keys() - weights.keys())
     other = sorted(name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape)

@@ -1,0 +1,55 @@
+"""Measure the main job on a labelled set of photographs: every recipe under every protocol, as a Markdown table.
+
+    python benchmarks/main_job.py DATA [KEY=VALUE ...]
+
+DATA is a folder with a manifest.csv (path, label, split) whose pictures lie beside it. Further words go to every
+run, for example trainer.max_epochs=1 to try it out. Results also go to benchmarks/main_job.json.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+RECIPES = ("arcface", "triplet")
+PROTOCOLS = ("seen", "unseen", "query_gallery")
+SHOWN = ("recall@1", "recall@5", "recall@10", "precision@10", "map@r")
+HERE = Path(__file__).resolve().parent
+COMMAND = Path(sys.executable).with_name("conspecific")
+
+
+def main() -> None:
+    """Run one recipe after another, never two at once, and print the table."""
+    data, *options = sys.argv[1:]
+    measured = [measure(Path(data), recipe, protocol, options) for protocol in PROTOCOLS for recipe in RECIPES]
+    (HERE / "main_job.json").write_text(json.dumps(measured, indent=2) + "\n")
+    print(f"| protocol | encoder | {' | '.join(SHOWN)} | minutes | peak GB |")
+    print("|---|---|" + "---|" * (len(SHOWN) + 2))
+    for found in measured:
+        print_rows(found)
+
+
+def measure(data: Path, recipe: str, protocol: str, options: list[str]) -> dict[str, object]:
+    """Train one recipe under one protocol and return its summary."""
+    folder = Path("runs") / "main_job" / f"{protocol}_{recipe}"
+    source = ["data=manifest", f"data.path={data / 'manifest.csv'}"]
+    words = [f"experiment={recipe}", f"protocol={protocol}", *source, f"hydra.run.dir={folder}", *options]
+    print("conspecific train", *words, file=sys.stderr, flush=True)
+    subprocess.run([COMMAND, "train", *words], check=True, stdout=sys.stderr)
+    summary = json.loads((folder / "summary.json").read_text())
+    return {"recipe": recipe, "protocol": protocol, "command": " ".join(words), **summary}
+
+
+def print_rows(found: dict[str, object]) -> None:
+    """The references once a protocol, before its first recipe, then the recipe."""
+    tested = found["test"]
+    assert isinstance(tested, dict)
+    for name, metrics in tested.items():
+        if name == "model" or found["recipe"] == RECIPES[0]:
+            values = " | ".join(f"{metrics[metric]:.3f}" for metric in SHOWN)
+            cost = f"{found['minutes']} | {found['peak_memory_gb']}" if name == "model" else "| "
+            print(f"| {found['protocol']} | {found['recipe'] if name == 'model' else name} | {values} | {cost} |")
+
+
+if __name__ == "__main__":
+    main()

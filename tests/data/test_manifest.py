@@ -1,0 +1,90 @@
+"""The table that says which pictures there are."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from conspecific.data.manifest import Manifest
+from conspecific.data.sources import from_folder
+from conspecific.errors import DataError
+
+
+def test_species_are_numbered_densely_by_name(make_manifest: Callable[..., Manifest]) -> None:
+    manifest = make_manifest(["wren", "robin", "wren", "Owl"])
+    assert manifest.species == ("Owl", "robin", "wren")
+    assert manifest.labels.dtype == np.int64
+    assert manifest.labels.tolist() == [2, 1, 2, 0]
+    assert len(manifest) == 4
+    assert manifest.path(1) == manifest.root / "robin" / "0001.jpg"
+
+
+def test_missing_split_and_role_are_null(make_manifest: Callable[..., Manifest]) -> None:
+    manifest = make_manifest(["robin", "wren"])
+    assert manifest.table.columns == ["path", "label", "split", "role"]
+    assert manifest.table["split"].to_list() == manifest.table["role"].to_list() == [None, None]
+
+
+def test_empty_text_in_split_and_role_is_null(make_manifest: Callable[..., Manifest]) -> None:
+    manifest = make_manifest(["robin", "wren"], split=["", "test"], role=["gallery", ""])
+    assert manifest.table["split"].to_list() == [None, "test"]
+    assert manifest.table["role"].to_list() == ["gallery", None]
+
+
+def test_other_columns_are_left_out(tmp_path: Path) -> None:
+    table = pl.DataFrame({"photographer": ["me"], "label": ["robin"], "path": ["a.jpg"]})
+    assert Manifest.from_table(tmp_path, table).table.columns == ["path", "label", "split", "role"]
+
+
+def test_numbers_are_labels_too(tmp_path: Path) -> None:
+    table = pl.DataFrame({"path": ["a.jpg", "b.jpg"], "label": [10, 9]})
+    assert Manifest.from_table(tmp_path, table).species == ("10", "9")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"path": ["a"]}, r"missing: label \(found: path\)"),
+        ({"file": ["a"], "species": ["b"]}, r"missing: path, label \(found: file, species\)"),
+        ({"path": [], "label": []}, "the manifest is empty"),
+        ({"path": ["a", "b", "c"], "label": ["x", None, ""]}, r"2 manifest rows have no label, first rows \[2, 3\]"),
+        ({"path": [None, "b"], "label": ["x", None]}, r"1 .* no path, .* \[1\]; 1 .* no label, .* \[2\]"),
+        ({"path": ["a"], "label": [[1, 2]]}, "columns hold text"),
+        ({"path": ["a"], "label": [b"\xff"]}, "columns hold text"),
+    ],
+)
+def test_tables_that_are_no_manifest_are_refused(
+    tmp_path: Path, columns: dict[str, list[object]], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        Manifest.from_table(tmp_path, pl.DataFrame(columns))
+
+
+def test_fingerprint_stays_while_nothing_changes(make_folder: Callable[..., Path]) -> None:
+    root = str(make_folder({"robin": 2, "wren": 2}))
+    assert from_folder(root).fingerprint() == from_folder(root).fingerprint()
+
+
+@pytest.mark.parametrize("change", ["content", "time", "name", "label", "split", "role", "picture"])
+def test_fingerprint_changes_with(change: str, make_folder: Callable[..., Path]) -> None:
+    root = make_folder({"robin": 2, "wren": 2})
+    manifest = from_folder(str(root))
+    before = manifest.fingerprint()
+    picture, table = root / "robin" / "00.png", manifest.table
+    stat = picture.stat()
+    if change == "content":
+        picture.write_bytes(picture.read_bytes() + b"more")
+        os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    elif change == "time":
+        os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
+    elif change == "name":
+        picture.rename(root / "robin" / "99.png")
+        table = from_folder(str(root)).table
+    elif change == "picture":
+        table = table[:-1]
+    else:
+        table = table.with_columns(pl.lit("test").alias(change))
+    assert Manifest.from_table(root, table).fingerprint() != before

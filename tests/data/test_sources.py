@@ -1,0 +1,138 @@
+"""From folders and tables to manifests, and what is said where there is none."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from conspecific.data.sources import butterflies, from_file, from_folder, from_pictures
+from conspecific.errors import DataError
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def listed(root: Path, source: Callable[..., object] = from_folder) -> dict[str, str]:
+    table = source(str(root)).table  # type: ignore[attr-defined]
+    return dict(table.select("path", "label").iter_rows())
+
+
+def test_a_folder_is_a_species_with_all_below_it(tmp_path: Path) -> None:
+    touch(tmp_path, "wren/b.JPG", "wren/2021/a.tiff", "robin/x.webp")
+    assert listed(tmp_path) == {"robin/x.webp": "robin", "wren/2021/a.tiff": "wren", "wren/b.JPG": "wren"}
+
+
+def test_hidden_and_other_files_are_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "wren/a.jpg", "wren/.b.jpg", "wren/.thumbs/c.jpg", "wren/notes.txt", ".trash/d.jpg", "readme.md")
+    assert listed(tmp_path) == {"wren/a.jpg": "wren"}
+    assert listed(tmp_path, from_pictures) == {"wren/a.jpg": "wren"}
+
+
+def test_a_hidden_folder_above_the_data_does_not_hide_it(tmp_path: Path) -> None:
+    assert listed(touch(tmp_path / ".data", "wren/a.jpg")) == {"wren/a.jpg": "wren"}
+
+
+def test_empty_species_folders_are_remembered(tmp_path: Path) -> None:
+    touch(tmp_path, "wren/a.jpg", "robin/notes.txt")
+    (tmp_path / "owl").mkdir()
+    assert from_folder(str(tmp_path)).empty == ("owl", "robin")
+
+
+def test_pictures_anywhere_take_the_label_of_the_folder_they_lie_in(tmp_path: Path) -> None:
+    root = touch(tmp_path / "gallery", "a.jpg", "deep/er/b.png")
+    assert listed(root, from_pictures) == {"a.jpg": "gallery", "deep/er/b.png": "er"}
+
+
+def test_a_table_keeps_labels_as_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("\ufeffpath,label,split\na.jpg,007,train\nb.jpg,1e3,\nc.jpg,true,test\n")
+    manifest = from_file(str(tmp_path / "list.csv"))
+    assert manifest.table["label"].to_list() == ["007", "1e3", "true"]
+    assert manifest.table["split"].to_list() == ["train", None, "test"]
+    assert manifest.root == tmp_path
+
+
+def test_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
+    table = pl.DataFrame({"path": ["a", "b"], "label": ["x", "y"], "role": ["query", None]})
+    table.write_csv(tmp_path / "list.csv")
+    table.write_parquet(tmp_path / "list.parquet")
+    csv, parquet = (from_file(str(tmp_path / f"list.{suffix}")) for suffix in ("csv", "parquet"))
+    assert csv.table.equals(parquet.table)
+
+
+def test_paths_of_a_table_are_taken_from_the_root_given(tmp_path: Path) -> None:
+    touch(tmp_path, "pictures/a.jpg", "tables/list.csv")
+    (tmp_path / "tables" / "list.csv").write_text("path,label\na.jpg,robin\n")
+    manifest = from_file(str(tmp_path / "tables" / "list.csv"), root=str(tmp_path / "pictures"))
+    assert manifest.path(0).is_file()
+
+
+@pytest.mark.parametrize("source", [from_folder, from_pictures])
+def test_a_folder_that_is_not_there_is_named(source: Callable[..., object], tmp_path: Path) -> None:
+    touch(tmp_path, "file.jpg")
+    for name in ("nowhere", "file.jpg"):
+        with pytest.raises(DataError, match=rf"data\.root=.*{name} is not a folder"):
+            source(str(tmp_path / name))
+
+
+def test_a_folder_without_species_folders_is_explained(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", ".hidden/b.jpg")
+    with pytest.raises(DataError, match="one folder a species"):
+        from_folder(str(tmp_path))
+
+
+@pytest.mark.parametrize("source", [from_folder, from_pictures])
+def test_folders_without_pictures_are_refused(source: Callable[..., object], tmp_path: Path) -> None:
+    touch(tmp_path, "wren/notes.txt")
+    with pytest.raises(DataError, match="no pictures under"):
+        source(str(tmp_path))
+
+
+def test_file_names_that_are_not_utf8_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "wren/a.jpg")
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/wren/m\xe4nnchen.jpg")).touch()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(DataError, match=r"1 file names are not UTF-8, first .*m\\udce4nnchen.jpg"):
+        from_folder(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("list.csv", "path,label\na.jpg,männchen\n".encode("latin-1"), "cannot be read as a csv table: invalid utf-8"),
+        ("list.csv", b"", "cannot be read as a csv table: empty CSV"),
+        ("list.csv", b"path,label\na,b,c,d\n", "cannot be read as a csv table"),
+        ("list.csv", b"path;label\na;b\n", r"missing: path, label \(found: path;label\)"),
+        ("list.csv", b"path,label\na.jpg\n", r"1 manifest rows have no label, first rows \[1\]"),
+        ("list.parquet", b"path,label\na,b\n", "cannot be read as a parquet table"),
+    ],
+)
+def test_tables_that_cannot_be_read_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        from_file(str(tmp_path / name))
+
+
+def test_a_table_or_root_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.path=.*list\.csv is not a CSV or Parquet file"):
+        from_file(str(tmp_path / "list.csv"))
+    (tmp_path / "list.csv").write_text("path,label\na,b\n")
+    with pytest.raises(DataError, match=r"data\.root=.*nowhere is not a folder"):
+        from_file(str(tmp_path / "list.csv"), root=str(tmp_path / "nowhere"))
+
+
+def test_butterflies_are_drawn_once_and_kept(tmp_path: Path) -> None:
+    first = butterflies(str(tmp_path), species=3, pictures=2, size=32)
+    drawn = {path: path.stat().st_mtime_ns for path in first.root.rglob("*.jpg")}
+    again = butterflies(str(tmp_path), species=3, pictures=2, size=32)
+    assert len(first.species) == 3
+    assert len(first) == len(drawn) == 6
+    assert again.fingerprint() == first.fingerprint()
+    assert drawn == {path: path.stat().st_mtime_ns for path in again.root.rglob("*.jpg")}

@@ -1,0 +1,278 @@
+"""Who trains, who validates, who tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conspecific.data.manifest import Manifest
+from conspecific.data.splits import Part, Splits, split
+from conspecific.errors import DataError
+
+
+def species_of(count: int, pictures: int) -> list[str]:
+    """Labels of `count` species with `pictures` pictures each, the species taking turns."""
+    return [f"species{number:03}" for number in range(count)] * pictures
+
+
+def listed(labels: list[str], split: list[str | None] | None = None, role: list[str | None] | None = None) -> Manifest:
+    columns: dict[str, list[str] | list[str | None]] = {"path": [f"{n:04}.jpg" for n in range(len(labels))]}
+    columns |= {"label": labels} | ({"split": split} if split else {}) | ({"role": role} if role else {})
+    return Manifest.from_table(Path("/pictures"), pl.DataFrame(columns))
+
+
+def species(manifest: Manifest, ids: np.ndarray) -> set[int]:
+    return set(manifest.labels[ids].tolist())
+
+
+def contents(splits: Splits) -> list[list[int]]:
+    parts = (splits.train, splits.val.query, splits.val.gallery, splits.test.query, splits.test.gallery)
+    return [ids.tolist() for ids in parts]
+
+
+many_species = st.lists(st.integers(6, 14), min_size=8, max_size=20).map(
+    lambda counts: [f"species{number:02}" for number, count in enumerate(counts) for _ in range(count)]
+)
+shares = st.floats(0.2, 0.4)
+
+
+@given(many_species, shares, shares, st.integers(0, 99))
+def test_seen_has_every_species_everywhere_and_no_picture_twice(
+    labels: list[str], test_share: float, val_share: float, seed: int
+) -> None:
+    manifest = listed(labels)
+    splits = split(manifest, "seen", seed=seed, test_share=test_share, val_share=val_share)
+    together = np.concatenate([splits.train, splits.val.query, splits.test.query])
+    assert sorted(together) == list(range(len(manifest)))
+    for ids in (splits.train, splits.test.query):
+        assert species(manifest, ids) == set(range(len(manifest.species)))
+    for part in (splits.val, splits.test):
+        np.testing.assert_array_equal(part.query, part.gallery)
+
+
+@given(many_species, shares, shares, st.integers(0, 99))
+def test_unseen_has_no_species_in_two_parts(labels: list[str], test_share: float, val_share: float, seed: int) -> None:
+    manifest = listed(labels)
+    splits = split(manifest, "unseen", seed=seed, test_share=test_share, val_share=val_share)
+    parts = [species(manifest, ids) for ids in (splits.train, splits.val.query, splits.test.query)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == len(manifest.species)
+    assert sum(map(len, (splits.train, splits.val.query, splits.test.query))) == len(manifest)
+
+
+@given(many_species, shares, st.integers(0, 99))
+def test_query_gallery_never_validates_on_what_it_tests_with(labels: list[str], val_share: float, seed: int) -> None:
+    splits = split(listed(labels), "query_gallery", seed=seed, val_share=val_share, gallery_pictures=5)
+    assert not np.intersect1d(splits.test.query, splits.test.gallery).size
+    assert not np.intersect1d(splits.test.query, splits.val.ids).size
+    assert not np.intersect1d(splits.test.query, splits.train).size
+    assert not np.intersect1d(splits.train, splits.val.query).size
+
+
+@pytest.mark.parametrize("protocol", ["seen", "unseen", "query_gallery"])
+def test_a_split_is_decided_by_its_seed(protocol: str) -> None:
+    manifest = listed(species_of(12, 14))
+    first, again, other = (contents(split(manifest, protocol, seed=seed)) for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("protocol", ["unseen", "query_gallery"])
+def test_the_test_of_these_protocols_does_not_depend_on_the_seed(protocol: str) -> None:
+    manifest = listed(species_of(12, 14))
+    assert contents(split(manifest, protocol, seed=3))[3:] == contents(split(manifest, protocol, seed=4))[3:]
+
+
+def test_shares_of_seen_are_of_each_species_pictures() -> None:
+    manifest = listed(species_of(4, 20))
+    splits = split(manifest, "seen", test_share=0.4, val_share=0.25)
+    for ids, count in ((splits.test.query, 8), (splits.val.query, 3), (splits.train, 9)):
+        assert np.bincount(manifest.labels[ids]).tolist() == [count] * 4
+
+
+def test_shares_of_unseen_are_of_species() -> None:
+    manifest = listed(species_of(20, 3))
+    splits = split(manifest, "unseen", test_share=0.4, val_share=0.25)
+    assert species(manifest, splits.test.query) == set(range(12, 20))
+    assert len(species(manifest, splits.val.query)) == 3
+    assert len(species(manifest, splits.train)) == 9
+
+
+@pytest.mark.parametrize(("test_share", "val_share"), [(0.5, 0.5), (0.1, 0.1), (0.5, 0.9)])
+def test_a_part_is_never_left_with_a_single_picture_of_a_species(test_share: float, val_share: float) -> None:
+    manifest = listed(species_of(3, 8))
+    splits = split(manifest, "seen", test_share=test_share, val_share=val_share)
+    counts = [np.bincount(manifest.labels[ids]) for ids in (splits.train, splits.val.query, splits.test.query)]
+    assert (np.array(counts) >= 2).all()
+
+
+def test_origin_protocol_takes_ten_for_the_gallery_and_the_next_three_as_queries() -> None:
+    manifest = listed(species_of(5, 15))
+    splits = split(manifest, "query_gallery")
+    assert splits.test.gallery.tolist() == list(range(50))  # species take turns, so ten of each come first
+    assert splits.test.query.tolist() == list(range(50, 65))
+    assert np.union1d(splits.train, splits.val.query).tolist() == splits.test.gallery.tolist()
+    assert splits.val.gallery.tolist() == splits.train.tolist()
+    assert np.bincount(manifest.labels[splits.val.query]).tolist() == [2] * 5
+
+
+def test_origin_protocol_goes_by_path_not_by_row() -> None:
+    manifest = listed(species_of(3, 6))
+    shuffled = manifest.table.sample(fraction=1, shuffle=True, seed=1)
+    other = Manifest.from_table(manifest.root, shuffled)
+    options = {"gallery_pictures": 4, "query_pictures": 2}
+    wanted = split(manifest, "query_gallery", **options).test
+    found = split(other, "query_gallery", **options).test
+    assert set(other.table["path"].gather(found.query)) == set(manifest.table["path"].gather(wanted.query))
+    assert set(other.table["path"].gather(found.gallery)) == set(manifest.table["path"].gather(wanted.gallery))
+
+
+def test_role_column_names_queries_and_gallery() -> None:
+    role = ["query", "query"] + ["gallery"] * 8 + [None, None]
+    splits = split(listed(species_of(2, 6), role=role), "query_gallery")
+    assert splits.test.query.tolist() == [0, 1]
+    assert splits.test.gallery.tolist() == list(range(2, 10))
+    assert np.union1d(splits.train, splits.val.query).tolist() == list(range(2, 10))
+
+
+def test_role_column_with_training_pictures_of_other_species_validates_on_other_species() -> None:
+    labels = [*species_of(6, 4), "tested", "tested", "too", "too"]
+    role = [None] * 24 + ["query", "gallery"] * 2
+    manifest = listed(labels, split=["train"] * 24 + ["test"] * 4, role=role)
+    splits = split(manifest, "query_gallery")
+    assert splits.test.ids.tolist() == [24, 25, 26, 27]
+    assert not species(manifest, splits.val.query) & species(manifest, splits.train)
+    np.testing.assert_array_equal(splits.val.query, splits.val.gallery)
+
+
+def test_role_column_with_training_pictures_of_the_same_species_validates_on_those() -> None:
+    role = [None] * 12 + ["query", "gallery"] * 2
+    manifest = listed([*species_of(2, 6), "species000", "species000", "species001", "species001"], ["train"] * 16, role)
+    splits = split(manifest, "query_gallery")
+    assert np.union1d(splits.train, splits.val.query).tolist() == list(range(12))
+    assert species(manifest, splits.val.query) == species(manifest, splits.train) == {0, 1}
+
+
+def test_what_is_tested_with_is_not_validated_on_even_where_the_split_column_says_so() -> None:
+    role = ["query", "query", "gallery", "gallery"] + [None] * 12
+    manifest = listed(species_of(2, 8), split=["val"] * 8 + ["train"] * 8, role=role)
+    splits = split(manifest, "query_gallery")
+    assert splits.val.query.tolist() == [4, 5, 6, 7]
+    assert splits.train.tolist() == list(range(8, 16))
+
+
+def test_published_split_is_used() -> None:
+    column = ["train"] * 8 + ["val"] * 4 + ["test"] * 4
+    splits = split(listed(species_of(2, 8), split=column), "seen")
+    assert contents(splits)[0] == list(range(8))
+    assert contents(splits)[1] == contents(splits)[2] == list(range(8, 12))
+    assert contents(splits)[3] == contents(splits)[4] == list(range(12, 16))
+
+
+def test_published_test_stays_whole_when_validation_is_cut_from_train() -> None:
+    column = ["train"] * 12 + ["test"] * 4
+    splits = split(listed(species_of(2, 8), split=column), "seen")
+    assert splits.test.query.tolist() == list(range(12, 16))
+    assert np.union1d(splits.train, splits.val.query).tolist() == list(range(12))
+
+
+def test_published_species_split_is_used_for_unseen() -> None:
+    labels = species_of(6, 4)
+    column = ["test" if label in ("species000", "species003") else "train" for label in labels]
+    manifest = listed(labels, split=column)
+    splits = split(manifest, "unseen")
+    assert species(manifest, splits.test.query) == {0, 3}
+    assert not species(manifest, splits.val.query) & species(manifest, splits.train)
+
+
+def test_published_validation_of_training_species_is_cut_anew_for_unseen() -> None:
+    labels = species_of(6, 4)
+    column = ["test" if label > "species003" else "val" if row < 6 else "train" for row, label in enumerate(labels)]
+    manifest = listed(labels, split=column)
+    splits = split(manifest, "unseen")
+    assert species(manifest, splits.test.query) == {4, 5}
+    assert not species(manifest, splits.val.query) & species(manifest, splits.train)
+    assert np.union1d(splits.train, splits.val.query).size == 16
+
+
+def test_published_split_within_species_is_cut_by_name_for_unseen() -> None:
+    labels = species_of(6, 4)
+    manifest = listed(labels, split=["train"] * 12 + ["test"] * 12)
+    splits = split(manifest, "unseen")
+    assert species(manifest, splits.test.query) == {3, 4, 5}
+    assert splits.test.query.size == 12
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("name", ["test_share", "val_share"])
+def test_shares_lie_between_0_and_1(name: str, share: float) -> None:
+    with pytest.raises(DataError, match=rf"split\.{name} must lie between 0 and 1"):
+        split(listed(species_of(4, 8)), "seen", **{name: share})
+
+
+def test_unknown_protocol_is_named_with_its_neighbour() -> None:
+    with pytest.raises(DataError, match=r"protocol=unsen is unknown\. Did you mean unseen or seen\?"):
+        split(listed(species_of(4, 8)), "unsen")
+
+
+@pytest.mark.parametrize("protocol", ["seen", "unseen", "query_gallery"])
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [("split", "train"), ("split", "val"), ("split", "test"), ("role", "query"), ("role", "gallery")],
+)
+def test_columns_of_one_name_alone_give_a_split_or_a_message(protocol: str, column: str, name: str) -> None:
+    manifest = listed(species_of(6, 20), **{column: [name] * 120})
+    try:
+        splits = split(manifest, protocol)
+    except DataError as error:
+        assert "leaves no pictures for: " in str(error)
+    else:
+        assert all(contents(splits))
+
+
+@pytest.mark.parametrize(
+    ("labels", "protocol", "options", "message"),
+    [
+        (species_of(4, 10), "query_gallery", {}, "leaves no pictures for: test queries"),
+        (species_of(4, 3), "query_gallery", {"gallery_pictures": 0}, "no pictures for: train, validation queries"),
+        (species_of(4, 2), "seen", {}, "no pictures for: validation queries, .* test queries, test gallery"),
+        (species_of(4, 9), "unseen", {"test_share": 0.99}, "leaves no pictures for: train, validation"),
+        (species_of(1, 30), "seen", {}, "two species at least; found one"),
+        (species_of(5, 9), "unseen", {"test_share": 0.2}, "leaves 1 species in test .*; 2 needed"),
+        ([*species_of(8, 4), "lone", "tail"], "unseen", {"test_share": 0.2}, "leaves 1 species in test .*; 2 needed"),
+    ],
+)
+def test_parts_that_could_not_be_used_are_named_before_anything_runs(
+    labels: list[str], protocol: str, options: dict[str, float], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        split(listed(labels), protocol, **options)
+
+
+def test_a_validation_in_which_nothing_can_be_found_is_refused() -> None:
+    column: list[str | None] = ["train"] * 8 + ["val"] * 2 + ["test"] * 6
+    with pytest.raises(DataError, match="leaves 0 species in validation with a query and another picture"):
+        split(listed(species_of(2, 8), split=column), "seen")
+
+
+def test_positives_are_counted_without_the_query_itself() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 2, -1, -1])
+    everything = np.arange(8)
+    assert Part(everything, everything).count_positives(labels).tolist() == [2, 2, 2, 1, 1, 0, 0, 0]
+    part = Part(query=np.array([0, 3, 5, 6]), gallery=np.array([0, 1, 4, 5, 7]))
+    assert part.count_positives(labels).tolist() == [1, 1, 0, 0]
+
+
+def test_saved_table_says_what_each_picture_was_used_for(
+    tmp_path: Path, make_manifest: Callable[..., Manifest]
+) -> None:
+    manifest = make_manifest(species_of(4, 15))
+    splits = split(manifest, "query_gallery")
+    splits.save(tmp_path / "splits.parquet", manifest)
+    table = pl.read_parquet(tmp_path / "splits.parquet")
+    assert table.select("path", "label").equals(manifest.table.select("path", "label"))
+    columns = ["train", "val_query", "val_gallery", "test_query", "test_gallery"]
+    assert [np.flatnonzero(table[name].to_numpy()).tolist() for name in columns] == contents(splits)

@@ -1,0 +1,75 @@
+"""Paired differences between results on the same queries."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import pytest
+
+from conspecific.errors import RunError
+from conspecific.evaluation import compare
+from conspecific.metrics import METRICS, paired_interval
+from conspecific.types import EvalResult
+
+
+def result_of(values: Sequence[float], species: Sequence[str], protocol: str = "seen") -> EvalResult:
+    """A result whose every metric has these values, one a query."""
+    paths = [f"{number:03}.jpg" for number in range(len(values))]
+    table = pl.DataFrame({"path": paths, "label": list(species)} | {name: list(values) for name in METRICS})
+    return EvalResult(dict.fromkeys(METRICS, float(np.mean(values))), table, {"protocol": protocol})
+
+
+def test_difference_of_means_and_of_queries_are_one() -> None:
+    model, other = result_of([1, 1, 0, 1], "abab"), result_of([0, 1, 0, 0], "abab")
+    differences = compare(model, other)
+    assert [difference.metric for difference in differences] == list(METRICS)
+    for difference in differences:
+        assert (difference.value, difference.other) == (0.75, 0.25)
+        assert difference.interval == paired_interval(np.array([1.0, 0, 0, 1]))
+
+
+def test_what_every_query_gains_is_certain_however_much_queries_vary() -> None:
+    spread = np.random.default_rng(0).random(50) * 0.9
+    [difference, *_] = compare(result_of(spread + 0.1, "ab" * 25), result_of(spread, "ab" * 25))
+    assert difference.interval.low == pytest.approx(0.1)
+    assert difference.interval.high == pytest.approx(0.1)
+    assert difference.is_significant
+
+
+def test_a_difference_is_significant_where_its_interval_leaves_out_zero() -> None:
+    better, worse, same = ([1.0] * 20, [0.0] * 20, [0.0, 1.0] * 10)
+    assert compare(result_of(better, "ab" * 10), result_of(worse, "ab" * 10))[0].is_significant
+    assert compare(result_of(worse, "ab" * 10), result_of(better, "ab" * 10))[0].is_significant
+    assert not compare(result_of(same, "ab" * 10), result_of(same[::-1], "ab" * 10))[0].is_significant
+    assert not compare(result_of(same, "ab" * 10), result_of(same, "ab" * 10))[0].is_significant
+
+
+def test_order_of_the_queries_does_not_matter() -> None:
+    model, other = result_of([1, 1, 0, 1], "abab"), result_of([0, 1, 0, 0], "abab")
+    turned = EvalResult(other.metrics, other.per_query.reverse(), other.facts)
+    assert compare(model, turned) == compare(model, other)
+
+
+def test_whole_species_are_resampled_for_unseen() -> None:
+    species = [letter for letter in "abcdef" for _ in range(20)]
+    gains = np.repeat([0.5, -0.1, 0.3, 0.0, 0.4, -0.2], 20)
+    nothing = np.zeros(120)
+    seen, unseen = (
+        compare(result_of(gains, species, protocol), result_of(nothing, species, protocol))[0].interval
+        for protocol in ("seen", "unseen")
+    )
+    assert unseen == paired_interval(gains, groups=np.repeat(np.arange(6), 20))
+    assert seen == paired_interval(gains)
+    assert unseen.high - unseen.low > 2 * (seen.high - seen.low)
+
+
+def test_results_on_other_queries_are_refused_and_counted() -> None:
+    whole = result_of([0, 1, 0, 1], "abab")
+    part = EvalResult(whole.metrics, whole.per_query[1:], whole.facts)
+    with pytest.raises(RunError, match=r"different queries \(4 and 3, 3 in common\)"):
+        compare(whole, part)
+
+
+def test_too_few_to_resample_is_an_error_to_read() -> None:
+    with pytest.raises(RunError, match="cannot be compared: an interval needs at least 2 groups"):
+        compare(result_of([0, 1], "aa", "unseen"), result_of([1, 1], "aa", "unseen"))

@@ -1,0 +1,257 @@
+"""The one scoring path, against hand-counted numbers, a brute force and another library."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+
+from conspecific.data.manifest import Manifest
+from conspecific.data.splits import Part
+from conspecific.errors import DataError
+from conspecific.evaluation import evaluate
+from conspecific.metrics import METRICS
+from conspecific.types import EmbeddingSet, EvalResult, Metric
+
+
+def listed(labels: Sequence[int]) -> Manifest:
+    """Pictures 0.jpg, 1.jpg, ... of these species; the species' numbers become those of their sorted names."""
+    table = pl.DataFrame({"path": [f"{row}.jpg" for row in range(len(labels))], "label": [f"s{n:03}" for n in labels]})
+    return Manifest.from_table(Path("/pictures"), table)
+
+
+def embedded(vectors: object, manifest: Manifest) -> EmbeddingSet:
+    array = np.asarray(vectors, np.float32)
+    array = array[:, None] if array.ndim == 1 else array
+    return EmbeddingSet(array, np.arange(len(manifest)), manifest.labels)
+
+
+def everything(manifest: Manifest) -> Part:
+    return Part(np.arange(len(manifest)), np.arange(len(manifest)))
+
+
+def scored(
+    vectors: object,
+    labels: Sequence[int],
+    query: Sequence[int] | None = None,
+    gallery: Sequence[int] | None = None,
+    metric: Metric = "l2",
+) -> EvalResult:
+    manifest = listed(labels)
+    rows = range(len(labels))
+    part = Part(np.array(rows if query is None else query), np.array(rows if gallery is None else gallery))
+    return evaluate(embedded(vectors, manifest), part, manifest, metric)
+
+
+def test_a_line_of_pictures_counted_by_hand() -> None:
+    # At 0, 1, 3, 7 and 12, of species a, b, a, a and b: each picture finds the others by their distance.
+    result = scored([0, 1, 3, 7, 12], [0, 1, 0, 0, 1])
+    table = result.per_query
+    assert table["id"].to_list() == [0, 1, 2, 3, 4]
+    assert table["neighbor_ids"].to_list() == [[1, 2, 3, 4], [0, 2, 3, 4], [1, 0, 3, 4], [2, 4, 1, 0], [3, 2, 1, 0]]
+    hits = [[0, 1, 1, 0], [0, 0, 0, 1], [0, 1, 1, 0], [1, 0, 0, 1], [0, 0, 1, 0]]
+    assert table["neighbor_hits"].to_list() == [[bool(hit) for hit in row] for row in hits]
+    assert table["positives"].to_list() == [2, 1, 2, 2, 1]
+    assert table["recall@1"].to_list() == [0, 0, 0, 1, 0]
+    assert table["recall@5"].to_list() == [1, 1, 1, 1, 1]
+    assert table["precision@10"].to_list() == [0.2, 0.1, 0.2, 0.2, 0.1]
+    assert table["r_precision"].to_list() == [0.5, 0, 0.5, 0.5, 0]
+    assert table["map@r"].to_list() == [0.25, 0, 0.25, 0.5, 0]
+    np.testing.assert_allclose(table["mrr"], [1 / 2, 1 / 4, 1 / 2, 1, 1 / 3])
+    assert result.metrics["recall@1"] == pytest.approx(0.2)
+    assert result.metrics["map@r"] == pytest.approx(0.2)
+
+
+def test_table_and_facts_say_what_was_scored() -> None:
+    manifest = listed([0, 1, 0, 0, 1])
+    result = evaluate(
+        embedded([0, 1, 3, 7, 12], manifest), everything(manifest), manifest, "l2", {"name": "model", "queries": -1}
+    )
+    first = result.per_query.row(0, named=True)
+    assert (first["path"], first["label"]) == ("0.jpg", "s000")
+    assert first["neighbor_paths"] == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
+    assert first["neighbor_labels"] == ["s001", "s000", "s000", "s001"]
+    assert first["neighbor_scores"] == [-1, -9, -49, -144]
+    assert dict(result.facts) == {
+        "name": "model",
+        "similarity": "l2",
+        "dimensions": 1,
+        "queries": 5,
+        "gallery": 5,
+        "excluded": 0,
+        "species": 2,
+    }
+    assert tuple(result.metrics) == tuple(METRICS)
+
+
+def test_queries_search_the_gallery_alone() -> None:
+    result = scored([0, 1, 3, 7, 12], [0, 1, 0, 0, 1], query=[0, 4], gallery=[1, 2, 3])
+    assert result.per_query["neighbor_ids"].to_list() == [[1, 2, 3], [3, 2, 1]]
+    assert result.per_query["positives"].to_list() == [2, 1]
+    assert result.facts["gallery"] == 3
+
+
+def test_a_query_that_is_also_in_the_gallery_leaves_itself_out_and_another_does_not() -> None:
+    result = scored([0, 1, 3, 7, 12], [0, 0, 0, 0, 0], query=[0, 1], gallery=[1, 2, 3])
+    assert result.per_query["neighbor_ids"].to_list() == [[1, 2, 3], [2, 3]]
+    assert result.per_query["positives"].to_list() == [3, 2]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_exact_duplicates_are_found_and_the_query_itself_is_not(metric: Metric) -> None:
+    vectors = np.repeat(np.random.default_rng(0).normal(size=(6, 4)), 3, axis=0)  # three copies of each picture
+    result = scored(vectors, np.repeat(np.arange(6), 3).tolist(), metric=metric)
+    for row in result.per_query.iter_rows(named=True):
+        group = row["id"] // 3 * 3
+        assert set(row["neighbor_ids"][:2]) == {group, group + 1, group + 2} - {row["id"]}
+    assert all(result.metrics[name] == 1 for name in METRICS if name != "precision@10")
+
+
+def test_a_duplicate_of_another_species_counts_against() -> None:
+    result = scored([0, 0, 5, 6], [0, 1, 0, 1])
+    assert result.per_query["recall@1"].to_list() == [0, 0, 0, 0]
+
+
+def test_queries_without_a_positive_are_left_out_and_counted() -> None:
+    result = scored([0, 2, 3, 7, 8], [0, 0, 1, 2, 2])
+    assert result.per_query["id"].to_list() == [0, 1, 3, 4]
+    assert result.facts["excluded"] == 1
+    assert result.facts["queries"] == 4
+    assert result.facts["species"] == 2
+    assert result.metrics["recall@1"] == pytest.approx(0.75)  # the lone picture is still there to be found
+    assert result.per_query["neighbor_ids"][1].to_list() == [2, 0, 3, 4]
+
+
+def test_nothing_to_score_is_an_error_that_counts() -> None:
+    with pytest.raises(DataError, match="none of 3 queries has another picture of its species"):
+        scored([0, 1, 2], [0, 1, 2])
+
+
+def test_pictures_of_unknown_species_are_nobodys_positive() -> None:
+    manifest = listed([0, 0, 0, 1, 1])
+    known = embedded([0, 1, 2, 3, 4], manifest)
+    labels = np.array([0, -1, 0, 1, -1])
+    result = evaluate(EmbeddingSet(known.vectors, known.ids, labels), everything(manifest), manifest, "l2")
+    assert result.per_query["id"].to_list() == [0, 2]
+    assert result.facts["excluded"] == 3
+    first = result.per_query.row(0, named=True)
+    assert first["neighbor_labels"] == [None, "s000", "s001", None]
+    assert first["neighbor_hits"] == [False, True, False, False]
+    assert first["positives"] == 1
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_constant_embeddings_score_chance(metric: Metric) -> None:
+    labels = np.repeat(np.arange(20), 10).tolist()
+    result = scored(np.ones((200, 4)), labels, metric=metric)
+    assert result.metrics["recall@1"] == pytest.approx(1 / 20, abs=0.02)
+    assert result.metrics["r_precision"] == pytest.approx(9 / 199, abs=0.03)
+    assert result.metrics["map@r"] < 0.05
+
+
+def test_a_gallery_smaller_than_k_gives_all_it_has() -> None:
+    result = scored([0, 1, 2], [0, 0, 0])
+    assert result.per_query["neighbor_ids"].list.len().to_list() == [2, 2, 2]
+    assert result.metrics["recall@10"] == 1
+    assert result.metrics["precision@10"] == pytest.approx(0.2)
+
+
+def test_embeddings_may_lie_in_any_order_and_hold_more_than_the_part() -> None:
+    labels = np.random.default_rng(0).integers(0, 5, 60).tolist()
+    manifest = listed(labels)
+    whole = embedded(np.random.default_rng(1).normal(size=(60, 3)), manifest)
+    order = np.random.default_rng(2).permutation(60)
+    shuffled = EmbeddingSet(whole.vectors[order], whole.ids[order], whole.labels[order])
+    part = Part(np.arange(10, 30), np.arange(25, 60))
+    one, other = (evaluate(embeddings, part, manifest, "l2") for embeddings in (whole, shuffled))
+    assert one.per_query.equals(other.per_query)
+
+
+def test_an_embedding_that_is_missing_is_an_error() -> None:
+    manifest = listed([0, 0, 1, 1])
+    some = embedded([0, 1, 2, 3], manifest).select(np.array([0, 1, 2]))
+    with pytest.raises(KeyError, match=r"1 sample ids are not among these embeddings, first \[3\]"):
+        evaluate(some, Part(np.arange(3), np.arange(4)), manifest, "l2")
+
+
+@pytest.mark.parametrize("hits_at_once", [1, 40, 300])
+def test_scoring_in_blocks_changes_nothing(hits_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 8, 70).tolist()
+    arguments = rng.normal(size=(70, 3)), labels, range(40), range(30, 70)
+    whole = scored(*arguments)
+    monkeypatch.setattr(sys.modules["conspecific.evaluation.evaluate"], "BLOCK_HITS", hits_at_once)
+    blocks = scored(*arguments)
+    assert blocks.per_query.equals(whole.per_query)
+    assert blocks.metrics == whole.metrics
+
+
+def by_brute_force(distances: np.ndarray, labels: np.ndarray, part: Part) -> dict[str, float]:
+    """Every metric written down as its definition says, one query at a time."""
+    values: dict[str, list[float]] = {name: [] for name in METRICS}
+    for query in part.query:
+        others = [int(other) for other in part.gallery if other != query]
+        ranked = sorted(others, key=lambda other: distances[query, other])
+        hits = [bool(labels[other] == labels[query]) for other in ranked]
+        total = sum(hits)
+        if not total:
+            continue
+        for k in (1, 5, 10):
+            values[f"recall@{k}"].append(float(any(hits[:k])))
+        values["precision@10"].append(sum(hits[:10]) / 10)
+        values["r_precision"].append(sum(hits[:total]) / total)
+        precisions = [sum(hits[: rank + 1]) / (rank + 1) for rank in range(total) if hits[rank]]
+        values["map@r"].append(sum(precisions) / total)
+        values["mrr"].append(1 / (hits.index(True) + 1))
+    return {name: float(np.mean(found)) for name, found in values.items()}
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.integers(6, 60),
+    species=st.integers(1, 12),
+    metric=st.sampled_from(["cosine", "l2"]),
+)
+def test_agrees_with_a_brute_force(seed: int, count: int, species: int, metric: Metric) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.append(rng.integers(0, species, count - 2), [0, 0])
+    vectors = rng.normal(size=(count, 5))
+    manifest = listed(labels.tolist())
+    query = np.sort(rng.permutation(count)[: count // 2 + 1])
+    part = Part(np.union1d(query, [count - 1]), np.union1d(rng.permutation(count)[: count // 2], [count - 2]))
+    if metric == "cosine":
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    distances = ((vectors[:, None] - vectors[None]) ** 2).sum(axis=2)
+    result = evaluate(embedded(vectors, manifest), part, manifest, metric)
+    expected = by_brute_force(distances, manifest.labels, part)
+    assert result.metrics == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("own_gallery", [True, False])
+def test_agrees_with_pytorch_metric_learning(own_gallery: bool) -> None:
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 12, 300)
+    vectors = (rng.normal(size=(12, 16))[labels] * 0.4 + rng.normal(size=(300, 16))).astype(np.float32)
+    manifest = listed(labels.tolist())
+    part = everything(manifest) if own_gallery else Part(np.arange(100), np.arange(100, 300))
+    result = evaluate(embedded(vectors, manifest), part, manifest, "l2")
+    names = {
+        "recall@1": "precision_at_1",
+        "r_precision": "r_precision",
+        "map@r": "mean_average_precision_at_r",
+        "mrr": "mean_reciprocal_rank",
+    }
+    calculator = AccuracyCalculator(
+        include=tuple(names.values()), k=len(part.gallery) - own_gallery, device=torch.device("cpu")
+    )
+    arrays = [torch.tensor(array) for array in (vectors, manifest.labels)]
+    query, gallery = ([array[ids] for array in arrays] for ids in (part.query, part.gallery))
+    expected = calculator.get_accuracy(*query, *gallery, ref_includes_query=own_gallery)
+    for ours, theirs in names.items():
+        assert result.metrics[ours] == pytest.approx(expected[theirs], abs=1e-6), ours
