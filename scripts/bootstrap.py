@@ -51,7 +51,10 @@ def install(lock: Path) -> None:
     stamp = ENVIRONMENT / f"installed-{lock.stem}"
     if stamp.is_file() and stamp.read_text() == state:
         return
-    print(f"Installing into {ENVIRONMENT} what {lock.name} pins; about two minutes and 6 GB, most of it torch.", flush=True)
+    print(
+        f"Installing into {ENVIRONMENT} what {lock.name} pins; about two minutes and 6 GB, most of it torch.",
+        flush=True,
+    )
     if not (BIN / "pip").exists() and not (BIN / "pip.exe").exists():
         venv.create(ENVIRONMENT, with_pip=True)
     pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

@@ -14,7 +14,8 @@ def run(arguments: Sequence[str]) -> None:
     config = read_config("embed", EmbedConfig, arguments, ["run"])
     console = Console()
     opened = open_run(config)
-    folder = Path(config.output or (opened.run.embeddings / "all" if opened.run else "embeddings"))
+    default = opened.run.embeddings / "all" if opened.run else Path("embeddings")
+    folder = Path(config.output).expanduser() if config.output else default
     _, embeddings = opened.embed_all(folder, console)
     count, dimensions = embeddings.vectors.shape
     metric = opened.embedder.metric

@@ -35,6 +35,6 @@ def run(arguments: Sequence[str]) -> None:
 def _folder(config: EvaluateConfig, opened: Opened, evaluator: Evaluator) -> Path:
     """As asked; else in the run, named after what was scored."""
     if config.output is not None:
-        return Path(config.output)
+        return Path(config.output).expanduser()
     name = f"{config.part}_{evaluator.splits.protocol}_{evaluator.image_size}px_{evaluator.fingerprint}"
     return (opened.run.path if opened.run else Path.cwd()) / "evaluations" / name

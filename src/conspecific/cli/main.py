@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from conspecific import __version__
-from conspecific.config.location import groups, options
+from conspecific.config.location import all_groups, options
 from conspecific.errors import ConspecificError, did_you_mean
 
 COMMANDS = {
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConspecificError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"interrupted{stop}", file=sys.stderr)
         return 1
     return 0
 
@@ -84,6 +84,6 @@ def _overview() -> str:
 
 def _help(name: str) -> str:
     lines = [f"{name}: {COMMANDS[name]}", "", USAGE[name], ""]
-    chosen = groups() if name == "train" else ["data", "model"]
-    lines += ["Choices:", *(f"  {group}={'|'.join(options(group))}" for group in chosen if options(group))]
+    chosen = all_groups() if name == "train" else ["data", "model"]
+    lines += ["Choices:", *(f"  {group}={'|'.join(options(group))}" for group in chosen)]
     return "\n".join([*lines, "", "Every key of the configuration can be set as KEY=VALUE; those of train: --cfg job"])

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from conspecific.config.compose import compose_config, typed
+from conspecific.config.overrides import is_override, override
 from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import EvaluateConfig, TrainConfig, UseConfig
 from conspecific.config.targets import build
@@ -21,7 +22,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator, device_for, embed, workers_for
-from conspecific.evaluation.store import load_embeddings, read_facts, save_embeddings
+from conspecific.evaluation.store import load_embeddings, read_facts, refuse_other_content, save_embeddings
 from conspecific.models import Embedder
 from conspecific.types import EmbeddingSet
 
@@ -29,12 +30,12 @@ Config = TypeVar("Config", bound=UseConfig)
 
 
 def read_config(name: str, schema: type[Config], arguments: Sequence[str], places: Sequence[str]) -> Config:
-    """Compose a command's configuration; words without `=` fill `places` in order, as in `evaluate RUN`."""
-    words = [text for text in arguments if "=" not in text]
+    """Compose a command's configuration; words that are not KEY=VALUE fill `places` in order, as in `evaluate RUN`."""
+    words = [text for text in arguments if not is_override(text)]
     if len(words) > len(places):
         raise ConfigError(f"{name} takes {' '.join(places).upper()} and KEY=VALUE; found also: {words[len(places)]}")
-    placed = [f"{place}='{word}'" for place, word in zip(places, words, strict=False)]
-    return typed(compose_config(name, [*placed, *(text for text in arguments if "=" in text)]), schema)
+    placed = [override(place, word) for place, word in zip(places, words, strict=False)]
+    return typed(compose_config(name, [*placed, *filter(is_override, arguments)]), schema)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Opened:
             "similarity": self.embedder.metric,
         }
         if read_facts(folder) != facts:
+            refuse_other_content(folder)  # before the work, not after
             pictures = EvaluationPictures(manifest, np.arange(len(manifest)), self.image_size)
             device, workers = device_for(self.config.device), workers_for(self.config.workers)
             [embeddings] = embed([self.embedder], pictures, workers=workers, device=device, console=console)
@@ -95,14 +97,14 @@ def open_run(config: UseConfig) -> Opened:
     if (config.run is None) == (config.weights is None):
         raise ConfigError("give a run directory, or weights=FILE with model=NAME, and not both")
     if config.run is not None:
-        run = RunDirectory(Path(config.run))
+        run = RunDirectory(Path(config.run).expanduser())
         trained = run.load_config()
         return Opened(load_embedder(trained, run.weights), run.weights, trained, run, config)
     if config.model is None or config.data is None:
         raise ConfigError("weights=FILE needs model=NAME, which says what the weights belong to, and data=NAME")
     trained = typed(compose_config("train"), TrainConfig)
     trained.model = config.model
-    weights = Path(str(config.weights))
+    weights = Path(str(config.weights)).expanduser()
     return Opened(load_embedder(trained, weights), weights, trained, None, config)
 
 

@@ -32,16 +32,19 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError("search needs a picture: conspecific search RUN IMAGE")
     if config.k < 1:
         raise ConfigError(f"k must be 1 or more; found {config.k}")
+    output = Path(config.output or f"search_{Path(config.image).stem}.png").expanduser()
+    if output.suffix.lower() not in Image.registered_extensions():
+        raise ConfigError(f"output={output} must end in a kind of picture, such as .png")
     console = Console()
     opened = open_run(config)
-    image = Path(config.image)
+    image = Path(config.image).expanduser()
     query = _embed_outside(opened, image)
     own = opened.run is not None and config.data is None
     folder = (opened.run.embeddings if opened.run else Path("embeddings")) / ("all" if own else "searched")
     manifest, gallery = opened.embed_all(folder, console)
     neighbors = Searcher(gallery, opened.embedder.metric).search(query, min(max(config.k, 10), len(gallery)))
     console.print(_table(manifest, neighbors, config.k))
-    output = Path(config.output or f"search_{image.stem}.png")
+    output.parent.mkdir(parents=True, exist_ok=True)
     _sheet(manifest, neighbors, image).save(output)
     console.print(f"Picture: {output}", soft_wrap=True)
 
@@ -59,12 +62,13 @@ def _embed_outside(opened: Opened, image: Path) -> EmbeddingSet:
 
 
 def _table(manifest: Manifest, neighbors: Neighbors, k: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    title = f"Nearest of {len(manifest)} pictures in {manifest.root}"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column, justify in (("rank", "right"), ("species", "left"), ("score", "right"), ("picture", "left")):
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for rank, (found, score) in enumerate(zip(neighbors.ids[0, :k], neighbors.scores[0, :k], strict=True), start=1):
         species = species_name(manifest.species[manifest.labels[found]])
-        table.add_row(str(rank), species, f"{score:.3f}", str(manifest.path(int(found))))
+        table.add_row(str(rank), species, f"{score:.3f}", manifest.table["path"][int(found)])
     return table
 
 

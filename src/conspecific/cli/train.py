@@ -1,19 +1,22 @@
 """conspecific train: run a configuration, or several, and report."""
 
 import os
-import shutil
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
+from omegaconf.errors import OmegaConfBaseException
 
-from conspecific.config.compose import explain, typed
+from conspecific.cli.logged_console import LoggedConsole
+from conspecific.config.compose import explained, typed
 from conspecific.config.location import config_dir
+from conspecific.config.overrides import literal, override
 from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConfigError, ConspecificError, RunError
@@ -24,42 +27,60 @@ from conspecific.training.run import train
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Compose with Hydra and run each job; `-m` runs several."""
-    given = _resumed(arguments)
+    """Compose with Hydra and run each job; `-m` runs several, the others also where one fails."""
+    given = [literal(text) for text in _resumed(arguments)]
+    failures: list[ConspecificError] = []
+
+    def job(config: DictConfig) -> float | None:
+        try:
+            return _job(config)
+        except ConspecificError as error:  # Hydra would print a line of its own
+            failures.append(error)
+            return None
+
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us; what users can mend is told in a sentence
     program, sys.argv = sys.argv, ["conspecific", *given]
     try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(_job)()
-    except ConfigCompositionException as error:
-        raise ConfigError(explain(error, "train", [text for text in given if "=" in text])) from error
-    except HydraException as error:
-        if isinstance(error.__cause__, ConspecificError):
-            raise error.__cause__ from error
-        raise ConfigError(str(error)) from error
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(job)()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if isinstance(error, ValueError) and "Config group override" not in str(error):
+            raise
+        raise explained(error, "train", [text for text in given if "=" in text]) from error
     finally:
         sys.argv = program
+    if failures:
+        raise failures[0]
 
 
 def _job(config: DictConfig) -> float | None:
     """One run. Returns the monitored validation metric, which sweepers maximise."""
     run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
-    console = Console(record=True)
+    config.paths.run = str(run.path)
     try:
-        config.paths.run = str(run.path)
-        outcome = train(typed(config, TrainConfig), list(HydraConfig.get().overrides.task), console)
-        if outcome is None:
-            return None
-        _conclude(run, report_run(run), console)
-        return outcome.score
+        with run.log.open("a", buffering=1) as log:
+            console = LoggedConsole(log)
+            outcome = train(typed(config, TrainConfig), list(HydraConfig.get().overrides.task), console)
+            if outcome is None:
+                return None
+            _conclude(run, report_run(run), console)
+            return outcome.score
+    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns the one into the other
+        again = shlex.join(["conspecific", "train", f"resume={run.path}"])
+        raise KeyboardInterrupt(f"; to go on: {again}" if run.can_resume else "") from stop
     finally:
-        if run.config.exists():
-            with run.log.open("a") as log:
-                log.write(console.export_text())
-        else:  # nothing was begun: a directory of it would only be in the way
-            shutil.rmtree(run.path, ignore_errors=True)
+        if not run.config.exists():
+            _discard(run)
 
 
-def _conclude(run: RunDirectory, report: Report, console: Console) -> None:
+def _discard(run: RunDirectory) -> None:
+    """Take back a directory in which nothing was begun, and nothing that somebody else has put there."""
+    run.log.unlink(missing_ok=True)
+    for folder in (run.path / "logs", run.path, run.path.parent):
+        with suppress(OSError):  # not empty, or not there
+            folder.rmdir()
+
+
+def _conclude(run: RunDirectory, report: Report, console: LoggedConsole) -> None:
     """The last lines: what was gained over the baseline, and where to look."""
     best = "pooled" if report.model is None else "model"
     console.print(difference_table("Test, against the flatten baseline", (best, "flatten"), report.over_flatten))
@@ -69,18 +90,21 @@ def _conclude(run: RunDirectory, report: Report, console: Console) -> None:
     for metric in ("recall@1", "precision@10", "map@r"):
         found = changes[metric]
         low, high = found.interval.low, found.interval.high
-        gain = f"gained {found.interval.mean:+.3f} ({low:+.3f} to {high:+.3f})"
+        gain = f"gain {found.interval.mean:+.3f} ({low:+.3f} to {high:+.3f})"
         console.print(f"{metric:<13}{found.other:.3f} -> {found.value:.3f}  {gain} over the baseline", highlight=False)
     console.print(f"Report: {run.report.resolve()}", soft_wrap=True, highlight=False)
 
 
 def _resumed(arguments: Sequence[str]) -> list[str]:
     """Repeat the overrides of the run that `resume=RUN` names, then the new ones, in its directory."""
-    named = [text.partition("=")[2] for text in arguments if text.startswith("resume=")]
+    named = [text.partition("=")[2].strip("'\"") for text in arguments if text.startswith("resume=")]
     if not named:
         return list(arguments)
-    run = RunDirectory(Path(named[-1]))
-    if not (run.checkpoints / "last.ckpt").is_file() or not run.overrides.is_file():
+    if {"-m", "--multirun"} & set(arguments):
+        raise ConfigError("resume=RUN continues one run: leave -m away")
+    run = RunDirectory(Path(named[-1]).expanduser())
+    if not run.can_resume:
         raise RunError(f"{run.path} cannot be resumed: it has no checkpoints/last.ckpt and overrides.yaml. Start anew.")
     before = [str(text) for text in OmegaConf.load(run.overrides) if not str(text).startswith("resume=")]
-    return [*before, *arguments, f"hydra.run.dir={run.path}"]
+    new = [text for text in arguments if not text.startswith("resume=")]
+    return [*before, *new, override("resume", str(run.path)), override("hydra.run.dir", str(run.path))]

@@ -12,8 +12,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conspecific.config.explain import explain, unknown_key
+from conspecific.config.explain import explain
 from conspecific.config.location import config_dir
+from conspecific.config.neighbours import unknown_key
 from conspecific.config.overrides import literal
 from conspecific.config.targets import check_targets
 from conspecific.errors import ConfigError
@@ -77,7 +78,7 @@ def _fields(schema: type[Any], path: Sequence[str]) -> list[str]:
     """Names of the keys that a schema has below a path."""
     for part in path:
         hint = get_type_hints(schema)[part]
-        schema = next(option for option in (hint, *get_args(hint)) if is_dataclass(option))
+        schema = next(option for option in (hint, *get_args(hint)) if is_dataclass(option) and isinstance(option, type))
     return [field.name for field in fields(schema)]
 
 
@@ -86,6 +87,6 @@ def _is_group(schema: type[Any], key: str) -> bool:
     return any(is_dataclass(option) for option in (hint, *get_args(hint)))
 
 
-def save_yaml(config: object, path: Path) -> None:
-    """Write a typed configuration as YAML."""
-    OmegaConf.save(OmegaConf.structured(config), path)
+def save_yaml(content: object, path: Path) -> None:
+    """Write a typed configuration, or a plain container, as YAML."""
+    OmegaConf.save(content, path)

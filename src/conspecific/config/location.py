@@ -15,13 +15,12 @@ def config_dir() -> Path:
 
 
 def options(group: str) -> list[str]:
-    """Names of the YAML files of a group, sorted; those in sub-folders as `folder/name`.
+    """Names of the YAML files of a group, sorted.
 
-    >>> options("loss")
-    ['arcface', 'triplet']
+    >>> options("loss/miner")
+    ['batch_hard', 'multi_similarity', 'semi_hard']
     """
-    base = config_dir() / group
-    return sorted(path.relative_to(base).with_suffix("").as_posix() for path in base.rglob("*.yaml"))
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
 
 
 def groups() -> list[str]:

@@ -43,7 +43,7 @@ def literal(text: str) -> str:
     'seed=1,2'
     """
     key, _, value = text.partition("=")
-    plain = re.fullmatch(r"[\w./~:%-]*", value, re.ASCII)
+    plain = re.fullmatch(r"[\w./:%-]*", value, re.ASCII)
     if key.lstrip("+") not in PLACES or plain or value[0] in "'\"" or "${" in value:
         return text
     if "," in value and not Path(value).expanduser().exists():

@@ -77,6 +77,11 @@ class RunDirectory:
         """What was logged."""
         return self.path / "train.log"
 
+    @property
+    def can_resume(self) -> bool:
+        """Whether there is a checkpoint, and the overrides to go on with."""
+        return (self.checkpoints / "last.ckpt").is_file() and self.overrides.is_file()
+
     def read_epochs(self) -> list[dict[str, float]]:
         """Return what `epochs` holds, one mapping an epoch; empty before the first."""
         return [json.loads(line) for line in self.epochs.read_text().splitlines()] if self.epochs.exists() else []

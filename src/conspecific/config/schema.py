@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from conspecific.errors import ConfigError
+
+SMALLEST = 32  # side in pixels; backbones halve a picture five times
+
 
 @dataclass
 class SplitConfig:
@@ -31,6 +35,15 @@ class LoaderConfig:
     crop_scale: list[float] = field(default_factory=lambda: [0.3, 1.0])
     jitter: float = 0.2
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "train_size"):
+            if (side := getattr(self, name)) < SMALLEST:
+                raise ConfigError(f"loader.{name} must be {SMALLEST} pixels or more; found {side}")
+        if len(self.crop_scale) != 2 or not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise ConfigError(f"loader.crop_scale must be two shares, 0 < from <= to <= 1; found {self.crop_scale}")
+        if self.workers is not None and self.workers < 0:
+            raise ConfigError(f"loader.workers must be null, 0 or more; found {self.workers}")
 
 
 @dataclass

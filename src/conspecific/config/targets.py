@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import hydra.utils
 from hydra.errors import InstantiationException
 
-from conspecific.config.explain import unknown_argument
+from conspecific.config.neighbours import unknown_argument
 from conspecific.errors import ConfigError, ConspecificError
 
 MARKS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})
@@ -46,24 +46,43 @@ def check_targets(node: Any, key: str = "") -> None:
         check_targets(item, f"{key}.{name}" if key else str(name))
 
 
+def takes(node: Mapping[str, Any], name: str) -> bool:
+    """Whether what a node's `_target_` names has an argument of that name."""
+    return "_target_" in node and name in _arguments(_locate(node["_target_"], ""))[0]
+
+
 def _check_arguments(node: dict[str, Any], key: str) -> None:
-    target = _locate(node["_target_"], key)
-    parameters = inspect.signature(target).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    target, shown = _locate(node["_target_"], key), node["_target_"]
+    known, takes_any = _arguments(target)
     hints = _hints(target)
     for name, value in node.items():
         if name in MARKS:
             continue
         if name not in known and not takes_any:
-            raise ConfigError(unknown_argument(f"{key}.{name}", node["_target_"], known))
+            raise ConfigError(unknown_argument(f"{key}.{name}", shown, known))
         if not _fits(value, hints.get(name, Any)):
-            raise ConfigError(f"{key}.{name}={value} has another type than {node['_target_']} takes: {_names(hints[name])}")
+            if value is None:
+                raise ConfigError(f"{key}.{name} must be given, for example {key}.{name}=VALUE")
+            raise ConfigError(f"{key}.{name}={value} is of another type than {shown} takes: {_names(hints[name])}")
+
+
+def _arguments(target: Callable[..., Any]) -> tuple[set[str], bool]:
+    """Names of the arguments, and whether any others are taken. A class that hands **kwargs up takes its bases' too."""
+    makers = [target]
+    if inspect.isclass(target):
+        makers = [vars(owner)["__init__"] for owner in inspect.getmro(target) if "__init__" in vars(owner)]
+    known: set[str] = set()
+    for maker in makers:
+        parameters = inspect.signature(maker).parameters.values()
+        known |= {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return known - {"self"}, False
+    return known, True
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return get_type_hints(target.__init__ if inspect.isclass(target) else target)  # type: ignore[misc]
+        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError):  # annotations that mean nothing outside the file they stand in
         return {}
 

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import polars as pl
-from rich.progress import track
 
 from conspecific.data.images import open_rgb
 from conspecific.data.manifest import ROLES, SPLITS, Manifest
+from conspecific.data.progress import progress_bar
 from conspecific.errors import DataError, did_you_mean
 
 SHOWN = 5
@@ -84,10 +84,11 @@ def _lone(manifest: Manifest) -> str | None:
 def _unreadable(manifest: Manifest) -> str | None:
     """Decode every file there is once, JPEGs at an eighth of their size, which still reads the file to its end."""
     paths = [path for path in manifest.table["path"].unique(maintain_order=True) if (manifest.root / path).is_file()]
-    with warnings.catch_warnings():  # here, because the filters are not the threads' own
+    # warnings are caught here, because the filters are not the threads' own
+    with warnings.catch_warnings(), progress_bar() as progress:
         warnings.simplefilter("ignore")
         failures = _failures(manifest.root, paths)
-        looked = track(failures, "Reading every picture once", total=len(paths), transient=True)
+        looked = progress.track(failures, len(paths), description="Reading every picture once")
         broken = [failure for failure in looked if failure is not None]
     return _named("pictures cannot be read", broken, "Mend or remove them.") if broken else None
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
-from rich.progress import Progress
 
 from conspecific.data.butterflies import write_butterflies
 from conspecific.data.images import SUFFIXES
 from conspecific.data.manifest import Manifest
+from conspecific.data.progress import progress_bar
 from conspecific.errors import DataError
 
 
@@ -63,7 +63,7 @@ def from_file(path: str, root: str | None = None) -> Manifest:
 def butterflies(cache: str, species: int = 100, pictures: int = 20, size: int = 224, seed: int = 0) -> Manifest:
     """Return the built-in synthetic set: invented species, drawn on first use and kept under `cache`."""
     root = Path(cache).expanduser() / f"butterflies-{species}x{pictures}-{size}px-seed{seed}"
-    with Progress(transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Drawing butterflies", total=species * pictures)
         write_butterflies(
             root,

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from conspecific.data.dataset import EvaluationPictures
+from conspecific.data.progress import progress_bar
 from conspecific.models import Embedder, keep_freed_memory
 from conspecific.types import EmbeddingSet, FloatArray
 
@@ -42,9 +42,8 @@ def embed(
         embedder.eval().to(device)  # not in inference mode: weights moved there could not be trained after
     vectors: list[FloatArray] = []
     done = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with torch.inference_mode(), Progress(*columns, console=console, transient=True) as progress:
+        with torch.inference_mode(), progress_bar(console) as progress:
             task = progress.add_task(title, total=len(pictures))
             for images in _batches(pictures, batch_size, workers):
                 features = backbone(images.to(device, non_blocking=True))

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from conspecific.data.dataset import EvaluationPictures
 from conspecific.data.manifest import Manifest
+from conspecific.data.progress import progress_bar
 from conspecific.data.splits import Part, Splits
 from conspecific.errors import ConfigError
 from conspecific.evaluation.embed import embed
@@ -56,10 +57,12 @@ class Evaluator:
         """Embed a part once and score it under each embedder."""
         ids = self.part(part)
         facts = {"part": part, "protocol": self.splits.protocol, "image_size": self.image_size}
-        return {
-            name: evaluate(embeddings, ids, self.manifest, embedders[name].metric, {"name": name, **facts})
-            for name, embeddings in self.embed(embedders, ids.ids, title).items()
-        }
+        found = self.embed(embedders, ids.ids, title)
+        with progress_bar(self.console) as progress:
+            return {
+                name: evaluate(found[name], ids, self.manifest, embedder.metric, {"name": name, **facts})
+                for name, embedder in progress.track(embedders.items(), description="Searching")
+            }
 
 
 def workers_for(asked: int | None) -> int:

@@ -17,8 +17,10 @@ from conspecific.types import EmbeddingSet
 def save_embeddings(folder: Path, embeddings: EmbeddingSet, manifest: Manifest, facts: Mapping[str, Any]) -> None:
     """Write `vectors.npy` [N, D] float32, `pictures.parquet` (id, path, label; row for row) and `facts.json`.
 
-    The folder appears whole or not at all and replaces one of the same name.
+    The folder appears whole or not at all and replaces embeddings of the same name. Raises RunError when there is a
+    folder of that name with anything else in it.
     """
+    refuse_other_content(folder)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -28,6 +30,12 @@ def save_embeddings(folder: Path, embeddings: EmbeddingSet, manifest: Manifest, 
     (partial / "facts.json").write_text(json.dumps(dict(facts), indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
+
+
+def refuse_other_content(folder: Path) -> None:
+    """Raise RunError when a folder of that name holds anything but embeddings, which writing there would lose."""
+    if folder.exists() and any(folder.iterdir()) and read_facts(folder) is None:
+        raise RunError(f"{folder} holds other things than embeddings, which would be lost. Name another folder.")
 
 
 def read_facts(folder: Path) -> dict[str, Any] | None:

@@ -4,10 +4,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from conspecific.data.dataset import Item
 from conspecific.errors import ConspecificError
+from conspecific.losses import MetricLoss
 from conspecific.models import Embedder
 from conspecific.training.optimizers import GroupedOptimizer
 from conspecific.types import IntArray
@@ -22,7 +23,7 @@ class FineTuner(pl.LightningModule):
     class_of_label: Tensor
 
     def __init__(
-        self, embedder: Embedder, loss: nn.Module, optimizer: GroupedOptimizer, train_labels: IntArray
+        self, embedder: Embedder, loss: MetricLoss, optimizer: GroupedOptimizer, train_labels: IntArray
     ) -> None:
         """train_labels: the species numbers that occur in training; the loss sees them renumbered from 0."""
         super().__init__()

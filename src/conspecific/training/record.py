@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from conspecific import __version__
@@ -37,14 +37,14 @@ def write_start(run: RunDirectory, config: TrainConfig, overrides: Sequence[str]
     """Write configuration, overrides and environment before anything long begins."""
     run.path.mkdir(parents=True, exist_ok=True)
     save_yaml(config, run.config)
-    run.overrides.write_text(OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
-    write_json(run.environment, environment() | {"data_fingerprint": data_fingerprint})
+    save_yaml(list(overrides), run.overrides)
+    command = shlex.join(["conspecific", "train", *overrides])
+    write_json(run.environment, {"command": command} | environment() | {"data_fingerprint": data_fingerprint})
 
 
 def environment() -> dict[str, Any]:
     """Versions, machine and git revision, as JSON values."""
     return {
-        "command": " ".join(sys.argv),
         "conspecific": __version__,
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -27,7 +28,8 @@ class RetrievalCallback(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FineTuner)
         epoch = trainer.current_epoch + 1
-        metrics = self.evaluator.score({"model": pl_module.embedder}, "val", f"Scoring epoch {epoch}")["model"].metrics
+        evaluator = replace(self.evaluator, device=pl_module.device)  # the model stays where the trainer put it
+        metrics = evaluator.score({"model": pl_module.embedder}, "val", f"Scoring epoch {epoch}")["model"].metrics
         baseline = self.references["flatten"].metrics
         pl_module.log_dict({f"val/{name}": metrics[name] for name in METRICS})
         pl_module.log_dict({f"val/{name}_gain": metrics[name] - baseline[name] for name in METRICS})
@@ -46,4 +48,4 @@ class RetrievalCallback(Callback):
         name = f"epoch {epoch}"
         rows = {label: reference.metrics for label, reference in self.references.items()} | {name: metrics}
         title = f"Validation after epoch {epoch} of {epochs}; difference to the flatten baseline"
-        self.evaluator.console.print(epoch_table(title, rows, baseline="flatten", model=name))
+        self.evaluator.console.print(epoch_table(title, rows, baseline="flatten", model=name), "")

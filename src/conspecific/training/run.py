@@ -2,9 +2,8 @@
 
 import logging
 import time
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 
+from conspecific.config.location import options
 from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build
@@ -23,9 +23,12 @@ from conspecific.evaluation import Evaluator, device_for, references, workers_fo
 from conspecific.metrics import METRICS
 from conspecific.models import Embedder, keep_freed_memory
 from conspecific.training.datamodule import Pictures
+from conspecific.training.expected import expected_warnings
+from conspecific.training.loggers import Guarded
 from conspecific.training.module import FineTuner
 from conspecific.training.progress import EpochBar
 from conspecific.training.record import peak_memory_gb, save_weights, write_json, write_start
+from conspecific.training.resume import checkpoint_to_resume, load_checkpoint
 from conspecific.training.retrieval import RetrievalCallback
 from conspecific.types import EvalResult
 
@@ -58,6 +61,7 @@ def train(config: TrainConfig, overrides: Sequence[str], console: Console) -> Ou
     _prepare(config)
     assert config.paths.run is not None, "the caller makes the run directory"
     run, cache = RunDirectory(Path(config.paths.run)), Path(config.paths.cache).expanduser()
+    resumed = checkpoint_to_resume(config)
     evaluator = _evaluator(config, cache, console)
     if config.validate:
         _try_everything(config, evaluator)
@@ -69,7 +73,7 @@ def train(config: TrainConfig, overrides: Sequence[str], console: Console) -> Ou
     embedder: Embedder | None = None
     facts: dict[str, Any] = {}
     if config.trainer["max_epochs"] != 0:
-        embedder, facts = _fit(config, evaluator, validation, run)
+        embedder, facts = _fit(config, evaluator, validation, run, resumed)
     test = dict(references(evaluator, "test", *network, cache))
     if embedder is not None:
         test |= evaluator.score({"model": embedder}, "test", "Scoring the test pictures")
@@ -85,10 +89,14 @@ def train(config: TrainConfig, overrides: Sequence[str], console: Console) -> Ou
 def _prepare(config: TrainConfig) -> None:
     if config.monitor not in METRICS:
         raise ConfigError(f"monitor={config.monitor} is not a metric. {did_you_mean(config.monitor, METRICS)}")
+    for part in ("data", "model", "loss", "optimizer", "trainer"):
+        if "_target_" not in getattr(config, part):
+            choices = [f"{part}={name}" for name in options(part)]
+            raise ConfigError(f"a run needs {part}: choose {' or '.join(choices)}")
+    if (epochs := config.trainer.get("max_epochs")) is None or epochs < 0:
+        raise ConfigError(f"trainer.max_epochs must be a number of epochs, 0 for the baseline alone; found {epochs}")
     for name in ("lightning.pytorch", "pytorch_lightning", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # what device is used stands in the record
-    # our own evaluation replaces Lightning's validation loop, and one core a decoder is a choice
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     pl.seed_everything(config.seed, workers=True, verbose=False)
     keep_freed_memory()
 
@@ -115,32 +123,62 @@ def _counts(evaluator: Evaluator) -> dict[str, Any]:
 
 
 def _fit(
-    config: TrainConfig, evaluator: Evaluator, validation: dict[str, EvalResult], run: RunDirectory
+    config: TrainConfig,
+    evaluator: Evaluator,
+    validation: dict[str, EvalResult],
+    run: RunDirectory,
+    resumed: Path | None,
 ) -> tuple[Embedder, dict[str, Any]]:
     """Train, load the best epoch's weights, save them. Returns the embedder and what is to be known of the training."""
     module, pictures = _module(config, evaluator)
-    callbacks = [
-        RetrievalCallback(evaluator, validation, run),
-        EpochBar(evaluator.console),
-        *(build(node) for node in config.callbacks.values()),
-    ]
-    options = dict(config.trainer)
-    if options["precision"] == "auto":
-        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        options["precision"] = "bf16-mixed" if bf16 else "32-true"
-    loggers = [build(node) for node in config.logger.values()]
-    trainer: pl.Trainer = build(options, callbacks=callbacks, logger=loggers or False, default_root_dir=str(run.path))
-    resumed = RunDirectory(Path(config.resume)).checkpoints / "last.ckpt" if config.resume else None
+    if resumed is not None:
+        begun = load_checkpoint(module, resumed)  # Lightning would do it too, without a message for people
+        pictures.batches.set_epoch(begun["epoch"] + 1)  # its first batches are fetched before Lightning tells the epoch
     began = time.perf_counter()
-    trainer.fit(module, datamodule=pictures, ckpt_path=resumed, weights_only=True)
+    if resumed is None and module.loss.imprinted:
+        _imprint(module, config, evaluator)
+    trainer = _trainer(config, evaluator, validation, run)
+    with expected_warnings():
+        trainer.fit(module, datamodule=pictures, ckpt_path=resumed, weights_only=True)
     minutes = (time.perf_counter() - began) / 60
-    best = torch.load(_best_checkpoint(trainer), map_location="cpu", weights_only=True)
-    module.load_state_dict(best["state_dict"])
+    best = load_checkpoint(module, _best_checkpoint(trainer))
     save_weights(module.embedder, run.weights)
     return module.embedder, {"chosen_epoch": best["epoch"] + 1, "training_minutes": round(minutes, 2)}
 
 
+def _imprint(module: FineTuner, config: TrainConfig, evaluator: Evaluator) -> None:
+    """Embed the training pictures as they are and give the loss each species' mean."""
+    parts = module.embedder
+    projector = Embedder(parts.backbone, parts.pooling, parts.head, normalize=True, search_head=True)
+    training = replace(evaluator, image_size=config.loader.train_size)
+    found = training.embed({"train": projector}, evaluator.splits.train, "Imprinting the species")["train"]
+    classes = module.class_of_label[torch.from_numpy(found.labels)]
+    sums = torch.zeros(int(classes.max()) + 1, found.vectors.shape[1])
+    sums.index_add_(0, classes, torch.from_numpy(found.vectors))
+    module.loss.imprint(sums / torch.bincount(classes)[:, None])
+
+
+def _trainer(
+    config: TrainConfig, evaluator: Evaluator, validation: dict[str, EvalResult], run: RunDirectory
+) -> pl.Trainer:
+    callbacks = [
+        EpochBar(evaluator.console),  # first, so that it has gone when the epoch is scored
+        RetrievalCallback(evaluator, validation, run),
+        *(build(node) for node in config.callbacks.values()),
+    ]
+    options = dict(config.trainer)
+    if options.get("precision") == "auto":
+        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        options["precision"] = "bf16-mixed" if bf16 else "32-true"
+    loggers = [Guarded(build(node), name, evaluator.console) for name, node in config.logger.items()]
+    for logger in loggers:
+        logger.log_hyperparams(asdict(config))
+    trainer: pl.Trainer = build(options, callbacks=callbacks, logger=loggers or False, default_root_dir=str(run.path))
+    return trainer
+
+
 def _module(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, Pictures]:
+    torch.manual_seed(config.seed)  # again: computing the baseline draws numbers, taking it from the cache does not
     pictures = Pictures(evaluator.manifest, evaluator.splits, config.loader, config.seed)
     labels = evaluator.manifest.labels[evaluator.splits.train]
     embedder: Embedder = build(config.model)
@@ -149,12 +187,11 @@ def _module(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, Pictu
     return FineTuner(embedder, loss, build(config.optimizer), labels), pictures
 
 
-def _best_checkpoint(trainer: pl.Trainer) -> str:
-    callback = trainer.checkpoint_callback
-    path = getattr(callback, "best_model_path", "")
+def _best_checkpoint(trainer: pl.Trainer) -> Path:
+    path = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if not path:
         raise ConfigError("no checkpoint was kept: callbacks needs a ModelCheckpoint that monitors a val/ metric")
-    return str(path)
+    return Path(path)
 
 
 def _try_everything(config: TrainConfig, evaluator: Evaluator) -> None:

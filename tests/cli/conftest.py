@@ -1,0 +1,77 @@
+"""One tiny run, trained once for all tests of the commands."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from conspecific.cli.main import main
+from conspecific.config.run_directory import RunDirectory
+
+COMMAND = "import sys; from conspecific.cli.main import main; sys.exit(main())"
+
+
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Overrides of a training of seconds: six species of eight small butterflies, two epochs."""
+    return [
+        "data.species=6",
+        "data.pictures=8",
+        "data.size=96",
+        "loader.image_size=96",
+        "loader.train_size=96",
+        "loader.batch_species=4",
+        "loader.batch_pictures=2",
+        "loader.workers=0",
+        "trainer.accelerator=cpu",
+        "trainer.max_epochs=2",
+    ]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the drawn pictures and the baselines of these tests are kept."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def training(tmp_path_factory: pytest.TempPathFactory, tiny: list[str], cache: Path) -> CompletedProcess[str]:
+    """The tiny training, in a process of its own and in a folder without a checkout."""
+    environment = {**os.environ, "CONSPECIFIC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    folder = tmp_path_factory.mktemp("work")
+    command = [sys.executable, "-c", COMMAND, "train", "experiment=arcface", f"hydra.run.dir={folder}/run", *tiny]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def run(training: CompletedProcess[str]) -> RunDirectory:
+    """The run directory of the tiny training. Tests read it; what they change, they copy first."""
+    assert training.returncode == 0, training.stderr
+    return RunDirectory(Path(training.stdout.splitlines()[-1].removeprefix("Report: ")).parent)
+
+
+@pytest.fixture
+def here(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory that is the home too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CONSPECIFIC_CACHE", str(cache))
+    monkeypatch.delenv("CONSPECIFIC_RUNS", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def conspecific(here: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., CompletedProcess[str]]:
+    """Return a function that runs a command in this process and in the empty directory."""
+
+    def call(*arguments: str | Path) -> CompletedProcess[str]:
+        given = [str(argument) for argument in arguments]
+        capfd.readouterr()
+        status = main(given)
+        return CompletedProcess(given, status, *capfd.readouterr())
+
+    return call

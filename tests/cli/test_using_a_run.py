@@ -1,0 +1,162 @@
+"""evaluate, embed and search, on what a run left behind."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from conspecific.config.run_directory import RunDirectory
+from conspecific.types import EvalResult
+
+Command = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def copied(run: RunDirectory, tmp_path: Path) -> RunDirectory:
+    """The run under a difficult name, to write into."""
+    return RunDirectory(Path(shutil.copytree(run.path, tmp_path / "it's run=1 (copy)")))
+
+
+@pytest.fixture
+def picture(run: RunDirectory) -> Path:
+    """A picture of the run's test part."""
+    row = EvalResult.load(run.results / "test_model").per_query.row(0, named=True)
+    return Path(json.loads(run.summary.read_text())["data_root"]) / str(row["path"])
+
+
+# --- evaluate
+
+
+def test_evaluate_gives_the_numbers_that_the_run_recorded(conspecific: Command, copied: RunDirectory) -> None:
+    done = conspecific("evaluate", f"{copied.path}/")
+    assert (done.returncode, done.stderr) == (0, "")
+    [folder] = (copied.path / "evaluations").iterdir()
+    assert f"Results: {folder}" in done.stdout
+    for name in ("flatten", "pooled", "model"):
+        again, recorded = EvalResult.load(folder / name), EvalResult.load(copied.results / f"test_{name}")
+        assert again.metrics == recorded.metrics
+        assert again.per_query.equals(recorded.per_query)
+
+
+def test_evaluate_under_another_protocol(conspecific: Command, copied: RunDirectory) -> None:
+    done = conspecific("evaluate", copied.path, "protocol=unseen", "output=~/scores")
+    assert done.returncode == 0, done.stderr
+    assert "test, protocol unseen: model against flatten" in done.stdout
+    facts = EvalResult.load(Path("scores/model")).facts
+    assert (facts["protocol"], facts["species"], facts["queries"]) == ("unseen", 3, 24)
+
+
+def test_evaluate_weights_without_a_run(conspecific: Command, run: RunDirectory, tiny: list[str]) -> None:
+    data = [text for text in tiny if text.startswith("data.")]
+    arguments = [f"weights={run.weights}", "model=efficientnet_lite0", "data=butterflies", *data, "image_size=96"]
+    done = conspecific("evaluate", *arguments)
+    assert done.returncode == 0, done.stderr
+    [folder] = Path("evaluations").iterdir()
+    assert EvalResult.load(folder / "model").metrics == EvalResult.load(run.results / "test_model").metrics
+
+
+def test_evaluate_weights_of_another_model_says_so(conspecific: Command, run: RunDirectory) -> None:
+    arguments = ["model=efficientnet_lite0", "model.backbone=tf_efficientnet_lite2", "data=butterflies"]
+    done = conspecific("evaluate", f"weights={run.weights}", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {run.weights} does not hold the weights of this model")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("protocol=open", "protocol=open is unknown. Known here: query_gallery, seen, unseen."),
+        ("part=train", "part=train is unknown. Known here: test, val."),
+        ("device=abacus", "device=abacus "),
+    ],
+)
+def test_evaluate_names_what_it_does_not_know(given: str, told: str, conspecific: Command, run: RunDirectory) -> None:
+    done = conspecific("evaluate", run.path, given)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {told}")
+
+
+# --- embed
+
+
+def test_embed_any_folder_of_pictures(conspecific: Command, run: RunDirectory, picture: Path) -> None:
+    done = conspecific("embed", run.path, "data=pictures", f"data.root={picture.parent}", "output=my vectors")
+    assert (done.returncode, done.stderr) == (0, "")
+    vectors, table = np.load("my vectors/vectors.npy"), pl.read_parquet("my vectors/pictures.parquet")
+    assert vectors.shape == (8, 1280)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    assert table.columns == ["id", "path", "label"]
+    assert table["path"].to_list() == sorted(path.name for path in picture.parent.iterdir())
+    assert "8 embeddings of 1280 dimensions, compared by cosine: my vectors" in done.stdout
+
+
+def test_embed_does_not_replace_what_is_not_embeddings(
+    conspecific: Command, run: RunDirectory, picture: Path, here: Path
+) -> None:
+    (here / "letters").mkdir()
+    (here / "letters" / "dear.txt").write_text("Dear")
+    done = conspecific("embed", run.path, "data=pictures", f"data.root={picture.parent}", "output=letters")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: letters holds other things than embeddings, which would be lost")
+    assert (here / "letters" / "dear.txt").read_text() == "Dear"
+
+
+# --- search
+
+
+def test_search_prints_the_nearest_and_saves_their_picture(
+    conspecific: Command, copied: RunDirectory, picture: Path, here: Path
+) -> None:
+    done = conspecific("search", copied.path, picture, "k=3")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split() for line in done.stdout.splitlines() if re.match(r" *\d+  ", line)]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert "1.000" in rows[0], "a picture of the gallery finds itself first"
+    sheet = here / f"search_{picture.stem}.png"
+    assert done.stdout.splitlines()[-1] == f"Picture: {sheet.name}"
+    with Image.open(sheet) as image:
+        assert image.format == "PNG"
+        assert min(image.size) > 200
+    assert (copied.embeddings / "all" / "vectors.npy").is_file()
+
+
+def test_search_with_a_picture_from_outside_in_a_gallery_from_outside(
+    conspecific: Command, copied: RunDirectory, picture: Path, here: Path
+) -> None:
+    Image.new("L", (300, 50), 128).save(here / "grey picture.gif")
+    gallery = ["data=folder", f"data.root={picture.parents[1]}"]
+    done = conspecific("search", copied.path, "grey picture.gif", "k=12", *gallery, "output=new/sheet.jpg")
+    assert done.returncode == 0, done.stderr
+    assert sum(bool(re.match(r" *\d+  ", line)) for line in done.stdout.splitlines()) == 12
+    assert (here / "new" / "sheet.jpg").is_file()
+
+
+def test_search_with_something_that_is_no_picture_says_so(conspecific: Command, run: RunDirectory, here: Path) -> None:
+    (here / "notes.jpg").write_text("not a picture")
+    for name in ("notes.jpg", "gone.jpg"):
+        done = conspecific("search", run.path, name)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {name} cannot be read as a picture")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_run_without_weights_says_so(conspecific: Command, copied: RunDirectory, picture: Path) -> None:
+    copied.weights.unlink()
+    for arguments in (["evaluate"], ["embed"], ["search", picture]):
+        command, *rest = arguments
+        done = conspecific(command, copied.path, *rest)
+        assert done.returncode == 2
+        assert "weights.safetensors does not exist: the run was cut off before it ended" in done.stderr
+
+
+def test_the_words_of_search_may_be_given_by_name(conspecific: Command, copied: RunDirectory, picture: Path) -> None:
+    done = conspecific("search", f"run={copied.path}", f"image={picture}", "k=1")
+    assert done.returncode == 0, done.stderr

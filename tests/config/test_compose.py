@@ -1,0 +1,232 @@
+"""Every configuration composes and builds; every mistake in one is told by name."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conspecific.config.compose import compose_config, save_yaml, typed
+from conspecific.config.location import all_groups, config_dir, groups, options
+from conspecific.config.run_directory import RunDirectory
+from conspecific.config.schema import EmbedConfig, EvaluateConfig, SearchConfig, TrainConfig
+from conspecific.config.targets import build
+from conspecific.errors import ConfigError, RunError
+
+OPTIONS = [(group, option) for group in all_groups() for option in options(group)]
+NEEDED = {  # what an option cannot do without
+    ("data", "folder"): ["data.root=pictures"],
+    ("data", "manifest"): ["data.path=pictures.csv"],
+    ("data", "pictures"): ["data.root=pictures"],
+    ("model", "timm"): ["model.backbone=resnet18"],
+}
+USES: list[tuple[str, type[Any]]] = [("evaluate", EvaluateConfig), ("embed", EmbedConfig), ("search", SearchConfig)]
+
+
+def train_config(*overrides: str) -> TrainConfig:
+    return typed(compose_config("train", overrides), TrainConfig)
+
+
+def message(*overrides: str, name: str = "train", schema: type[Any] = TrainConfig) -> str:
+    """The error that these overrides give."""
+    with pytest.raises(ConfigError) as caught:
+        typed(compose_config(name, overrides), schema)
+    return str(caught.value)
+
+
+# --- what is there works
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_composes_and_builds(experiment: str, tmp_path: Path) -> None:
+    config = train_config(f"experiment={experiment}", "model.weights=none", f"paths.run={tmp_path}")
+    embedder = build(config.model)
+    loss = build(config.loss, num_classes=3, embedding_size=embedder.loss_dimensions(64))
+    optimizer = build(config.optimizer).build(embedder, loss, epochs=2, steps_per_epoch=3)["optimizer"]
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    assert {id(parameter) for parameter in loss.parameters()} <= trained
+    callbacks = [build(node) for node in config.callbacks.values()]
+    loggers = [build(node) for node in config.logger.values()]
+    trainer = build({**config.trainer, "precision": "32-true"}, callbacks=callbacks, logger=loggers)
+    assert trainer.max_epochs == config.trainer["max_epochs"]
+    assert trainer.checkpoint_callback.monitor == f"val/{config.monitor}"
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_opens_with_its_command(experiment: str) -> None:
+    text = (config_dir() / "experiment" / f"{experiment}.yaml").read_text()
+    opening = [line for line in text.splitlines()[:10] if line.startswith("#")]
+    assert any(f"conspecific train experiment={experiment}" in line for line in opening)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
+def test_every_option_of_every_group_composes(group: str, option: str) -> None:
+    train_config(f"{group}={option}", *NEEDED.get((group, option), []))
+
+
+def test_the_groups_are_those_of_the_plan() -> None:
+    planned = {"data", "model", "loss", "optimizer", "trainer", "logger", "callbacks", "experiment", "debug", "paths"}
+    assert planned <= set(groups())
+
+
+@pytest.mark.parametrize(("name", "schema"), USES, ids=[name for name, _ in USES])
+def test_the_configurations_of_the_other_commands_hold_what_their_schema_says(name: str, schema: type[Any]) -> None:
+    config = compose_config(name)
+    assert {"data", "model", *map(str, config)} == set(vars(typed(config, schema)))  # null groups leave no key
+
+
+def test_a_saved_configuration_loads_to_an_equal_one(tmp_path: Path) -> None:
+    config = train_config(
+        "loss=triplet", "seed=7", "loader.crop_scale=[0.5,0.9]", "data=folder", "data.root=my 'birds'"
+    )
+    run = RunDirectory(tmp_path)
+    save_yaml(config, run.config)
+    assert run.load_config() == config
+    assert run.load_config() != replace(config, seed=8)
+
+
+def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is not a run directory: it has no config"):
+        RunDirectory(tmp_path).load_config()
+
+
+# --- misspelt keys, at every level
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "neighbour"),
+    [
+        ("protocoll=seen", "protocoll", "protocol"),
+        ("losss=triplet", "losss", "loss"),
+        ("loss/minr=semi_hard", "loss/minr", "loss/miner"),
+        ("split.test_shar=0.3", "split.test_shar", "test_share"),
+        ("loader.batch_specis=3", "loader.batch_specis", "batch_species"),
+        ("paths.cash=here", "paths.cash", "cache"),
+        ("trainer.max_epoch=3", "trainer.max_epoch", "max_epochs"),
+        ("model.poling=avg", "model.poling", "pooling"),
+        ("loss.loss.margn=3", "loss.loss.margn", "margin"),
+        ("callbacks.checkpoint.monitr=x", "callbacks.checkpoint.monitr", "monitor"),
+        ("+protocoll=seen", "protocoll", "protocol"),
+        ("+split.test_shar=0.3", "split.test_shar", "test_share"),
+        ("+trainer.max_epoch=1", "trainer.max_epoch", "max_epochs"),
+        ("+loss.loss.margn=3", "loss.loss.margn", "margin"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_its_neighbour(given: str, key: str, neighbour: str) -> None:
+    told = message(given)
+    assert told.startswith(f"{key} is not ")
+    assert "Did you mean" in told
+    assert neighbour in told.partition("Did you mean")[2]
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "neighbour"),
+    [
+        ("protocoll: unseen", "protocoll", "protocol"),
+        ("split:\n  test_shar: 0.3", "split.test_shar", "test_share"),
+        ("trainer:\n  max_epoch: 3", "trainer.max_epoch", "max_epochs"),
+        ("model:\n  poling: avg", "model.poling", "pooling"),
+        ("loss:\n  loss:\n    margn: 3", "loss.loss.margn", "margin"),
+    ],
+)
+def test_a_misspelt_key_inside_an_experiment_is_named_too(lines: str, key: str, neighbour: str, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{lines}\n")
+    told = message(f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine")
+    assert told.startswith(f"{key} is not ")
+    assert neighbour in told.partition("Did you mean")[2]
+
+
+@pytest.mark.parametrize(("name", "schema"), USES, ids=[name for name, _ in USES])
+def test_misspelt_keys_of_the_other_commands_are_named(name: str, schema: type[Any]) -> None:
+    assert message("outptu=x", name=name, schema=schema) == (
+        "outptu is not a key of this configuration. Did you mean output?"
+    )
+    assert message("+wieghts=x", name=name, schema=schema) == (
+        "wieghts is not a key of this configuration. Did you mean weights?"
+    )
+
+
+def test_two_misspelt_keys_do_not_hide_the_first() -> None:
+    assert message("protocoll=seen", "trainr.max_epochs=3").startswith("protocoll is not a key")
+
+
+def test_a_key_that_belongs_to_another_option_names_it() -> None:
+    assert message("data.root=birds").endswith("It belongs to data=folder or data=manifest or data=pictures.")
+    assert message("data.root=birds", name="embed", schema=EmbedConfig).startswith("data.root cannot be set.")
+
+
+def test_an_argument_that_is_not_in_the_yaml_is_offered_with_a_plus() -> None:
+    assert message("trainer.limit_train_batches=2") == (
+        "trainer.limit_train_batches is not set in this configuration, but can be: +trainer.limit_train_batches=VALUE"
+    )
+    assert train_config("+trainer.limit_train_batches=2").trainer["limit_train_batches"] == 2
+
+
+def test_a_part_of_a_group_that_is_null_is_to_be_given_whole() -> None:
+    told = message("split.test_share=0.3", name="evaluate", schema=EvaluateConfig)
+    assert told.endswith("give it whole, as split={test_share: VALUE}")
+    whole = typed(compose_config("evaluate", ["split={test_share: 0.3}"]), EvaluateConfig).split
+    assert whole is not None
+    assert whole.test_share == 0.3
+
+
+# --- options and values that do not fit
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("loss=triplex", "loss=triplex is not there. Did you mean triplet?"),
+        ("loss=zzz", "loss=zzz is not there. Known here: arcface, triplet."),
+        ("loss/miner=soft", "loss/miner=soft is not there. Known here: batch_hard, multi_similarity, semi_hard."),
+        ("experiment=null", "experiment=null: a group takes the name of one of its options; ~experiment leaves it out"),
+        ("+loss=triplet", "loss has a place already: write loss=NAME, once and without a plus"),
+        ("seed=1,2", "seed=1,2 is several values: add -m to run each in turn, or quote it as one: \"seed='1,2'\""),
+        ("triplet", "triplet is not KEY=VALUE"),
+        ("name=(a", "name=(a cannot be read. Put the value in quotes, and the whole for the shell: \"name='(a'\""),
+        ("seed=abc", "seed: Value 'abc' of type 'str' could not be converted to Integer"),
+        ("split=3", "split=3: split has keys of its own: test_share, val_share, gallery_pictures, query_pictures"),
+        ("trainer.max_epochs=ten", "trainer.max_epochs=ten is of another type than pytorch_lightning.Trainer takes"),
+        (
+            "data.species=many",
+            "data.species=many is of another type than conspecific.data.sources.butterflies takes: int",
+        ),
+        ("loader.crop_scale=[0.3]", "loader.crop_scale must be two shares, 0 < from <= to <= 1; found [0.3]"),
+        ("loader.image_size=8", "loader.image_size must be 32 pixels or more; found 8"),
+        ("loader.workers=-1", "loader.workers must be null, 0 or more; found -1"),
+        ("data=folder", "data.root must be given, for example data.root=VALUE"),
+        ("model=timm", "model.backbone must be given, for example model.backbone=VALUE"),
+        ("loss._target_=nowhere.Loss", "loss._target_=nowhere.Loss cannot be imported: No module named 'nowhere'"),
+        ("loss._target_=conspecific.losses.Lost", "loss._target_=conspecific.losses.Lost cannot be imported: module"),
+        ("loss._target_=conspecific.__version__", "loss._target_=conspecific.__version__ is not something that can"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_in_a_line(given: str, told: str) -> None:
+    found = message(given)
+    assert found.startswith(told)
+    assert "\n" not in found
+
+
+# --- places with difficult names
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["/home/My Pictures", "birds (2024)", "it's", "a=b", "back\\slash\\", "[x]", "{y}", "ünï/ç", "plain/x.csv"],
+)
+def test_a_place_is_taken_to_the_letter(place: str) -> None:
+    config = train_config("data=folder", f"data.root={place}", f"paths.cache={place}")
+    assert config.data["root"] == place
+    assert config.paths.cache == place
+
+
+def test_a_place_that_is_quoted_for_hydra_already_stays_as_it_is() -> None:
+    assert train_config("data=folder", "data.root='my birds'").data["root"] == "my birds"
+
+
+def test_a_comma_means_several_places_unless_the_place_exists(tmp_path: Path) -> None:
+    assert "add -m to run each in turn" in message("data=folder", "data.root=a,b")
+    (tmp_path / "a,b").mkdir()
+    assert train_config("data=folder", f"data.root={tmp_path}/a,b").data["root"] == f"{tmp_path}/a,b"

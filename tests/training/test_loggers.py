@@ -1,0 +1,163 @@
+"""Loggers write what they should, and never stop a run."""
+
+import io
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytorch_lightning.loggers import CSVLogger, Logger
+from rich.console import Console
+
+from conspecific.config.compose import compose_config, typed
+from conspecific.config.schema import TrainConfig
+from conspecific.errors import ConfigError
+from conspecific.training import loggers
+from conspecific.training.loggers import Guarded, csv_logger, tensorboard_logger, wandb_logger
+from conspecific.training.run import train
+
+TINY = [
+    "loss=triplet",
+    "data.species=4",
+    "data.pictures=8",
+    "data.size=64",
+    "loader.image_size=64",
+    "loader.train_size=64",
+    "loader.batch_species=2",
+    "loader.workers=0",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=1",
+]
+
+
+class Failing(Logger):
+    """A tracker whose server is down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tried = 0
+
+    @property
+    def name(self) -> str:
+        return "failing"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.tried += 1
+        raise OSError("no route to host")
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No key, no home to find one in, and an error for whoever calls another machine."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("the network was used"))
+
+
+def run_with(logger: str, folder: Path, cache: Path) -> str:
+    """Train with this option of the group logger; return what was printed."""
+    console = Console(record=True, file=io.StringIO(), width=200)
+    places = [f"paths.cache={cache}", f"paths.run={folder / 'run'}", f"logger={logger}"]
+    train(typed(compose_config("train", [*TINY, *places]), TrainConfig), (), console)
+    return console.export_text()
+
+
+def test_a_logger_that_fails_is_told_once_and_left_out() -> None:
+    console = Console(record=True, file=io.StringIO(), width=200)
+    failing = Failing()
+    guarded = Guarded(failing, "tracker", console)
+    guarded.log_hyperparams({"seed": 1})
+    for step in range(3):
+        guarded.log_metrics({"loss": 1.0}, step)
+    guarded.finalize("success")
+    assert failing.tried == 1
+    told = console.export_text()
+    assert told == "logger.tracker failed and is left out from here on. OSError: no route to host\n"
+
+
+def test_an_interruption_is_not_swallowed() -> None:
+    class Interrupted(Failing):
+        def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Guarded(Interrupted(), "tracker", Console()).log_metrics({"loss": 1.0})
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_run_goes_on_when_wandb_fails(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: Any) -> None:
+        raise RuntimeError("wandb is ill")
+
+    monkeypatch.setattr("wandb.init", fail)
+    printed = run_with("wandb", tmp_path, cache)
+    assert printed.count("logger.wandb failed and is left out from here on. RuntimeError: wandb is ill") == 1
+    assert "val/recall@1" in (tmp_path / "run/logs/csv/metrics.csv").read_text()
+    assert (tmp_path / "run/weights.safetensors").is_file()
+
+
+def test_the_csv_file_of_a_resumed_run_is_continued(tmp_path: Path) -> None:
+    for metrics in ({"loss": 3.0}, {"loss": 2.0}, {"loss": 1.0, "val/recall@1": 0.5}):
+        logger: CSVLogger = csv_logger(str(tmp_path))
+        logger.log_metrics(metrics, step=7)
+        logger.save()
+    rows = (tmp_path / "csv" / "metrics.csv").read_text().split()
+    assert rows == ["loss,step,val/recall@1", "3.0,7,", "2.0,7,", "1.0,7,0.5"]
+
+
+def test_tensorboard_writes_event_files(tmp_path: Path, cache: Path) -> None:
+    pytest.importorskip("tensorboard")
+    run_with("tensorboard", tmp_path, cache)
+    [events] = (tmp_path / "run/logs/tensorboard").glob("events.out.tfevents.*")
+    assert b"val/map@r" in events.read_bytes()
+    assert (tmp_path / "run/logs/csv/metrics.csv").is_file()
+
+
+def test_tensorboard_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda _: None)  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"pip install 'conspecific\[tensorboard\]'"):
+        tensorboard_logger("logs")
+
+
+@pytest.mark.parametrize(
+    ("environment", "netrc", "mode"),
+    [
+        ({}, None, "offline"),
+        ({"WANDB_API_KEY": "k" * 40}, None, "online"),
+        ({}, "machine api.wandb.ai login user password key\n", "online"),
+        ({}, "machine example.org login user password key\n", "offline"),
+        ({}, "this is not a netrc", "offline"),
+        ({"WANDB_API_KEY": "k" * 40, "WANDB_MODE": "disabled"}, None, "disabled"),
+    ],
+)
+@pytest.mark.usefixtures("no_network")
+def test_wandb_is_offline_unless_a_key_is_set(
+    environment: dict[str, str], netrc: str | None, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if netrc is not None:
+        (tmp_path / ".netrc").write_text(netrc)
+        (tmp_path / ".netrc").chmod(0o600)
+    assert wandb_logger("project", "name", str(tmp_path))._wandb_init["mode"] == mode
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.filterwarnings("default")  # wandb's own
+def test_two_runs_in_a_row_are_two_runs_of_wandb(tmp_path: Path, cache: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        printed = run_with("wandb", tmp_path / name, cache)
+        assert "failed" not in printed
+        [written] = (tmp_path / name / "run/logs/wandb").glob("offline-run-*")
+        assert next(written.glob("*.wandb")).stat().st_size > 1000

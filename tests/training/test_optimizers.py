@@ -1,0 +1,98 @@
+"""Parameter groups and the schedule."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from conspecific.config.compose import compose_config, typed
+from conspecific.config.schema import TrainConfig
+from conspecific.config.targets import build
+from conspecific.losses import MetricLoss
+from conspecific.models import Embedder
+from conspecific.training.optimizers import GroupedOptimizer, warm_cosine
+
+RATES = {"backbone": 0.1, "head": 0.2, "loss": 0.3}
+
+
+def configured(*overrides: str) -> tuple[Embedder, MetricLoss]:
+    config = typed(compose_config("train", ["loss=arcface", "model.weights=none", *overrides]), TrainConfig)
+    embedder: Embedder = build(config.model)
+    return embedder, build(config.loss, num_classes=5, embedding_size=embedder.loss_dimensions(64))
+
+
+def optimizer_of(embedder: Embedder, loss: nn.Module) -> torch.optim.Optimizer:
+    grouped = GroupedOptimizer(torch.optim.AdamW, RATES["backbone"], RATES["head"], RATES["loss"], 0.05, 1.0)
+    return grouped.build(embedder, loss, epochs=3, steps_per_epoch=4)["optimizer"]  # type: ignore[index,return-value]
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_backbone_head_and_loss_each_have_a_rate_of_their_own(head: str) -> None:
+    embedder, loss = configured(f"model.head={head}", "model.trainable_stages=null")
+    groups = optimizer_of(embedder, loss).param_groups
+    owners = {"backbone": embedder.backbone, "head": embedder.head, "loss": loss}
+    for name, module in owners.items():
+        own = [group for group in groups if group["name"].startswith(name)]
+        assert {group["initial_lr"] for group in own} == {RATES[name]}
+        found = sorted(id(parameter) for group in own for parameter in group["params"])
+        assert found == sorted(id(parameter) for parameter in module.parameters())
+
+
+def test_the_species_vectors_of_the_loss_are_trained_and_not_decayed() -> None:
+    embedder, loss = configured()
+    [group] = [group for group in optimizer_of(embedder, loss).param_groups if group["name"] == "loss"]
+    assert [parameter.shape for parameter in group["params"]] == [(embedder.loss_dimensions(64), 5)]
+    assert group["weight_decay"] == 0
+
+
+def test_weight_decay_is_for_matrices_and_kernels_only() -> None:
+    embedder, loss = configured("model.head=mlp", "model.trainable_stages=null")
+    for group in optimizer_of(embedder, loss).param_groups:
+        if group["name"] == "loss":
+            continue
+        assert {parameter.ndim > 1 for parameter in group["params"]} == {group["weight_decay"] > 0}
+
+
+def test_frozen_stages_are_left_out() -> None:
+    embedder, loss = configured("model.trainable_stages=1")
+    given = {id(parameter) for group in optimizer_of(embedder, loss).param_groups for parameter in group["params"]}
+    frozen = {id(parameter) for parameter in embedder.backbone.parameters() if not parameter.requires_grad}
+    assert frozen
+    assert not given & frozen
+
+
+def test_a_loss_and_a_head_without_weights_leave_no_empty_group() -> None:
+    embedder, loss = configured("loss=triplet", "model.head=none")
+    names = [group["name"] for group in optimizer_of(embedder, loss).param_groups]
+    assert names == ["backbone", "backbone_undecayed"]
+
+
+def test_the_rate_rises_in_a_line_and_falls_to_zero() -> None:
+    rates = [warm_cosine(step, warmup=4, steps=12) for step in range(13)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[4] == 1.0
+    assert all(later < earlier for earlier, later in pairwise(rates[4:]))
+    assert rates[8] == pytest.approx(0.5)
+    assert rates[12] == pytest.approx(0.0)
+
+
+def test_without_warm_up_the_first_step_has_the_full_rate() -> None:
+    assert warm_cosine(0, warmup=0, steps=5) == 1.0
+
+
+def test_the_rate_stays_at_zero_beyond_the_end() -> None:
+    assert warm_cosine(20, warmup=2, steps=10) == pytest.approx(0.0)
+
+
+def test_the_schedule_counts_steps_and_reaches_every_group() -> None:
+    embedder, loss = configured("model.head=linear")
+    grouped = GroupedOptimizer(torch.optim.SGD, 0.1, 0.2, 0.3, 0.0, warmup_epochs=0.5)
+    built = grouped.build(embedder, loss, epochs=2, steps_per_epoch=4)
+    assert built["lr_scheduler"]["interval"] == "step"  # type: ignore[index,call-overload]
+    optimizer, scheduler = built["optimizer"], built["lr_scheduler"]["scheduler"]  # type: ignore[index,call-overload]
+    for step in range(8):
+        for group in optimizer.param_groups:
+            assert group["lr"] == pytest.approx(group["initial_lr"] * warm_cosine(step, 2, 8))
+        optimizer.step()
+        scheduler.step()
