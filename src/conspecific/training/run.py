@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
 from conspecific.errors import ConfigError, did_you_mean
-from conspecific.evaluation import Evaluator, device_for, references, workers_for
+from conspecific.evaluation import Evaluator, compare, device_for, references, workers_for
 from conspecific.metrics import METRICS
 from conspecific.models import Embedder, keep_freed_memory
 from conspecific.training.datamodule import Pictures
@@ -81,8 +81,8 @@ def train(config: TrainConfig, overrides: Sequence[str], console: Console) -> Ou
         for name, result in results.items():
             result.save(run.results / f"{part}_{name}")
     facts |= {"minutes": round((time.perf_counter() - began) / 60, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
-    counts = _counts(evaluator)
-    write_json(run.summary, facts | counts | {"test": {name: dict(result.metrics) for name, result in test.items()}})
+    scores = {"test": {name: dict(result.metrics) for name, result in test.items()}, "gains": _gains(test)}
+    write_json(run.summary, facts | _counts(evaluator) | scores)
     return Outcome(config, evaluator.manifest, validation, test, run.read_epochs(), facts)
 
 
@@ -108,6 +108,16 @@ def _evaluator(config: TrainConfig, cache: Path, console: Console) -> Evaluator:
     loader = config.loader
     device, workers = device_for("auto"), workers_for(loader.workers)
     return Evaluator(manifest, splits, fingerprint, loader.image_size, workers, device, console)
+
+
+def _gains(test: Mapping[str, EvalResult]) -> dict[str, dict[str, list[float]]]:
+    """For each reference: what the model has over it, metric -> mean difference, and ends of its 95 % interval."""
+    if "model" not in test:
+        return {}
+    found = {name: compare(test["model"], other) for name, other in test.items() if name != "model"}
+    return {
+        name: {change.metric: list(astuple(change.interval)) for change in changes} for name, changes in found.items()
+    }
 
 
 def _counts(evaluator: Evaluator) -> dict[str, Any]:
