@@ -57,7 +57,7 @@ def install(lock: Path) -> None:
     )
     if not (BIN / "pip").exists() and not (BIN / "pip.exe").exists():
         venv.create(ENVIRONMENT, with_pip=True)
-    pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [BIN / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     subprocess.run([*pip, "--require-hashes", "--requirement", lock], check=True)
     subprocess.run([*pip, "--no-deps", "--editable", ROOT], check=True)
     stamp.write_text(state)

@@ -4,10 +4,10 @@ import io
 import sys
 
 import pytest
-from rich.progress import Progress
 from rich.table import Table
 
 from conspecific.cli.logged_console import LoggedConsole
+from conspecific.data.progress import progress_bar
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -19,7 +19,7 @@ def test_tables_are_logged_plain_and_bars_are_not(terminal: bool, monkeypatch: p
         monkeypatch.setenv("TERM", "xterm-256color")
     console = LoggedConsole(log)
     assert console.is_terminal is terminal
-    with Progress(console=console, transient=True) as progress:
+    with progress_bar(console) as progress:
         progress.update(progress.add_task("Counting", total=2), advance=1, refresh=True)
         console.print(Table("[red]species[/]", title="Half-way"))
     console.print("done", style="green")
