@@ -39,6 +39,7 @@ def test_evaluate_gives_the_numbers_that_the_run_recorded(conspecific: Command, 
     assert (done.returncode, done.stderr) == (0, "")
     [folder] = (copied.path / "evaluations").iterdir()
     assert f"Results: {folder}" in done.stdout
+    assert "Caution" not in done.stdout
     for name in ("flatten", "pooled", "model"):
         again, recorded = EvalResult.load(folder / name), EvalResult.load(copied.results / f"test_{name}")
         assert again.metrics == recorded.metrics
@@ -49,6 +50,7 @@ def test_evaluate_under_another_protocol(conspecific: Command, copied: RunDirect
     done = conspecific("evaluate", copied.path, "protocol=unseen", "output=~/scores")
     assert done.returncode == 0, done.stderr
     assert "test, protocol unseen: model against flatten" in done.stdout
+    assert re.search(r"Caution: the run was trained on \d+ of these 24 queries; this is no test of it", done.stdout)
     facts = EvalResult.load(Path("scores/model")).facts
     assert (facts["protocol"], facts["species"], facts["queries"]) == ("unseen", 3, 24)
 

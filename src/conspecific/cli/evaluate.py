@@ -1,8 +1,11 @@
 """conspecific evaluate: score an embedder on any pictures and protocol, beside the baseline."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 from rich.console import Console
 
 from conspecific.cli.opened import Opened, open_run, read_config
@@ -26,10 +29,27 @@ def run(arguments: Sequence[str]) -> None:
     facts = results["model"].facts
     console.print(f"{facts['queries']} queries in {facts['gallery']} pictures of {facts['species']} species; ", end="")
     console.print(f"{facts['excluded']} queries have no other picture of their species and are left out.")
+    if caution := _trained_on(opened, evaluator, config.part):
+        console.print(f"Caution: {caution}", style="yellow")
     folder = _folder(config, opened, evaluator)
     for name, result in results.items():
         result.save(folder / name)
     console.print(f"Results: {folder}", soft_wrap=True)
+
+
+def _trained_on(opened: Opened, evaluator: Evaluator, part: str) -> str | None:
+    """Say what of a part the run was trained on; None where it was nothing, or the pictures are not the run's own."""
+    run = opened.run
+    if run is None or json.loads(run.environment.read_text())["data_fingerprint"] != evaluator.fingerprint:
+        return None
+    trained = np.flatnonzero(pl.read_parquet(run.splits)["train"].to_numpy())
+    ids, labels = evaluator.part(part).query, evaluator.manifest.labels
+    pictures, species = np.isin(ids, trained), np.isin(labels[ids], labels[trained])
+    if pictures.any():
+        return f"the run was trained on {pictures.sum()} of these {len(ids)} queries; this is no test of it."
+    if evaluator.splits.protocol == "unseen" and species.any():
+        return f"the run was trained on the species of {species.sum()} of these {len(ids)} queries: not unseen."
+    return None
 
 
 def _folder(config: EvaluateConfig, opened: Opened, evaluator: Evaluator) -> Path:
