@@ -76,7 +76,7 @@ def test_pixels_are_normalised_as_the_weights_expect(lite0: Backbone, photos: to
         ("resnet18", 64, (512, 2, 2)),
         ("vit_tiny_patch16_224", 160, (192, 100, 1)),
         ("deit3_small_patch16_224", 96, (384, 36, 1)),
-        ("swin_tiny_patch4_window7_224", 96, (768, 3, 3)),
+        ("swin_tiny_patch4_window7_224", 224, (768, 7, 7)),
         ("convnext_atto", 64, (320, 2, 2)),
         ("levit_128s", 224, (384, 16, 1)),
         ("maxvit_rmlp_pico_rw_256", 256, (256, 8, 8)),

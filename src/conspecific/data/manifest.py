@@ -62,7 +62,9 @@ class Manifest:
         if unfilled:
             raise DataError("; ".join(unfilled))
         species = tuple(sorted(table["label"].unique()))
-        labels = table["label"].replace_strict(species, range(len(species)), return_dtype=pl.Int64).to_numpy()
+        labels = (
+            table["label"].replace_strict(list(species), list(range(len(species))), return_dtype=pl.Int64).to_numpy()
+        )
         return cls(root, table, species, labels, empty)
 
     def __len__(self) -> int:
