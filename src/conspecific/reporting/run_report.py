@@ -8,7 +8,8 @@ from PIL import Image
 
 from conspecific.config.run_directory import RunDirectory
 from conspecific.data.images import open_rgb
-from conspecific.evaluation import compare
+from conspecific.evaluation import Difference
+from conspecific.metrics import Interval
 from conspecific.reporting.record import Report
 from conspecific.reporting.report import write_report
 from conspecific.types import EvalResult
@@ -38,13 +39,21 @@ def report_run(run: RunDirectory) -> Report:
         pooled_validation=validation["pooled"].metrics,
         chosen_epoch=summary.get("chosen_epoch"),
         chosen_by=run.load_config().monitor,
-        over_flatten=compare(best, test["flatten"]),
-        over_pooled=compare(test["model"], test["pooled"]) if "model" in test else (),
+        over_flatten=_differences(best, test["flatten"], summary["gains"]["flatten"]),
+        over_pooled=_differences(best, test["pooled"], summary["gains"]["pooled"]) if "model" in test else (),
         command=environment["command"],
         config=run.config.read_text(),
     )
     write_report(run.report, report)
     return report
+
+
+def _differences(best: EvalResult, other: EvalResult, gains: dict[str, list[float]]) -> list[Difference]:
+    """The paired differences as the summary has kept them: resampling again would give the same, a second later."""
+    return [
+        Difference(metric, best.metrics[metric], other.metrics[metric], Interval(*gain))
+        for metric, gain in gains.items()
+    ]
 
 
 def _facts(run: RunDirectory, summary: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:

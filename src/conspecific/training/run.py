@@ -111,10 +111,12 @@ def _evaluator(config: TrainConfig, cache: Path, console: Console) -> Evaluator:
 
 
 def _gains(test: Mapping[str, EvalResult]) -> dict[str, dict[str, list[float]]]:
-    """For each reference: what the model has over it, metric -> mean difference, and ends of its 95 % interval."""
-    if "model" not in test:
-        return {}
-    found = {name: compare(test["model"], other) for name, other in test.items() if name != "model"}
+    """What the model, or else the pooled reference, has over each of the others.
+
+    Metric -> mean difference, and the ends of its 95 % interval.
+    """
+    best = "model" if "model" in test else "pooled"
+    found = {name: compare(test[best], other) for name, other in test.items() if name != best}
     return {
         name: {change.metric: list(astuple(change.interval)) for change in changes} for name, changes in found.items()
     }
