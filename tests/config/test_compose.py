@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from conspecific.config.compose import compose_config, save_yaml, typed
 from conspecific.config.location import all_groups, config_dir, groups, options
@@ -61,7 +62,12 @@ def test_every_experiment_opens_with_its_command(experiment: str) -> None:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
 def test_every_option_of_every_group_composes(group: str, option: str) -> None:
-    train_config(f"{group}={option}", *NEEDED.get((group, option), []))
+    node: Any = vars(train_config(f"{group}={option}", *NEEDED.get((group, option), [])))
+    if group not in ("experiment", "debug"):  # those are written from the root
+        for name in group.split("/"):
+            node = node[name] if isinstance(node, dict) else getattr(node, name)
+    written = OmegaConf.load(config_dir() / group / f"{option}.yaml")
+    assert set(map(str, written.keys())) - {"defaults"} <= set(node if isinstance(node, dict) else vars(node))
 
 
 def test_the_groups_are_those_of_the_plan() -> None:
