@@ -1,10 +1,14 @@
+from math import log2
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from conspecific.metrics import (
+    macro_mean,
     map_at_r,
+    ndcg_at_k,
     precision_at_k,
     r_precision,
     recall_at_k,
@@ -28,6 +32,11 @@ def test_counted_by_hand():
         "r_precision": [2 / 3, 0, 0],
         "map@r": [(1 + 2 / 3) / 3, 0, 0],
         "mrr": [1, 1 / 4, 1 / 13],
+        "ndcg@10": [
+            (1 + 1 / 2 + 1 / log2(5)) / (1 + 1 / log2(3) + 1 / 2),
+            (1 / log2(5) + 1 / 3) / (1 + 1 / log2(3)),
+            0,
+        ],
     }
     assert list(scores) == list(counted), "the reported names, in the order they are reported in"
     for name, values in counted.items():
@@ -50,12 +59,15 @@ def plainly(ranking, k):
     for rank in range(1, positives + 1):
         if ranking[rank - 1]:
             precisions.append(sum(ranking[:rank]) / rank)
+    gains = [1 / log2(rank + 1) for rank in range(1, k + 1) if ranking[rank - 1]]
+    best = [1 / log2(rank + 1) for rank in range(1, min(positives, k) + 1)]
     return {
         f"recall@{k}": 1.0 if True in ranking[:k] else 0.0,
         f"precision@{k}": ranking[:k].count(True) / k,
         "r_precision": ranking[:positives].count(True) / positives,
         "map@r": sum(precisions) / positives,
         "mrr": 1 / (ranking.index(True) + 1),
+        f"ndcg@{k}": sum(gains) / sum(best),
     }
 
 
@@ -70,6 +82,7 @@ def test_agrees_with_plain_loops(ranking, data):
         "r_precision": r_precision(shown, positives),
         "map@r": map_at_r(shown, positives),
         "mrr": reciprocal_rank(first_rank),
+        f"ndcg@{k}": ndcg_at_k(shown, positives, k),
     }
     for query, row in enumerate(ranking.tolist()):
         for name, value in plainly(row, k).items():
@@ -83,6 +96,25 @@ def test_order_of_the_metrics(ranking):
     assert (reciprocal_rank(ranking.argmax(axis=1) + 1) >= recall_at_k(ranking, 1)).all()
     perfect = -np.sort(-ranking.astype(int), axis=1) > 0
     np.testing.assert_allclose(map_at_r(perfect, positives), 1)
+    for k in range(1, ranking.shape[1] + 1):
+        assert (ndcg_at_k(perfect, positives, k) == 1).all(), "exactly, whatever the order of addition"
+        found = ndcg_at_k(ranking, positives, k)
+        assert ((found >= 0) & (found <= 1)).all()
+        first = (ranking[:, :k] == perfect[:, :k]).all(axis=1)
+        assert (found[~first] < 1).all()
+
+
+def test_mean_over_species_weighs_the_rare_as_the_common():
+    values, species = np.array([1.0, 1, 1, 0, 0.5]), np.array([2**40, 2**40, 2**40, -3, 8])
+    assert macro_mean(values, species) == pytest.approx((1 + 0 + 0.5) / 3)
+    assert macro_mean(values, np.arange(5)) == pytest.approx(values.mean()), "micro where each has one query"
+    assert macro_mean(values, np.zeros(5, np.int64)) == pytest.approx(values.mean())
+
+
+@pytest.mark.parametrize(("queries", "species", "message"), [(0, 0, "at least 1 query"), (3, 2, "must share")])
+def test_a_mean_over_nothing_or_over_others_is_refused(queries, species, message):
+    with pytest.raises(ValueError, match=message):
+        macro_mean(np.zeros(queries), np.zeros(species, np.int64))
 
 
 def test_agrees_with_pytorch_metric_learning():
@@ -103,7 +135,11 @@ def test_no_queries_have_no_scores():
     assert all(values.shape == (0,) for values in scores.values())
 
 
-@pytest.mark.parametrize("score", [r_precision, map_at_r])
+def ndcg_at_10(hits, positives):
+    return ndcg_at_k(hits, positives, 10)
+
+
+@pytest.mark.parametrize("score", [r_precision, map_at_r, ndcg_at_10])
 def test_a_query_without_a_positive_is_refused_and_counted(score):
     with pytest.raises(ValueError, match="1 of 3 queries have no positive"):
         score(HITS, np.array([3, 0, 1]))
@@ -120,7 +156,11 @@ def test_fewer_neighbours_than_r_are_refused(score):
         score(HITS, np.array([3, 11, 1]))
 
 
-@pytest.mark.parametrize("score", [recall_at_k, precision_at_k])
+def ndcg_of_one(hits, k):
+    return ndcg_at_k(hits, POSITIVES, k)
+
+
+@pytest.mark.parametrize("score", [recall_at_k, precision_at_k, ndcg_of_one])
 @pytest.mark.parametrize("k", [0, 11])
 def test_k_outside_the_searched_neighbours_is_refused(score, k):
     with pytest.raises(ValueError, match=f"from 1 to the 10 .* found {k}"):

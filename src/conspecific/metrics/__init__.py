@@ -1,9 +1,21 @@
-"""Retrieval metrics of each query, and how sure their means are. Pure functions of arrays."""
+"""Retrieval metrics, how sure their means are, and what embeddings and scores are like. Pure functions of arrays."""
 
-from conspecific.metrics.paired import Interval, paired_interval
+from conspecific.metrics.calibration import precision_curve, threshold_for
+from conspecific.metrics.geometry import (
+    Geometry,
+    alignment,
+    describe_geometry,
+    effective_rank,
+    mean_similarity,
+    uniformity,
+)
+from conspecific.metrics.hubness import k_occurrence, skewness
+from conspecific.metrics.paired import Interval, holm, paired_intervals, sign_flip_test
 from conspecific.metrics.retrieval import (
     METRICS,
+    macro_mean,
     map_at_r,
+    ndcg_at_k,
     precision_at_k,
     r_precision,
     recall_at_k,
@@ -13,12 +25,26 @@ from conspecific.metrics.retrieval import (
 
 __all__ = [
     "METRICS",
+    "Geometry",
     "Interval",
+    "alignment",
+    "describe_geometry",
+    "effective_rank",
+    "holm",
+    "k_occurrence",
+    "macro_mean",
     "map_at_r",
-    "paired_interval",
+    "mean_similarity",
+    "ndcg_at_k",
+    "paired_intervals",
     "precision_at_k",
+    "precision_curve",
     "r_precision",
     "recall_at_k",
     "reciprocal_rank",
     "score_queries",
+    "sign_flip_test",
+    "skewness",
+    "threshold_for",
+    "uniformity",
 ]

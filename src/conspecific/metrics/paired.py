@@ -1,78 +1,136 @@
-"""How sure a mean over queries is: the bootstrap, paired because both models answer the same queries."""
+"""How sure a mean over queries is: bootstrap and randomisation, paired because both models answer the same queries."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-# 2^20 draws are 8 MB of indices: a block that stays in cache, however many queries and resamples there are.
+Differences = NDArray[np.float64]
+Groups = NDArray[np.int64]
+
+# 2^20 draws are 8 MB of counts: a block that stays in cache, however many queries and resamples there are.
 BLOCK_DRAWS = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and the bounds of its bootstrap interval, in the unit of what was averaged."""
+    """A mean and the bounds of its interval, in the unit of what was averaged."""
 
     mean: float
     low: float
     high: float
 
+    @property
+    def holds_zero(self) -> bool:
+        """Whether there may be no difference at all."""
+        return self.low <= 0 <= self.high
 
-def paired_interval(
-    difference: NDArray[np.float64],
-    groups: NDArray[np.int64] | None = None,
+
+def paired_intervals(
+    differences: Differences,
+    groups: Groups | None = None,
     resamples: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> Interval:
-    """Percentile bootstrap interval of the mean difference (Efron and Tibshirani 1993, chapter 13).
+) -> list[Interval]:
+    """Percentile bootstrap interval of each mean difference (Efron and Tibshirani 1993, chapter 13).
 
-    difference: [Q] finite, model - baseline for each query; one run's own values give the interval of its metric.
+    differences: [Q, M] finite, model - baseline for each query and metric; one run's own values give the intervals of
+        its metrics. All M are resampled together, so their intervals belong together.
     groups: [Q] the species of each query; whole species are then resampled, with replacement, because queries of one
         species are not independent. A resample's mean is over its queries: a ratio of sums (Davison and Hinkley 1997,
         section 3.8). Without groups each query is resampled by itself.
-    The same seed gives the same resamples, so the intervals of several metrics of the same queries belong together.
     Raises ValueError with fewer than two units to resample: one unit says nothing of how units vary.
 
     >>> better = np.array([1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0])
-    >>> paired_interval(better)
-    Interval(mean=0.5, low=0.125, high=0.875)
+    >>> paired_intervals(better[:, None])
+    [Interval(mean=0.5, low=0.125, high=0.875)]
     """
-    _require_usable(difference, groups, resamples, confidence)
-    sums, sizes = _units(difference, groups)
-    rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    step = max(1, BLOCK_DRAWS // sums.size)
-    for start in range(0, resamples, step):
-        draws = rng.integers(sums.size, size=(min(step, resamples - start), sums.size))
-        means[start : start + step] = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(difference.mean()), float(low), float(high))
-
-
-def _units(
-    difference: NDArray[np.float64], groups: NDArray[np.int64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum and number of queries of each unit that is resampled: [U], [U]."""
-    sums, sizes = difference, np.ones(len(difference))
-    if groups is not None:
-        unit = np.unique(groups, return_inverse=True)[1]
-        sums, sizes = np.bincount(unit, difference).astype(np.float64), np.bincount(unit).astype(np.float64)
-    if sums.size < 2:
-        kind = "queries" if groups is None else "groups"
-        raise ValueError(f"an interval needs at least 2 {kind} to resample; found {sums.size}")
-    return sums, sizes
-
-
-def _require_usable(
-    difference: NDArray[np.float64], groups: NDArray[np.int64] | None, resamples: int, confidence: float
-) -> None:
-    if difference.ndim != 1:
-        raise ValueError(f"differences must be of shape [Q]; found {difference.shape}")
-    if groups is not None and groups.shape != difference.shape:
-        raise ValueError(f"groups must be of shape {difference.shape}, one for each query; found {groups.shape}")
-    if (broken := int((~np.isfinite(difference)).sum())) > 0:
-        raise ValueError(f"{broken} of {difference.size} differences are not finite")
+    _require_usable(differences, groups)
     if resamples < 1 or not 0 < confidence < 1:
         found = f"{resamples} and {confidence}"
         raise ValueError(f"resamples must be at least 1 and confidence between 0 and 1; found {found}")
+    sums, sizes = _units(differences, groups)
+    rng = np.random.default_rng(seed)
+    means = np.empty((resamples, sums.shape[1]))
+    step = max(1, BLOCK_DRAWS // len(sums))
+    for start in range(0, resamples, step):
+        counts = _drawn(rng, min(step, resamples - start), len(sums))
+        means[start : start + step] = (counts @ sums) / (counts @ sizes)[:, None]
+    bounds = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return [Interval(*map(float, found)) for found in zip(differences.mean(axis=0), *bounds, strict=True)]
+
+
+def sign_flip_test(
+    differences: Differences, groups: Groups | None = None, permutations: int = 10_000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Two-sided p-value of each mean difference by Fisher's randomisation (Smucker et al. 2007, CIKM).
+
+    Were there no difference between the two models, it would be chance which of them a query's answer came from: each
+    sign is flipped at random, and the p-value is the share of flips whose mean lies as far from zero as the one found,
+    (1 + such flips) / (1 + permutations), so never 0. For metrics of 0 and 1 it is McNemar's test.
+
+    differences: [Q, M] finite. groups: [Q] the species of each query, whose signs are flipped together; with few groups
+    the p-value cannot be small: at least 2 / 2^groups. Returns [M]. Raises ValueError with fewer than two units.
+
+    >>> sign_flip_test(np.array([[0.2, 0.1], [0.3, -0.1], [0.1, 0.0], [0.2, 0.1], [0.4, -0.1]])).round(1).tolist()
+    [0.1, 1.0]
+    """
+    _require_usable(differences, groups)
+    sums, _ = _units(differences, groups)
+    observed = np.abs(sums.sum(axis=0))
+    observed -= 1e-9 * np.abs(sums).sum(axis=0)  # as far is as far, in whatever order the same values were added
+    rng = np.random.default_rng(seed)
+    as_far = np.zeros(sums.shape[1], np.int64)
+    step = max(1, BLOCK_DRAWS // len(sums))
+    for start in range(0, permutations, step):
+        rows = min(step, permutations - start)
+        bits = np.frombuffer(rng.bytes(-(-rows * len(sums) // 8)), np.uint8)
+        kept = np.unpackbits(bits)[: rows * len(sums)].reshape(rows, len(sums)).astype(np.float64)
+        as_far += (np.abs(2 * (kept @ sums) - sums.sum(axis=0)) >= observed).sum(axis=0)
+    return (1 + as_far) / (1 + permutations)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of several comparisons, so that the chance of any false one stays as stated (Holm 1979).
+
+    Returns them in the order given, each in [0, 1] and at least as large as before.
+
+    >>> [round(value, 6) for value in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values)
+    factors = len(p_values) - np.arange(len(p_values))
+    adjusted = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
+    return [float(value) for value in adjusted[np.argsort(order)]]
+
+
+def _drawn(rng: np.random.Generator, rows: int, units: int) -> NDArray[np.float64]:
+    """How often each unit was drawn in each of `rows` resamples: [rows, units], each row summing to `units`."""
+    draws = rng.integers(units, size=(rows, units), dtype=np.int32).astype(np.intp)
+    draws += np.arange(rows)[:, None] * units
+    counts: NDArray[np.float64] = np.bincount(draws.ravel(), minlength=rows * units).reshape(rows, units).astype(float)
+    return counts
+
+
+def _units(differences: Differences, groups: Groups | None) -> tuple[Differences, NDArray[np.float64]]:
+    """Sums and number of queries of each unit that is resampled or flipped: [U, M], [U]."""
+    sums, sizes = differences, np.ones(len(differences))
+    if groups is not None:
+        species, unit = np.unique(groups, return_inverse=True)
+        sums, sizes = np.zeros((species.size, differences.shape[1])), np.bincount(unit).astype(np.float64)
+        np.add.at(sums, unit, differences)
+    if len(sums) < 2:
+        kind = "queries" if groups is None else "groups"
+        raise ValueError(f"a paired comparison needs at least 2 {kind}; found {len(sums)}")
+    return sums, sizes
+
+
+def _require_usable(differences: Differences, groups: Groups | None) -> None:
+    if differences.ndim != 2:
+        raise ValueError(f"differences must be of shape [Q, M]; found {differences.shape}")
+    if groups is not None and groups.shape != differences.shape[:1]:
+        raise ValueError(f"groups must be of shape {differences.shape[:1]}, one for each query; found {groups.shape}")
+    if (broken := int((~np.isfinite(differences)).sum())) > 0:
+        raise ValueError(f"{broken} of {differences.size} differences are not finite")

@@ -1,6 +1,6 @@
-"""Retrieval metrics, one value a query: means, and which queries count, are the caller's.
+"""Retrieval metrics, one value a query: which queries count is the caller's to say, as is which mean to take.
 
-Every function takes what a search left behind, the query itself already left out:
+Every metric takes what a search left behind, the query itself already left out:
 
 hits: [Q, K] bool, True where the neighbour is a positive, nearest first; False where there were fewer than K.
 positives: [Q] int64, at least 1: R, the positives of each query in the whole gallery.
@@ -82,6 +82,46 @@ def reciprocal_rank(first_rank: Counts) -> Values:
     return 1.0 / first_rank
 
 
+def ndcg_at_k(hits: Hits, positives: Counts, k: int) -> Values:
+    """Sum over the hits within the top k of 1 / log2(1 + rank), / the same sum had min(R, k) hits come first.
+
+    Normalised discounted cumulative gain (Jarvelin and Kekalainen 2002, ACM TOIS 20) of gains 0 and 1, with the
+    discount of Burges et al. 2005 (ICML), which is today's; theirs was 1 / max(1, log2(rank)).
+    hits: [Q, K], K >= k. positives: [Q]. Returns [Q], each in [0, 1]; 1 only where min(R, k) hits come first.
+
+    Ranks 1 and 3 of R = 2 are hits, so (1 + 1/2) / (1 + 1/log2(3)):
+
+    >>> ndcg_at_k(np.array([[True, False, True, False]]), np.array([2]), k=4).round(4).tolist()
+    [0.9197]
+    """
+    top = _top(hits, k)
+    _require_one_each("positives", positives, hits)
+    _require_positives(positives)
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    gain: Values = (top * discount).cumsum(axis=1)[:, -1]  # added in the order of `ideal`, so that perfect is exactly 1
+    ideal: Values = discount.cumsum()[np.minimum(positives, k) - 1]
+    return gain / ideal
+
+
+def macro_mean(values: Values, species: Counts) -> float:
+    """The mean over species of the mean over each one's queries, where the plain mean over queries is the micro mean.
+
+    A species with few queries counts as much as one with many (macro-averaging, Manning et al. 2008, section 13.6).
+    values: [Q]. species: [Q] int64, any numbers. Returns a mean in the range of the values.
+    Raises ValueError where there is no query, or not one species for each.
+
+    >>> macro_mean(np.array([1.0, 1.0, 1.0, 0.0]), np.array([7, 7, 7, 9]))
+    0.5
+    """
+    if values.ndim != 1 or values.shape != species.shape:
+        raise ValueError(f"values and species must share [Q]; found {values.shape} and {species.shape}")
+    if values.size == 0:
+        raise ValueError("a mean over species needs at least 1 query; found none")
+    number = np.unique(species, return_inverse=True)[1]
+    means = np.bincount(number, values) / np.bincount(number)
+    return float(means.mean())
+
+
 Metric = Callable[[Hits, Counts, Counts], Values]
 
 # Every metric by the name it is reported under, in the order it is reported in.
@@ -93,6 +133,7 @@ METRICS: Mapping[str, Metric] = {
     "r_precision": lambda hits, positives, first_rank: r_precision(hits, positives),
     "map@r": lambda hits, positives, first_rank: map_at_r(hits, positives),
     "mrr": lambda hits, positives, first_rank: reciprocal_rank(first_rank),
+    "ndcg@10": lambda hits, positives, first_rank: ndcg_at_k(hits, positives, 10),
 }
 
 
@@ -106,7 +147,7 @@ def score_queries(hits: Hits, positives: Counts, first_rank: Counts) -> dict[str
     >>> scores = score_queries(hits, np.array([2, 1]), np.array([2, 11]))
     >>> {name: values.round(3).tolist() for name, values in scores.items()}  # doctest: +NORMALIZE_WHITESPACE
     {'recall@1': [0.0, 0.0], 'recall@5': [1.0, 0.0], 'recall@10': [1.0, 0.0], 'precision@10': [0.1, 0.0],
-     'r_precision': [0.5, 0.0], 'map@r': [0.25, 0.0], 'mrr': [0.5, 0.091]}
+     'r_precision': [0.5, 0.0], 'map@r': [0.25, 0.0], 'mrr': [0.5, 0.091], 'ndcg@10': [0.387, 0.0]}
     """
     _require_one_story(hits, positives, first_rank)
     return {name: metric(hits, positives, first_rank) for name, metric in METRICS.items()}
