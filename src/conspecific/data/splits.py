@@ -1,5 +1,6 @@
 """Who trains, who validates, who tests: the three protocols, deterministic from a seed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -46,8 +47,8 @@ class Splits:
     val: Part
     test: Part
 
-    def save(self, path: Path, manifest: Manifest) -> None:
-        """Write a parquet table: path, label, and one true/false column for each use."""
+    def save(self, path: Path, manifest: Manifest, contents: Sequence[str]) -> None:
+        """Write a parquet table: path, label, content (a hash of each file), and one true/false column for each use."""
         uses = {
             "train": self.train,
             "val_query": self.val.query,
@@ -56,7 +57,10 @@ class Splits:
             "test_gallery": self.test.gallery,
         }
         ids = np.arange(len(manifest))
-        columns = [pl.Series(name, np.isin(ids, used)) for name, used in uses.items()]
+        columns = [
+            pl.Series("content", contents),
+            *(pl.Series(name, np.isin(ids, used)) for name, used in uses.items()),
+        ]
         manifest.table.select("path", "label").with_columns(columns).write_parquet(path)
 
 
@@ -98,7 +102,7 @@ def split(
             splits = _query_gallery(manifest, rng, val_share, gallery_pictures, query_pictures)
         case _:
             raise DataError(f"protocol={protocol} is unknown. {did_you_mean(protocol, get_args(Protocol))}")
-    _check(splits, manifest)
+    require_usable(splits, manifest)
     return splits
 
 
@@ -189,7 +193,8 @@ def _draw_species(
     return ids[~drawn], ids[drawn]
 
 
-def _check(splits: Splits, manifest: Manifest) -> None:
+def require_usable(splits: Splits, manifest: Manifest) -> None:
+    """Raise DataError when a part is empty, or has too few species to be trained on or scored."""
     parts = {
         "train": splits.train,
         "validation queries": splits.val.query,

@@ -1,5 +1,6 @@
-"""Searching galleries of embeddings; the only package that knows faiss."""
+"""Searching galleries of embeddings and of hashes; the only package that knows faiss."""
 
+from conspecific.index.hashes import near_hashes
 from conspecific.index.searcher import Searcher
 
-__all__ = ["Searcher"]
+__all__ = ["Searcher", "near_hashes"]

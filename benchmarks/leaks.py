@@ -1,0 +1,166 @@
+"""Measure the leak check: its time, what it finds, and which altered copies it knows again, as Markdown tables.
+
+    python benchmarks/leaks.py DATA [--copies 300]
+
+DATA is a folder with a folder of pictures for each species. First every picture is compared with every other, with an
+empty cache, and the pairs are counted: look at them before calling them false. Then altered copies of some pictures,
+drawn by chance, are laid beside the pictures, one kind at a time. Results also go to benchmarks/leaks.json.
+"""
+
+import argparse
+import io
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from rich.console import Console
+
+from conspecific.data.fingerprints import fingerprints
+from conspecific.data.images import open_rgb
+from conspecific.data.manifest import Manifest
+from conspecific.data.sources import from_folder
+from conspecific.evaluation.duplicates import find_duplicates
+from conspecific.evaluation.evaluator import device_for, workers_for
+
+HERE = Path(__file__).resolve().parent
+NETWORK = ("tf_efficientnet_lite0", "bundled")
+Alteration = Callable[[Image.Image, random.Random], Image.Image]
+
+
+def main() -> None:
+    """Measure the pictures as they are, then with altered copies beside them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="a folder of species")
+    parser.add_argument("--copies", type=int, default=300, help="copies of each kind")
+    given = parser.parse_args()
+    manifest = from_folder(given.data)
+    seconds, pairs = check(manifest)
+    plain = counted(manifest, seconds, pairs)
+    print("| pictures | seconds | exact pairs | near pairs | of these under two species | peak GB |")
+    print("|---|---|---|---|---|---|")
+    print(f"| {' | '.join(str(value) for value in plain.values())} |", flush=True)
+    known = {(row["first"], row["second"]) for row in pairs.iter_rows(named=True)}
+    chosen = sorted(random.Random(0).sample(range(len(manifest)), min(given.copies, len(manifest))))
+    print("\n| copies | found | as what | further pairs with pictures that are no copies |")
+    print("|---|---|---|---|")
+    found = [measure(manifest, name, chosen, known) for name in ALTERATIONS]
+    (HERE / "leaks.json").write_text(json.dumps({"plain": plain, "copies": found}, indent=2) + "\n")
+
+
+def check(manifest: Manifest) -> tuple[float, pl.DataFrame]:
+    """Seconds and pairs of a check that finds nothing in its cache."""
+    console = Console(file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        found = fingerprints(manifest, "benchmark", Path(folder), workers_for(None), console)
+        pairs = find_duplicates(manifest, "benchmark", found, *NETWORK, Path(folder), device_for("auto"), console)
+        return time.perf_counter() - began, pairs
+
+
+def counted(manifest: Manifest, seconds: float, pairs: pl.DataFrame) -> dict[str, float]:
+    """The figures of the pictures as they are."""
+    near = pairs.filter(pl.col("kind") == "near")
+    labels = manifest.labels
+    return {
+        "pictures": len(manifest),
+        "seconds": round(seconds, 1),
+        "exact": pairs.height - near.height,
+        "near": near.height,
+        "two_species": int(np.sum(labels[near["first"].to_numpy()] != labels[near["second"].to_numpy()])),
+        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+    }
+
+
+def measure(manifest: Manifest, name: str, chosen: list[int], known: set[tuple[int, int]]) -> dict[str, object]:
+    """Lay copies beside the pictures, check all of them together, and print the row of this alteration."""
+    chance = random.Random(name)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for sample_id in chosen:
+            copy = ALTERATIONS[name](open_rgb(manifest.path(sample_id)), chance)
+            (root / f"{sample_id}.jpg").write_bytes(jpeg(copy, 30 if name == "JPEG quality 30" else 85))
+        rows = [(str(manifest.path(place)), label) for place, label in enumerate(manifest.table["label"])]
+        rows += [(str(root / f"{sample_id}.jpg"), "copy") for sample_id in chosen]
+        both = Manifest.from_table(Path("/"), pl.DataFrame(rows, schema=["path", "label"], orient="row"))
+        _, pairs = check(both)
+    original = {len(manifest) + place: sample_id for place, sample_id in enumerate(chosen)}
+    hits = [row for row in pairs.iter_rows(named=True) if original.get(row["second"]) == row["first"]]
+    twins = {
+        sample_id: {sample_id, *(sum(pair) - sample_id for pair in known if sample_id in pair)} for sample_id in chosen
+    }
+    others = [pair for pair in pairs.select("first", "second").iter_rows() if pair not in known and pair[1] in original]
+    strange = sum(original.get(first, first) not in twins[original[second]] for first, second in others)
+    views = ", ".join(
+        f"{view} {count}" for view, count in pl.DataFrame(hits)["view"].value_counts().sort("view").iter_rows()
+    )
+    print(f"| {name} | {len(hits) / len(chosen):.3f} | {views} | {strange} |", flush=True)
+    return {"copies": name, "found": len(hits) / len(chosen), "views": views, "strange": strange}
+
+
+def jpeg(picture: Image.Image, quality: int) -> bytes:
+    """The bytes of a JPEG file."""
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=quality)
+    return stream.getvalue()
+
+
+def crop(share: float) -> Alteration:
+    """Cut this share of width and of height off, divided between opposite sides by chance."""
+
+    def cut(picture: Image.Image, chance: random.Random) -> Image.Image:
+        width, height = round(picture.width * share), round(picture.height * share)
+        left, top = chance.randint(0, width), chance.randint(0, height)
+        return picture.crop((left, top, picture.width - width + left, picture.height - height + top))
+
+    return cut
+
+
+def one_side(share: float) -> Alteration:
+    """Cut this share off one side."""
+
+    def cut(picture: Image.Image, chance: random.Random) -> Image.Image:
+        box = [0, 0, picture.width, picture.height]
+        side = chance.randrange(4)
+        box[side] += round(share * picture.size[side % 2]) * (1 if side < 2 else -1)
+        return picture.crop((box[0], box[1], box[2], box[3]))
+
+    return cut
+
+
+def caption(picture: Image.Image, chance: random.Random) -> Image.Image:
+    """White text on a black bar at the bottom left, about half the width."""
+    draw, (width, height) = ImageDraw.Draw(picture), picture.size
+    draw.rectangle((0.02 * width, 0.9 * height, 0.5 * width, 0.97 * height), fill="black")
+    draw.text((0.04 * width, 0.905 * height), "(c) someone, 2013", fill="white")
+    return picture
+
+
+ALTERATIONS: dict[str, Alteration] = {
+    "JPEG quality 30": lambda picture, chance: picture,
+    "resized to 60 %": lambda picture, chance: picture.resize((picture.width * 3 // 5, picture.height * 3 // 5)),
+    "mirrored": lambda picture, chance: ImageOps.mirror(picture),
+    "one side cut by 5 %": one_side(0.05),
+    "one side cut by 10 %": one_side(0.10),
+    "one side cut by 15 %": one_side(0.15),
+    "width and height cut by 5 %": crop(0.05),
+    "width and height cut by 10 %": crop(0.10),
+    "width and height cut by 15 %": crop(0.15),
+    "mirrored, width and height cut by 10 %": lambda picture, chance: crop(0.10)(ImageOps.mirror(picture), chance),
+    "brightness x 0.7 or 1.35": lambda picture, chance: ImageEnhance.Brightness(picture).enhance(
+        chance.choice((0.7, 1.35))
+    ),
+    "contrast x 0.6 or 1.5": lambda picture, chance: ImageEnhance.Contrast(picture).enhance(chance.choice((0.6, 1.5))),
+    "a caption drawn on": caption,
+}
+
+
+if __name__ == "__main__":
+    main()
