@@ -84,14 +84,16 @@ class Neighbors:
 class EvalResult:
     """The score of one set of embeddings under one protocol.
 
-    metrics: metric name -> mean over the queries that have a positive, in [0, 1].
+    metrics: metric name -> mean over the queries that have a positive, in [0, 1] (micro).
+    macro: the same, as the mean over species of each species' mean: the rare count as much as the common.
     per_query: a row for each of those queries: id, path, label (species name), positives (R), one column a metric,
         neighbor_ids, neighbor_paths, neighbor_labels, neighbor_scores, neighbor_hits (lists, nearest first, up to 10).
     facts: what was scored, as JSON values: name, part, protocol, similarity, dimensions, queries, gallery,
-        excluded (queries without a positive), species.
+        excluded (queries without a positive), species, geometry (see `metrics.geometry`), epoch.
     """
 
     metrics: Mapping[str, float]
+    macro: Mapping[str, float]
     per_query: pl.DataFrame
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -99,7 +101,8 @@ class EvalResult:
         """Write `stem`.json (facts and metrics) and `stem`.parquet (the per-query table)."""
         stem.parent.mkdir(parents=True, exist_ok=True)
         self.per_query.write_parquet(f"{stem}.parquet")
-        text = json.dumps({"facts": dict(self.facts), "metrics": dict(self.metrics)}, indent=2)
+        content = {"facts": dict(self.facts), "metrics": dict(self.metrics), "macro": dict(self.macro)}
+        text = json.dumps(content, indent=2)
         partial = Path(f"{stem}.partial")
         partial.write_text(text + "\n")
         partial.replace(f"{stem}.json")  # comes last and whole: where it is, the result is complete
@@ -109,6 +112,6 @@ class EvalResult:
         """Read what `save` wrote. Raises RunError when either file is missing or something else."""
         try:
             stored = json.loads(Path(f"{stem}.json").read_text())
-            return cls(stored["metrics"], pl.read_parquet(f"{stem}.parquet"), stored["facts"])
+            return cls(stored["metrics"], stored["macro"], pl.read_parquet(f"{stem}.parquet"), stored["facts"])
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise RunError(f"{stem}.json / .parquet is not a stored evaluation result: {error}") from error

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from conspecific.config.compose import compose_config, save_yaml, typed
 from conspecific.config.location import all_groups, config_dir, groups, options
 from conspecific.config.run_directory import RunDirectory
-from conspecific.config.schema import EmbedConfig, EvaluateConfig, SearchConfig, TrainConfig
+from conspecific.config.schema import EmbedConfig, EvaluateConfig, OtherSplitConfig, SearchConfig, TrainConfig
 from conspecific.config.targets import build
 from conspecific.errors import ConfigError, RunError
 
@@ -170,12 +170,13 @@ def test_an_argument_that_is_not_in_the_yaml_is_offered_with_a_plus() -> None:
     assert train_config("+trainer.limit_train_batches=2").trainer["limit_train_batches"] == 2
 
 
-def test_a_part_of_a_group_that_is_null_is_to_be_given_whole() -> None:
-    told = message("split.test_share=0.3", name="evaluate", schema=EvaluateConfig)
-    assert told.endswith("give it whole, as split={test_share: VALUE}")
-    whole = typed(compose_config("evaluate", ["split={test_share: 0.3}"]), EvaluateConfig).split
-    assert whole is not None
-    assert whole.test_share == 0.3
+def test_evaluate_changes_one_key_of_the_split_and_leaves_the_others() -> None:
+    changed = typed(compose_config("evaluate", ["split.test_share=0.3"]), EvaluateConfig).split
+    assert changed == OtherSplitConfig(test_share=0.3)
+
+
+def test_nothing_can_be_set_below_a_value() -> None:
+    assert message("split.seed.x=1").endswith("split.seed.x cannot be set. split.seed holds no keys.")
 
 
 # --- options and values that do not fit
@@ -193,7 +194,10 @@ def test_a_part_of_a_group_that_is_null_is_to_be_given_whole() -> None:
         ("triplet", "triplet is not KEY=VALUE"),
         ("name=(a", "name=(a cannot be read. Put the value in quotes, and the whole for the shell: \"name='(a'\""),
         ("seed=abc", "seed: Value 'abc' of type 'str' could not be converted to Integer"),
-        ("split=3", "split=3: split has keys of its own: test_share, val_share, gallery_pictures, query_pictures"),
+        (
+            "split=3",
+            "split=3: split has keys of its own: seed, test_share, val_share, gallery_pictures, query_pictures",
+        ),
         ("trainer.max_epochs=ten", "trainer.max_epochs=ten is of another type than pytorch_lightning.Trainer takes"),
         (
             "data.species=many",

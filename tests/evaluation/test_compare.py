@@ -1,22 +1,21 @@
 """Paired differences between results on the same queries."""
 
-from collections.abc import Sequence
+import json
+from dataclasses import astuple
 
 import numpy as np
-import polars as pl
 import pytest
 
 from conspecific.errors import RunError
-from conspecific.evaluation import compare
-from conspecific.metrics import METRICS, paired_interval
+from conspecific.evaluation import Difference, compare
+from conspecific.metrics import METRICS, Interval, paired_intervals, sign_flip_test
 from conspecific.types import EvalResult
 
+from .conftest import result_of
 
-def result_of(values: Sequence[float], species: Sequence[str], protocol: str = "seen") -> EvalResult:
-    """A result whose every metric has these values, one a query."""
-    paths = [f"{number:03}.jpg" for number in range(len(values))]
-    table = pl.DataFrame({"path": paths, "label": list(species)} | {name: list(values) for name in METRICS})
-    return EvalResult(dict.fromkeys(METRICS, float(np.mean(values))), table, {"protocol": protocol})
+
+def interval_of(values: np.ndarray, groups: np.ndarray | None = None) -> Interval:
+    return paired_intervals(values[:, None], groups)[0]
 
 
 def test_difference_of_means_and_of_queries_are_one() -> None:
@@ -25,7 +24,8 @@ def test_difference_of_means_and_of_queries_are_one() -> None:
     assert [difference.metric for difference in differences] == list(METRICS)
     for difference in differences:
         assert (difference.value, difference.other) == (0.75, 0.25)
-        assert difference.interval == paired_interval(np.array([1.0, 0, 0, 1]))
+        assert difference.interval == interval_of(np.array([1.0, 0, 0, 1]))
+        assert (difference.won, difference.lost, difference.unchanged) == (2, 0, 2)
 
 
 def test_what_every_query_gains_is_certain_however_much_queries_vary() -> None:
@@ -46,7 +46,7 @@ def test_a_difference_is_significant_where_its_interval_leaves_out_zero() -> Non
 
 def test_order_of_the_queries_does_not_matter() -> None:
     model, other = result_of([1, 1, 0, 1], "abab"), result_of([0, 1, 0, 0], "abab")
-    turned = EvalResult(other.metrics, other.per_query.reverse(), other.facts)
+    turned = EvalResult(other.metrics, other.macro, other.per_query.reverse(), other.facts)
     assert compare(model, turned) == compare(model, other)
 
 
@@ -54,22 +54,33 @@ def test_whole_species_are_resampled_for_unseen() -> None:
     species = [letter for letter in "abcdef" for _ in range(20)]
     gains = np.repeat([0.5, -0.1, 0.3, 0.0, 0.4, -0.2], 20)
     nothing = np.zeros(120)
+    groups = np.repeat(np.arange(6), 20)
     seen, unseen = (
-        compare(result_of(gains, species, protocol), result_of(nothing, species, protocol))[0].interval
+        compare(result_of(gains, species, protocol), result_of(nothing, species, protocol))[0]
         for protocol in ("seen", "unseen")
     )
-    assert unseen == paired_interval(gains, groups=np.repeat(np.arange(6), 20))
-    assert seen == paired_interval(gains)
-    assert unseen.high - unseen.low > 2 * (seen.high - seen.low)
+    assert unseen.interval == unseen.by_species
+    assert seen.interval == seen.by_query
+    assert astuple(seen.by_query) == pytest.approx(astuple(interval_of(gains)))
+    assert astuple(unseen.by_species) == pytest.approx(astuple(interval_of(gains, groups)))
+    assert (seen.by_query, seen.by_species) == (unseen.by_query, unseen.by_species)
+    assert unseen.interval.high - unseen.interval.low > 2 * (seen.interval.high - seen.interval.low)
+    assert seen.p_value == sign_flip_test(gains[:, None])[0]
+    assert unseen.p_value == sign_flip_test(gains[:, None], groups)[0]
+
+
+def test_a_difference_survives_being_written() -> None:
+    [difference, *_] = compare(result_of([1, 1, 0, 1], "abab"), result_of([0, 1, 0, 0], "abab"))
+    assert Difference.from_json(json.loads(json.dumps(difference.to_json()))) == difference
 
 
 def test_results_on_other_queries_are_refused_and_counted() -> None:
     whole = result_of([0, 1, 0, 1], "abab")
-    part = EvalResult(whole.metrics, whole.per_query[1:], whole.facts)
+    part = EvalResult(whole.metrics, whole.macro, whole.per_query[1:], whole.facts)
     with pytest.raises(RunError, match=r"different queries \(4 and 3, 3 in common\)"):
         compare(whole, part)
 
 
 def test_too_few_to_resample_is_an_error_to_read() -> None:
-    with pytest.raises(RunError, match="cannot be compared: an interval needs at least 2 groups"):
+    with pytest.raises(RunError, match="cannot be compared: a paired comparison needs at least 2 groups"):
         compare(result_of([0, 1], "aa", "unseen"), result_of([1, 1], "aa", "unseen"))

@@ -1,4 +1,4 @@
-"""The one scoring path, against hand-counted numbers, a brute force and another library."""
+"""The one scoring path, against hand-counted numbers and a brute force; other libraries: tests/metrics."""
 
 import sys
 from collections.abc import Sequence
@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Part
 from conspecific.errors import DataError
-from conspecific.evaluation import evaluate
-from conspecific.metrics import METRICS
+from conspecific.evaluation import evaluate, leave_out
+from conspecific.metrics import METRICS, describe_geometry
 from conspecific.types import EmbeddingSet, EvalResult, Metric
 
 
@@ -78,7 +76,9 @@ def test_table_and_facts_say_what_was_scored() -> None:
     assert first["neighbor_paths"] == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
     assert first["neighbor_labels"] == ["s001", "s000", "s000", "s001"]
     assert first["neighbor_scores"] == [-1, -9, -49, -144]
+    geometry = describe_geometry(np.array([[0], [1], [3], [7], [12]], np.float32), manifest.labels)
     assert dict(result.facts) == {
+        "geometry": {**geometry.to_json(), "collapsed": False},
         "name": "model",
         "similarity": "l2",
         "dimensions": 1,
@@ -87,7 +87,29 @@ def test_table_and_facts_say_what_was_scored() -> None:
         "excluded": 0,
         "species": 2,
     }
-    assert tuple(result.metrics) == tuple(METRICS)
+    assert tuple(result.metrics) == tuple(result.macro) == tuple(METRICS)
+
+
+def test_species_count_alike_in_the_macro_mean() -> None:
+    result = scored([0, 1, 3, 7, 12], [0, 1, 0, 0, 1])
+    assert result.macro["precision@10"] == pytest.approx(((0.2 + 0.2 + 0.2) / 3 + (0.1 + 0.1) / 2) / 2)
+    assert result.metrics["precision@10"] == pytest.approx((0.2 + 0.2 + 0.2 + 0.1 + 0.1) / 5)
+
+
+def test_embeddings_that_are_all_the_same_are_called_collapsed() -> None:
+    same = np.tile(np.random.default_rng(0).normal(size=8), (12, 1))
+    assert scored(same, [0, 1, 2] * 4).facts["geometry"]["collapsed"]
+    assert not scored(np.random.default_rng(0).normal(size=(12, 8)), [0, 1, 2] * 4).facts["geometry"]["collapsed"]
+
+
+def test_queries_can_be_left_out_of_a_result() -> None:
+    whole = scored([0, 1, 3, 7, 12, 13, 14], [0, 1, 0, 0, 1, 2, 2])
+    part = leave_out(whole, np.array([5, 3, 6, 99]))
+    assert part.per_query.equals(whole.per_query.filter(pl.col("id").is_in([0, 1, 2, 4])))
+    assert part.metrics["mrr"] == pytest.approx(part.per_query["mrr"].mean())
+    assert (part.facts["queries"], part.facts["species"], part.facts["gallery"]) == (4, 2, 7)
+    with pytest.raises(DataError, match="all 7 queries are to be left out"):
+        leave_out(whole, np.arange(7))
 
 
 def test_queries_search_the_gallery_alone() -> None:
@@ -209,6 +231,9 @@ def by_brute_force(distances: np.ndarray, labels: np.ndarray, part: Part) -> dic
         precisions = [sum(hits[: rank + 1]) / (rank + 1) for rank in range(total) if hits[rank]]
         values["map@r"].append(sum(precisions) / total)
         values["mrr"].append(1 / (hits.index(True) + 1))
+        gains = [1 / np.log2(rank + 2) for rank in range(10)]
+        reached = sum(gain for gain, hit in zip(gains, hits, strict=False) if hit)
+        values["ndcg@10"].append(reached / sum(gains[:total]))
     return {name: float(np.mean(found)) for name, found in values.items()}
 
 
@@ -231,27 +256,3 @@ def test_agrees_with_a_brute_force(seed: int, count: int, species: int, metric: 
     result = evaluate(embedded(vectors, manifest), part, manifest, metric)
     expected = by_brute_force(distances, manifest.labels, part)
     assert result.metrics == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("own_gallery", [True, False])
-def test_agrees_with_pytorch_metric_learning(own_gallery: bool) -> None:
-    rng = np.random.default_rng(5)
-    labels = rng.integers(0, 12, 300)
-    vectors = (rng.normal(size=(12, 16))[labels] * 0.4 + rng.normal(size=(300, 16))).astype(np.float32)
-    manifest = listed(labels.tolist())
-    part = everything(manifest) if own_gallery else Part(np.arange(100), np.arange(100, 300))
-    result = evaluate(embedded(vectors, manifest), part, manifest, "l2")
-    names = {
-        "recall@1": "precision_at_1",
-        "r_precision": "r_precision",
-        "map@r": "mean_average_precision_at_r",
-        "mrr": "mean_reciprocal_rank",
-    }
-    calculator = AccuracyCalculator(
-        include=tuple(names.values()), k=len(part.gallery) - own_gallery, device=torch.device("cpu")
-    )
-    arrays = [torch.tensor(array) for array in (vectors, manifest.labels)]
-    query, gallery = ([array[ids] for array in arrays] for ids in (part.query, part.gallery))
-    expected = calculator.get_accuracy(*query, *gallery, ref_includes_query=own_gallery)
-    for ours, theirs in names.items():
-        assert result.metrics[ours] == pytest.approx(expected[theirs], abs=1e-6), ours

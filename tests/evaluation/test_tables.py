@@ -1,6 +1,8 @@
 """Results in a terminal of 80 columns."""
 
 import io
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -19,52 +21,86 @@ def printed(table: Table, width: int = 80, colour: bool = False) -> list[str]:
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
+def difference_of(metric: str, low: float = 0.125, high: float = 0.375, **changes: Any) -> Difference:
+    interval = Interval((low + high) / 2, low, high)
+    found = Difference(metric, 0.75, 0.5, interval, Interval(0.25, -0.05, 0.5), False, 0.0321, 1830, 1004, 165)
+    return replace(found, **changes)
+
+
 @pytest.fixture
 def epochs() -> Table:
     values = iter(range(1, 100))
     rows = {name: {metric: next(values) / 100 for metric in METRICS} for name in ("flatten", "pooled", "epoch 1000")}
-    return epoch_table("Validation after epoch 1000 of 1000", rows, baseline="flatten", model="epoch 1000")
+    gains = {metric: Interval(0.16, 0.125, 0.375) for metric in METRICS}
+    return epoch_table("Validation after epoch 1000 of 1000", rows, gains)
 
 
 def test_every_epoch_is_told_in_80_columns_with_nothing_cut(epochs: Table) -> None:
     title, head, _, *rows = printed(epochs)
+    count = len(METRICS)
     assert title.strip() == "Validation after epoch 1000 of 1000"
-    assert head.split() == list(METRICS)
+    assert head.split() == ["metric", "flatten", "pooled", "epoch", "1000", "gain", "95", "%", "interval"]
     assert [row.split() for row in rows] == [
-        ["flatten", *(f"{value / 100:.3f}" for value in range(1, 8))],
-        ["pooled", *(f"{value / 100:.3f}" for value in range(8, 15))],
-        ["epoch", "1000", *(f"{value / 100:.3f}" for value in range(15, 22))],
-        ["difference", *["+0.140"] * 7],
+        [metric, *(f"{place / 100 + side * count / 100:.3f}" for side in range(3)), "+0.160", "+0.125…+0.375"]
+        for place, metric in enumerate(METRICS, start=1)
     ]
     assert all(len(line) <= 80 for line in (head, *rows))
 
 
-def test_numbers_stand_below_their_names(epochs: Table) -> None:
-    _, head, _, *rows = printed(epochs)
-    for metric in METRICS:
-        end = head.index(metric) + len(metric)
-        assert all(row[end - 1].isdigit() and row[end : end + 1] in ("", " ") for row in rows)
-
-
-def test_gains_are_green_and_losses_red() -> None:
-    better, worse = dict.fromkeys(METRICS, 0.5), dict.fromkeys(METRICS, 0.25)
-    rows = {"flatten": better, "epoch 1": worse}
-    assert "\x1b[31m-0.250" in printed(epoch_table("", rows, "flatten", "epoch 1"), colour=True)[-1]
-    assert "\x1b[32m+0.250" in printed(epoch_table("", rows, "epoch 1", "flatten"), colour=True)[-1]
+def test_an_epoch_without_intervals_is_told_without_gains() -> None:
+    _, head, _, first, *_ = printed(epoch_table("Validation", {"flatten": dict.fromkeys(METRICS, 0.5)}, {}))
+    assert (head.split(), first.split()) == (["metric", "flatten"], ["recall@1", "0.500"])
 
 
 def test_final_differences_fit_in_80_columns_with_nothing_cut() -> None:
-    differences = [Difference(metric, 0.75, 0.5, Interval(0.25, 0.125, 0.375)) for metric in METRICS]
-    table = difference_table("Test, against the flatten baseline", ("model", "flatten"), differences)
+    table = difference_table(
+        "Test, against the flatten baseline", ("model", "flatten"), list(map(difference_of, METRICS))
+    )
     _, head, _, *body = [line for line in printed(table) if line.strip()]
-    assert head.split() == ["metric", "flatten", "model", "difference", "95", "%", "interval"]
-    assert [line.split() for line in body] == [
-        [metric, "0.500", "0.750", "+0.250", "+0.125", "to", "+0.375"] for metric in METRICS
+    names = ["metric", "flatten", "model", "gain", "95", "%", "interval", "p", "won", "lost", "same"]
+    assert head.split() == names
+    counts = ["0.032", "1830", "1004", "165"]
+    for metric, first, second in zip(METRICS, body[0::2], body[1::2], strict=False):
+        assert first.split() == [metric, "0.500", "0.750", "+0.250", "+0.125…+0.375", *counts]
+        assert second.split() == ["-0.050…+0.500"]
+    assert max(map(len, printed(table))) <= 80
+    assert body[2 * len(METRICS)].startswith(
+        "Intervals for other queries (these count), below for other species; p by sign"
+    )
+
+
+def test_intervals_over_seeds_stand_below_the_others() -> None:
+    seeds = {"mrr": Interval(0.25, 0.1, 0.4)}
+    table = difference_table("", ("B", "A"), [difference_of("mrr")], seeds)
+    lines = [line.split() for line in printed(table)]
+    assert [line for line in lines if line and line[0].startswith(("+0.1", "-0.05"))] == [
+        ["-0.050…+0.500"],
+        ["+0.100…+0.400"],
     ]
+    assert "then for other seeds" in " ".join(" ".join(printed(table)).split())
 
 
-@pytest.mark.parametrize(("low", "high", "coloured"), [(0.1, 0.3, True), (-0.1, 0.3, False)])
-def test_only_a_significant_difference_is_coloured(low: float, high: float, coloured: bool) -> None:
-    change = Difference("map@r", 0.6, 0.5, Interval(0.1, low, high))
-    lines = printed(difference_table("", ("model", "flatten"), [change]), colour=True)
-    assert any("\x1b[32m+0.100" in line for line in lines) == coloured
+@pytest.mark.parametrize(
+    ("low", "high", "colour"), [(0.1, 0.3, "\x1b[32m+0.200"), (-0.3, -0.1, "\x1b[31m-0.200"), (-0.1, 0.3, None)]
+)
+def test_only_what_is_not_for_chance_to_explain_is_coloured(low: float, high: float, colour: str | None) -> None:
+    text = "\n".join(
+        printed(difference_table("", ("model", "flatten"), [difference_of("mrr", low, high)]), colour=True)
+    )
+    assert colour in text if colour else "\x1b[31m" not in text and "\x1b[32m" not in text
+
+
+def test_the_interval_that_counts_is_the_one_that_colours() -> None:
+    unseen = difference_of("mrr", over_species=True)  # over species it holds zero
+    text = "\n".join(printed(difference_table("", ("model", "flatten"), [unseen]), colour=True))
+    assert "\x1b[32m" not in text
+
+
+def test_which_interval_counts_is_said() -> None:
+    unseen = printed(difference_table("", ("B", "A"), [difference_of("mrr", over_species=True)]), width=120)
+    assert any("below for other species (these count)" in line for line in unseen)
+
+
+def test_nothing_is_ever_minus_zero() -> None:
+    table = difference_table("", ("B", "A"), [difference_of("mrr", low=-0.0004, high=0.0003)])
+    assert "-0.000" not in "\n".join(printed(table))

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.overrides import override
+from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import compare
 from conspecific.training.run import Outcome, train
@@ -49,7 +50,7 @@ def test_fine_tuning_on_butterflies_beats_the_baseline(experiment: str, cache: P
     data = ["data.species=16", "data.pictures=16", "data.size=128", "trainer.max_epochs=4"]
     outcome = trained(f"experiment={experiment}", *data, f"paths.cache={cache}", f"paths.run={tmp_path}")
     assert_gained(outcome)
-    losses = [epoch["loss"] for epoch in outcome.epochs]
+    losses = [epoch["loss"] for epoch in RunDirectory(tmp_path).read_epochs()]
     assert losses[-1] < losses[0]
 
 

@@ -85,19 +85,21 @@ def test_a_resumed_run_takes_the_steps_of_an_uninterrupted_one(
     assert recorder.steps == steps[STEPS_AN_EPOCH:]
     assert whole is not None
     assert resumed is not None
-    assert resumed.epochs == whole.epochs
+    assert RunDirectory(tmp_path / "cut").read_epochs() == RunDirectory(tmp_path / "whole").read_epochs()
+    assert resumed.validation["model"].facts == whole.validation["model"].facts
     assert resumed.test["model"].metrics == whole.test["model"].metrics
 
 
 def test_a_run_cut_off_after_its_last_epoch_is_scored_when_resumed(tmp_path: Path, recorder: Recorder) -> None:
     run = RunDirectory(tmp_path / "run")
     recorder.run(run.path)
-    scored = run.results.joinpath("test_model.json").read_text()
+    results = ("val_model.json", "test_model.json")
+    scored = [run.results.joinpath(name).read_text() for name in results]
     for file in (run.summary, run.weights, *run.results.iterdir()):
         file.unlink()
     recorder.run(run.path, f"resume={run.path}")
     assert recorder.steps == []
-    assert run.results.joinpath("test_model.json").read_text() == scored
+    assert [run.results.joinpath(name).read_text() for name in results] == scored
     assert run.weights.is_file()
 
 

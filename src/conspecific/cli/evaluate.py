@@ -1,16 +1,16 @@
 """conspecific evaluate: score an embedder on any pictures and protocol, beside the baseline."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from rich.console import Console
 
 from conspecific.cli.opened import Opened, open_run, read_config
 from conspecific.config.schema import EvaluateConfig
+from conspecific.data.fingerprints import fingerprints
 from conspecific.evaluation import Evaluator, compare, references
+from conspecific.evaluation.runs import read_splits
 from conspecific.evaluation.tables import difference_table
 
 
@@ -27,8 +27,12 @@ def run(arguments: Sequence[str]) -> None:
         title = f"{config.part}, protocol {evaluator.splits.protocol}: model against {name}"
         console.print(difference_table(title, ("model", name), compare(results["model"], results[name])))
     facts = results["model"].facts
-    console.print(f"{facts['queries']} queries in {facts['gallery']} pictures of {facts['species']} species; ", end="")
-    console.print(f"{facts['excluded']} queries have no other picture of their species and are left out.")
+    left_out = f"; {facts['excluded']} more have no other picture of their species" if facts["excluded"] else ""
+    console.print(
+        f"{facts['queries']} queries in {facts['gallery']} pictures of {facts['species']} species{left_out}.",
+        soft_wrap=True,
+        highlight=False,
+    )
     if caution := _trained_on(opened, evaluator, config.part):
         console.print(f"Caution: {caution}", style="yellow")
     folder = _folder(config, opened, evaluator)
@@ -38,17 +42,18 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _trained_on(opened: Opened, evaluator: Evaluator, part: str) -> str | None:
-    """Say what of a part the run was trained on; None where it was nothing, or the pictures are not the run's own."""
-    run = opened.run
-    if run is None or json.loads(run.environment.read_text())["data_fingerprint"] != evaluator.fingerprint:
+    """Say what of a part the run was trained on, wherever the files lie now; None where it was nothing."""
+    if opened.run is None:
         return None
-    trained = np.flatnonzero(pl.read_parquet(run.splits)["train"].to_numpy())
-    ids, labels = evaluator.part(part).query, evaluator.manifest.labels
-    pictures, species = np.isin(ids, trained), np.isin(labels[ids], labels[trained])
-    if pictures.any():
-        return f"the run was trained on {pictures.sum()} of these {len(ids)} queries; this is no test of it."
-    if evaluator.splits.protocol == "unseen" and species.any():
-        return f"the run was trained on the species of {species.sum()} of these {len(ids)} queries: not unseen."
+    trained = read_splits(opened.run).filter("train")
+    manifest, ids = evaluator.manifest, evaluator.part(part).query
+    known = fingerprints(manifest, evaluator.fingerprint, opened.cache, evaluator.workers, evaluator.console)
+    pictures = int(np.isin(np.array(known.contents)[ids], trained["content"].to_numpy()).sum())
+    if pictures:
+        return f"the run was trained on {pictures} of these {len(ids)} queries; this is no test of it."
+    species = int(manifest.table["label"].gather(ids).is_in(trained["label"].unique().to_list()).sum())
+    if evaluator.splits.protocol == "unseen" and species:
+        return f"the run was trained on the species of {species} of these {len(ids)} queries: not unseen."
     return None
 
 

@@ -26,7 +26,7 @@ from conspecific.evaluation.store import load_embeddings, read_facts, refuse_oth
 from conspecific.models import Embedder
 from conspecific.types import EmbeddingSet
 
-Config = TypeVar("Config", bound=UseConfig)
+Config = TypeVar("Config")
 
 
 def read_config(name: str, schema: type[Config], arguments: Sequence[str], places: Sequence[str]) -> Config:
@@ -85,9 +85,8 @@ class Opened:
         manifest = self.manifest()
         fingerprint = check_manifest(manifest, self.cache)
         asked = self.config if isinstance(self.config, EvaluateConfig) else EvaluateConfig()
-        seed = self.trained.seed if asked.seed is None else asked.seed
-        shares = vars(asked.split or self.trained.split)
-        splits = split(manifest, asked.protocol or self.trained.protocol, seed=seed, **shares)
+        changed = {name: value for name, value in vars(asked.split).items() if value is not None}
+        splits = split(manifest, asked.protocol or self.trained.protocol, **{**vars(self.trained.split), **changed})
         device, workers = device_for(self.config.device), workers_for(self.config.workers)
         return Evaluator(manifest, splits, fingerprint, self.image_size, workers, device, console)
 

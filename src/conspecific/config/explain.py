@@ -52,8 +52,7 @@ def _not_there(key: str, overrides: Sequence[str], tree: Tree) -> str:
     for part in above.split(".") if above else []:
         node = node.get(part) if isinstance(node, dict) else None
     if not isinstance(node, dict):
-        whole = f"{above} holds no keys here: give it whole, as {above}={{{name}: VALUE}}"
-        return f"{key} cannot be set. {elsewhere(key) or whole}"
+        return f"{key} cannot be set. {elsewhere(key) or f'{above} holds no keys.'}"
     if takes(node, name):
         return f"{key} is not set in this configuration, but can be: +{key}=VALUE"
     known = neighbours(key, [*map(str, node), *([] if above else groups())])

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -63,6 +64,11 @@ class RunDirectory:
         return self.path / "results"
 
     @property
+    def leaks(self) -> Path:
+        """Pictures and species that are in more than one of training, validation and test: .json and .parquet."""
+        return self.path / "leaks"
+
+    @property
     def embeddings(self) -> Path:
         """Embeddings computed on request, for searching."""
         return self.path / "embeddings"
@@ -82,7 +88,7 @@ class RunDirectory:
         """Whether there is a checkpoint, and the overrides to go on with."""
         return (self.checkpoints / "last.ckpt").is_file() and self.overrides.is_file()
 
-    def read_epochs(self) -> list[dict[str, float]]:
+    def read_epochs(self) -> list[dict[str, Any]]:
         """Return what `epochs` holds, one mapping an epoch; empty before the first."""
         return [json.loads(line) for line in self.epochs.read_text().splitlines()] if self.epochs.exists() else []
 

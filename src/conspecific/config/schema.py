@@ -10,12 +10,28 @@ SMALLEST = 32  # side in pixels; backbones halve a picture five times
 
 @dataclass
 class SplitConfig:
-    """How a manifest is divided; see `conspecific.data.splits.split`."""
+    """How a manifest is divided; see `conspecific.data.splits.split`.
 
+    seed: draws the pictures or species of each part. It is not the run's seed, so that runs of several seeds are scored
+    on the same test.
+    """
+
+    seed: int = 0
     test_share: float = 0.5
     val_share: float = 0.2
     gallery_pictures: int = 10
     query_pictures: int = 3
+
+
+@dataclass
+class OtherSplitConfig:
+    """What `evaluate` changes of the run's split; null leaves it."""
+
+    seed: int | None = None
+    test_share: float | None = None
+    val_share: float | None = None
+    gallery_pictures: int | None = None
+    query_pictures: int | None = None
 
 
 @dataclass
@@ -59,13 +75,15 @@ class PathsConfig:
 class TrainConfig:
     """Everything a training run depends on.
 
-    monitor: the validation metric that chooses the epoch. validate: build everything, read a few pictures and stop.
-    resume: the run directory this run continues.
+    seed: of weights, batches and augmentation. leaks: what to do about pictures that are in training and in the test:
+    report them, drop them from training, or stop with an error. monitor: the validation metric that chooses the epoch.
+    validate: build everything, read a few pictures and stop. resume: the run directory this run continues.
     """
 
     name: str = "train"
     seed: int = 0
     protocol: str = "seen"
+    leaks: str = "report"
     monitor: str = "map@r"
     validate: bool = False
     resume: str | None = None
@@ -103,17 +121,24 @@ class UseConfig:
 
 @dataclass
 class EvaluateConfig(UseConfig):
-    """Keys of `evaluate`. protocol, seed and split: null takes the run's. part: test or val."""
+    """Keys of `evaluate`. protocol: null takes the run's. part: test or val."""
 
     part: str = "test"
     protocol: str | None = None
-    seed: int | None = None
-    split: SplitConfig | None = None
+    split: OtherSplitConfig = field(default_factory=OtherSplitConfig)
 
 
 @dataclass
 class EmbedConfig(UseConfig):
     """Keys of `embed`: no more than the shared ones."""
+
+
+@dataclass
+class CompareConfig:
+    """Keys of `compare`. output: the folder to write into; null makes one under the runs."""
+
+    output: str | None = None
+    paths: PathsConfig = field(default_factory=PathsConfig)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from conspecific.evaluation.baseline import references
 from conspecific.evaluation.compare import Difference, compare
 from conspecific.evaluation.embed import embed
-from conspecific.evaluation.evaluate import evaluate
+from conspecific.evaluation.evaluate import evaluate, leave_out
 from conspecific.evaluation.evaluator import Evaluator, device_for, workers_for
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "device_for",
     "embed",
     "evaluate",
+    "leave_out",
     "references",
     "workers_for",
 ]

@@ -10,7 +10,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Part
 from conspecific.errors import DataError
 from conspecific.index import Searcher
-from conspecific.metrics import METRICS, score_queries
+from conspecific.metrics import METRICS, describe_geometry, macro_mean, score_queries
 from conspecific.types import EmbeddingSet, EvalResult, IntArray, Metric, Neighbors
 
 KEPT = 10  # neighbours kept for each query, for people to look at
@@ -41,17 +41,36 @@ def evaluate(
     for start in range(0, len(scored), step):
         block = scored.select(scored.ids[start : start + step])
         tables.append(_score_block(searcher, block, positives[start : start + step], width, labels, manifest))
-    per_query = pl.concat(tables)
+    geometry = describe_geometry(embeddings.vectors, embeddings.labels)
     counts = {
         "similarity": metric,
         "dimensions": embeddings.vectors.shape[1],
-        "queries": len(scored),
         "gallery": len(gallery),
         "excluded": len(part.query) - len(scored),
-        "species": int(np.unique(scored.labels).size),
+        "geometry": {**geometry.to_json(), "collapsed": geometry.is_collapsed},
     }
-    means = {name: float(per_query[name].to_numpy().mean()) for name in METRICS}
-    return EvalResult(means, per_query, {**(facts or {}), **counts})
+    return _result(pl.concat(tables), {**(facts or {}), **counts})
+
+
+def leave_out(result: EvalResult, ids: IntArray) -> EvalResult:
+    """The same result without these queries; what they were searched in stays as it was.
+
+    Raises DataError when no query remains.
+    """
+    kept = result.per_query.filter(~pl.col("id").is_in(ids.tolist()))
+    if kept.is_empty():
+        raise DataError(f"all {result.per_query.height} queries are to be left out: nothing remains to score")
+    return _result(kept, result.facts)
+
+
+def _result(per_query: pl.DataFrame, facts: Mapping[str, Any]) -> EvalResult:
+    """Average the queries (micro) and the species (macro)."""
+    species = per_query["label"].rank("dense").to_numpy().astype(np.int64)
+    values = {name: per_query[name].to_numpy() for name in METRICS}
+    micro = {name: float(found.mean()) for name, found in values.items()}
+    macro = {name: macro_mean(found, species) for name, found in values.items()}
+    counts = {"queries": per_query.height, "species": int(species.max())}
+    return EvalResult(micro, macro, per_query, {**facts, **counts})
 
 
 def _score_block(
@@ -77,24 +96,23 @@ def _describe(
     manifest: Manifest,
 ) -> pl.DataFrame:
     """The per-query table of EvalResult, its metrics still missing."""
-    species = np.array([*manifest.species, None], dtype=object)  # the last is that of label -1, unknown
-    paths = manifest.table["path"].to_numpy()
-    found = neighbors.ids[:, :KEPT] >= 0
-
-    def kept(values: np.ndarray) -> list[Any]:
-        return [row[there].tolist() for row, there in zip(values[:, :KEPT], found, strict=True)]
-
-    return pl.DataFrame(
+    paths, species = manifest.table["path"], pl.Series([*manifest.species, None], dtype=pl.String)
+    kept = neighbors.ids[:, :KEPT]
+    answers = pl.DataFrame(
         {
-            "id": query.ids,
-            "path": paths[query.ids],
-            "label": species[query.labels],
-            "positives": positives,
-            "neighbor_ids": kept(neighbors.ids),
-            "neighbor_paths": kept(paths[neighbors.ids[:, :KEPT]]),
-            "neighbor_labels": kept(species[labels[neighbors.ids[:, :KEPT]]]),
-            "neighbor_scores": kept(neighbors.scores),
-            "neighbor_hits": kept(hits),
-        },
-        schema_overrides={"path": pl.String, "label": pl.String, "neighbor_labels": pl.List(pl.String)},
+            "query": np.repeat(np.arange(len(query)), kept.shape[1]),
+            "neighbor_ids": kept.ravel(),
+            "neighbor_scores": neighbors.scores[:, :KEPT].ravel(),
+            "neighbor_hits": hits[:, :KEPT].ravel(),
+        }
+    ).filter(pl.col("neighbor_ids") >= 0)
+    found = answers["neighbor_ids"].to_numpy()
+    answers = answers.with_columns(
+        neighbor_paths=paths.gather(found),
+        neighbor_labels=species.gather(np.where(labels[found] < 0, len(manifest.species), labels[found])),
     )
+    columns = [f"neighbor_{name}" for name in ("ids", "paths", "labels", "scores", "hits")]
+    # every query that is scored has a positive, so an answer too: no row is lost by grouping
+    lists = answers.group_by("query", maintain_order=True).agg(columns).drop("query")
+    described = {"id": query.ids, "path": paths.gather(query.ids), "label": species.gather(query.labels)}
+    return pl.DataFrame(described | {"positives": positives}).hstack(lists)

@@ -1,4 +1,4 @@
-"""Results as tables for the terminal."""
+"""Results as tables for the terminal, 80 columns wide at most."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,43 +6,86 @@ from rich import box
 from rich.table import Table
 
 from conspecific.evaluation.compare import Difference
-from conspecific.metrics import METRICS
+from conspecific.metrics import METRICS, Interval
+
+NOTE = "Intervals for other queries{queries}, below for other species{species}{seeds}; p by sign flips{groups}."
+COUNTS = " (these count)"
 
 
-def epoch_table(title: str, rows: Mapping[str, Mapping[str, float]], baseline: str, model: str) -> Table:
-    """A row for each named set of metrics, then the difference of `model` to `baseline`; 77 columns wide."""
-    table = _table(title, ["", *METRICS])
-    table.padding = 0  # so that 80 columns hold the metrics' whole names
-    table.show_edge = False
-    for name, metrics in rows.items():
-        table.add_row(name, *(f"{metrics[metric]:.3f}" for metric in METRICS))
-    changes = [rows[model][metric] - rows[baseline][metric] for metric in METRICS]
-    table.add_row("difference", *(f"[{_colour(change)}]{change:+.3f}[/]" for change in changes))
+def epoch_table(title: str, rows: Mapping[str, Mapping[str, float]], gains: Mapping[str, Interval]) -> Table:
+    """A row for each metric: its value under each name of `rows`, and what was gained where that is known."""
+    table = plain_table(title, ["metric", *rows, *(["gain", "95 % interval"] if gains else [])])
+    for metric in METRICS:
+        values = [f"{found[metric]:.3f}" for found in rows.values()]
+        table.add_row(metric, *values, *([_gain(gains[metric]), span(gains[metric])] if gains else []))
     return table
 
 
-def difference_table(title: str, names: tuple[str, str], differences: Sequence[Difference]) -> Table:
-    """A row for each metric: both values, their difference and its 95 % interval."""
-    table = _table(title, ["metric", names[1], names[0], "difference", "95 % interval"])
-    for change in differences:
-        colour = _colour(change.interval.mean) if change.is_significant else "default"
-        low, high = change.interval.low, change.interval.high
+def difference_table(
+    title: str,
+    names: tuple[str, str],
+    differences: Sequence[Difference],
+    over_seeds: Mapping[str, Interval | None] | None = None,
+) -> Table:
+    """A row for each metric: both values, the gain, its intervals over queries, species and, where they are given, over
+    seeds below each other, the p-value, and how many queries won, lost and stayed.
+
+    names: of `value` and of `other`.
+    """
+    table = plain_table(title, ["metric", names[1], names[0], "gain", "95 % interval", "p", "won", "lost", "same"])
+    seeds = {metric: found for metric, found in (over_seeds or {}).items() if found is not None}
+    groups = "" if over_seeds is None else ", adjusted for the number of groups"
+    over_species = any(found.over_species for found in differences)
+    table.caption = NOTE.format(
+        queries="" if over_species else COUNTS,
+        species=COUNTS if over_species else "",
+        seeds=", then for other seeds" if seeds else "",
+        groups=groups,
+    )
+    table.caption_justify, table.caption_style = "left", "dim"
+    for found in differences:
+        intervals = [found.by_query, found.by_species, *([seeds[found.metric]] if seeds else [])]
         table.add_row(
-            change.metric,
-            f"{change.other:.3f}",
-            f"{change.value:.3f}",
-            f"[{colour}]{change.interval.mean:+.3f}[/]",
-            f"{low:+.3f} to {high:+.3f}",
+            found.metric,
+            f"{found.other:.3f}",
+            f"{found.value:.3f}",
+            _gain(found.interval),
+            "\n".join(map(span, intervals)),
+            p_value(found.p_value),
+            *map(str, (found.won, found.lost, found.unchanged)),
         )
     return table
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+def plain_table(title: str, columns: Sequence[str]) -> Table:
+    """A table without frame: the first column to the left, the others to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.show_edge = False
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
     return table
 
 
-def _colour(change: float) -> str:
-    return "green" if change > 0 else "red" if change < 0 else "default"
+def span(interval: Interval) -> str:
+    """The bounds of an interval of differences, short enough for two thousand queries' counts beside it."""
+    return f"{_signed(interval.low)}…{_signed(interval.high)}"
+
+
+def p_value(found: float) -> str:
+    """A p-value with the digits that ten thousand permutations can give.
+
+    >>> p_value(0.04312), p_value(1 / 10_001)
+    ('0.043', '<0.001')
+    """
+    return "<0.001" if found < 0.001 else f"{found:.3f}"
+
+
+def _gain(interval: Interval) -> str:
+    """The difference, coloured only where it is not for chance to explain."""
+    colour = "default" if interval.holds_zero else "green" if interval.mean > 0 else "red"
+    return f"[{colour}]{_signed(interval.mean)}[/]"
+
+
+def _signed(value: float) -> str:
+    """Three digits with a sign, never a negative zero."""
+    return f"{round(value, 3) + 0.0:+.3f}"

@@ -1,0 +1,175 @@
+"""What a result says beyond its means: which species suffer, which are confused, which pictures are hubs, what a score
+is worth. Everything is read from the per-query table, so no embeddings and no model are needed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from conspecific.errors import RunError
+from conspecific.metrics import METRICS, k_occurrence, precision_curve, skewness, threshold_for
+from conspecific.types import EvalResult
+
+CURVE_POINTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Hubs:
+    """How unevenly the gallery is answered with, among the first ten answers of each query.
+
+    skewness: of the counts of all gallery pictures, those never answered included; see `metrics.skewness`.
+    never: share of the gallery that is among nobody's answers. expected: mean count of a gallery picture.
+    pictures: the most frequent: path, label (null where not known), count, wrong (answers known to be wrong).
+    """
+
+    skewness: float
+    never: float
+    expected: float
+    pictures: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A threshold on the score, chosen on one part, and what it does on another.
+
+    threshold: the lowest score at which the answers of `chosen_part` reach `wanted`; None where no score does.
+    precision, kept, answered: on `part`, of the answers at or above it: the share that is right (None where there are
+        none), their share of all answers, the share of queries with one at least.
+    curve: (threshold, precision, kept) on `part`, highest threshold first, at most 200 points.
+    similarity: what the scores are: "cosine", or "l2", minus the squared distance.
+    """
+
+    threshold: float | None
+    wanted: float
+    precision: float | None
+    kept: float | None
+    answered: float | None
+    curve: list[tuple[float, float, float]]
+    similarity: str
+    chosen_part: str
+    part: str
+
+
+def by_species(result: EvalResult) -> pl.DataFrame:
+    """Return a row for each species that was asked for, the worst first by recall@1, then map@r, then label.
+
+    Columns: label, queries, positives (mean R), and the mean of every metric over the species' queries.
+    """
+    means = [pl.col(name).mean() for name in ("positives", *METRICS)]
+    table = result.per_query.group_by("label", maintain_order=True).agg(
+        pl.len().cast(pl.Int64).alias("queries"), *means
+    )
+    return table.sort("recall@1", "map@r", "label")
+
+
+def confused_pairs(result: EvalResult, most: int = 8) -> pl.DataFrame:
+    """Return the pairs of species that answer each other most often among the first ten answers, both ways together.
+
+    Columns: label, other (in the order of the alphabet), wrong (answers of the one to queries of the other), share (of
+    all answers to queries of these two), and the wrong answer of the highest score: query_path, query_label,
+    answer_path, answer_label, score. Answers of unknown species are no confusion, but count among all answers.
+    """
+    answers = _answers(result)
+    given = dict(answers.group_by("query_label").len().iter_rows())
+    wrong = answers.filter(pl.col("answer_label") != pl.col("query_label"))  # null is neither equal nor unequal
+    best_first = wrong.sort("score", "query", "answer", descending=[True, False, False])
+    pair = [pl.min_horizontal("query_label", "answer_label"), pl.max_horizontal("query_label", "answer_label")]
+    example = ("query_path", "query_label", "answer_path", "answer_label", "score")
+    pairs = (
+        best_first.with_columns(label=pair[0], other=pair[1])
+        .group_by("label", "other", maintain_order=True)
+        .agg(pl.len().cast(pl.Int64).alias("wrong"), pl.col(example).first())
+        .sort("wrong", "label", "other", descending=[True, False, False])
+        .head(most)
+    )
+    # a species that only the gallery has was given no answers
+    total = [given.get(label, 0) + given.get(other, 0) for label, other in pairs.select("label", "other").iter_rows()]
+    share = pairs["wrong"] / pl.Series("share", total, pl.Int64)
+    return pairs.insert_column(3, share.alias("share"))
+
+
+def hubs(result: EvalResult, most: int = 8) -> Hubs:
+    """Count how often each gallery picture is among the first ten answers; queries that are not scored do not answer.
+
+    Raises RunError where the result does not say how large its gallery was, or has more pictures in its answers.
+    """
+    answers = _answers(result)
+    seen = answers.group_by("answer").agg(
+        pl.col("answer_path", "answer_label").first(),
+        wrong=(pl.col("answer_label") != pl.col("query_label")).sum().cast(pl.Int64),
+    )
+    gallery = int(result.facts.get("gallery", 0))
+    if gallery < max(1, seen.height):
+        raise RunError(
+            f"the result names {seen.height} pictures in its answers and a gallery of {gallery}: score again"
+        )
+    counts = k_occurrence(answers["answer"].to_numpy()[None], seen["answer"].to_numpy())
+    whole = np.append(counts, np.zeros(gallery - seen.height, np.int64))
+    pictures = seen.select(pl.col("answer_path").alias("path"), pl.col("answer_label").alias("label"), "wrong")
+    pictures = pictures.with_columns(pl.Series("count", counts)).select("path", "label", "count", "wrong")
+    return Hubs(
+        skewness=skewness(whole),
+        never=(gallery - seen.height) / gallery,
+        expected=answers.height / gallery,
+        pictures=pictures.sort("count", "wrong", "path", descending=[True, True, False]).head(most),
+    )
+
+
+def calibrate(chosen_on: EvalResult, result: EvalResult, precision: float = 0.95) -> Calibration:
+    """Choose a threshold on one result, validation, and see what it does on another, test.
+
+    Answers are the first ten of each query, those of unknown species left out: they are neither right nor wrong.
+    precision: the share of kept answers that must be right, in (0, 1]. Chosen and judged on the same answers, a
+    threshold flatters itself: pass one result twice only to see by how much.
+    Raises RunError where the two hold scores of different kinds, which no threshold fits.
+    """
+    similarity, other = (str(found.facts.get("similarity")) for found in (result, chosen_on))
+    if similarity != other:
+        raise RunError(
+            f"a threshold on {other} scores, of {chosen_on.facts.get('name')}, does not fit {similarity} scores"
+        )
+    threshold = threshold_for(*_judged(chosen_on)[1:], precision)
+    queries, scores, hits = _judged(result)
+    above = scores >= (np.inf if threshold is None else threshold)
+    return Calibration(
+        threshold=threshold,
+        wanted=precision,
+        precision=float(hits[above].mean()) if above.any() else None,
+        kept=float(above.mean()) if scores.size else 0.0,
+        answered=np.unique(queries[above]).size / result.per_query.height,
+        curve=_curve(scores, hits),
+        similarity=similarity,
+        chosen_part=str(chosen_on.facts.get("part")),
+        part=str(result.facts.get("part")),
+    )
+
+
+def _answers(result: EvalResult) -> pl.DataFrame:
+    """A row for each answer: query, query_path, query_label, answer, answer_path, answer_label, score, hit."""
+    columns = {
+        "id": "query",
+        "path": "query_path",
+        "label": "query_label",
+        "neighbor_ids": "answer",
+        "neighbor_paths": "answer_path",
+        "neighbor_labels": "answer_label",
+        "neighbor_scores": "score",
+        "neighbor_hits": "hit",
+    }
+    lists = [name for name in columns if name.startswith("neighbor_")]
+    answers = result.per_query.select(list(columns)).explode(lists).filter(pl.col("neighbor_ids").is_not_null())
+    return answers.rename(columns).with_columns(pl.col("score").cast(pl.Float64))
+
+
+def _judged(result: EvalResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Query, score and whether it is right, of each answer whose species is known: [A] each."""
+    known = _answers(result).filter(pl.col("answer_label").is_not_null())
+    return known["query"].to_numpy(), known["score"].to_numpy(), known["hit"].to_numpy()
+
+
+def _curve(scores: np.ndarray, hits: np.ndarray) -> list[tuple[float, float, float]]:
+    """The precision curve as (threshold, precision, share kept), thinned evenly to CURVE_POINTS, both ends included."""
+    thresholds, precision, kept = precision_curve(scores, hits)
+    points = np.linspace(0, len(kept) - 1, min(CURVE_POINTS, len(kept))).round().astype(np.int64)
+    columns = (thresholds[points], precision[points], kept[points] / max(1, scores.size))
+    return list(zip(*(column.tolist() for column in columns), strict=True))
