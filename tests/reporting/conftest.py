@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,12 +10,13 @@ import pytest
 from PIL import Image
 
 from conspecific.evaluation.compare import compare
+from conspecific.evaluation.leaks import PAIRS, Leaks
+from conspecific.metrics import METRICS
 from conspecific.reporting.record import Report
 from conspecific.types import EvalResult
 
 SPECIES = 8
 PICTURES = 12
-METRICS = ("recall@1", "recall@5", "recall@10", "precision@10", "r_precision", "map@r", "mrr")
 
 
 def open_picture(path: str) -> Image.Image:
@@ -44,8 +46,35 @@ def build_result(skill: float, seed: int, species: list[str]) -> EvalResult:
         rows.append(row | {"neighbor_scores": [1.0 - 0.05 * rank for rank in range(10)]})
     table = pl.DataFrame(rows)
     means = {metric: float(np.mean(table[metric].to_list())) for metric in METRICS}
+    macro = {metric: means[metric] / 2 for metric in METRICS}  # so that one is never taken for the other
     facts = {"part": "test", "protocol": "unseen", "similarity": "cosine", "dimensions": 64, "excluded": 2}
-    return EvalResult(means, table, {**facts, "queries": table.height, "species": len(species)})
+    geometry = {"alignment": 1 - skill, "uniformity": -2.5, "effective_rank": 40 * skill, "mean_similarity": 0.25}
+    facts |= {"geometry": geometry | {"pictures": 96, "species": len(species)}, "gallery": len(labels)}
+    return EvalResult(means, macro, table, {**facts, "queries": table.height, "species": len(species)})
+
+
+@pytest.fixture
+def make_leaks() -> Callable[..., Leaks]:
+    """Return a function that makes the record of a leak check from pairs of paths as `build_result` names them.
+
+    The first is a near copy in training of the second, a test query, but for what a pair changes:
+    make_leaks(("Species_A/0.jpg", "Species_A/3.jpg", {"kind": "exact"}), inside=2).
+    """
+
+    def make(*pairs: tuple[str, str, dict[str, object]], **found: Any) -> Leaks:
+        rows = []
+        for first, second, changed in pairs:
+            sides = {"first": (first, "train"), "second": (second, "test")}
+            row: dict[str, object] = {"kind": "near", "view": "same", "similarity": 0.987}
+            for side, (path, part) in sides.items():
+                label, _, name = path.partition("/")
+                number = int(name.removesuffix(".jpg")) + (1000 if part == "train" else 0)
+                row |= {f"{side}_path": path, f"{side}_label": label, f"{side}_id": number, f"{side}_part": part}
+            rows.append(row | changed)
+        nothing: dict[str, Any] = {"inside": 0, "species": (), "compared": 240, "blank": 0}
+        return Leaks(pairs=pl.DataFrame(rows, schema=PAIRS), **(nothing | found))
+
+    return make
 
 
 @pytest.fixture
@@ -56,7 +85,13 @@ def make_report() -> Callable[..., Report]:
         names = species or [f"Species_{letter}" for letter in "ABCDEFGH"[:SPECIES]]
         flatten, pooled, tuned = (build_result(skill, seed, names) for seed, skill in enumerate((0.2, 0.5, 0.8)))
         epochs = [
-            {"epoch": epoch, "loss": 2.0 / (epoch + 1), "recall@1": 0.4 + 0.1 * epoch, "map@r": 0.2 + 0.1 * epoch}
+            {
+                "epoch": epoch,
+                "loss": 2.0 / (epoch + 1),
+                "recall@1": 0.4 + 0.1 * epoch,
+                "map@r": 0.2 + 0.1 * epoch,
+                "gain_intervals": {"map@r": [0.05 + 0.1 * epoch, 0.15 + 0.1 * epoch]},
+            }
             for epoch in range(4)
         ]
         return Report(
@@ -71,6 +106,7 @@ def make_report() -> Callable[..., Report]:
             pooled_validation={"recall@1": 0.5, "map@r": 0.2},
             chosen_epoch=3 if model else None,
             chosen_by="map@r",
+            validation=build_result(0.8, 3, names) if model else None,
             over_flatten=compare(tuned if model else pooled, flatten),
             over_pooled=compare(tuned, pooled) if model else (),
             command="conspecific train experiment=arcface",

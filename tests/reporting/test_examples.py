@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 
-import polars as pl
-
-from conspecific.reporting.examples import by_species, chosen_targets, further_examples, paired
+from conspecific.reporting.examples import chosen_targets, further_examples, paired
 from conspecific.reporting.record import Report
 
 
@@ -37,13 +35,3 @@ def test_further_examples_run_from_the_largest_loss_to_the_largest_gain(make_rep
     examples = further_examples(rows, 5)
     assert len({example.path for example in examples}) == 5
     assert examples[0].path == rows["path"][0] and examples[-1].path == rows["path"][-1]
-
-
-def test_species_are_sorted_from_worst_to_best_with_their_support(make_report: Callable[..., Report]) -> None:
-    report = make_report()
-    table = by_species(paired(report.flatten, report.best))
-    assert table["first_after"].is_sorted()
-    assert table["queries"].to_list() == [12] * 8
-    one = table.row(0, named=True)
-    mine = report.best.per_query.filter(pl.col("label") == one["label"])
-    assert one["first_after"] == mine["recall@1"].mean()

@@ -1,5 +1,6 @@
 """The page in a real browser: it fits a phone and a desk without scrolling sideways."""
 
+import dataclasses
 import html
 import re
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from conspecific.evaluation.leaks import Leaks
 from conspecific.reporting.record import Report
 from conspecific.reporting.report import write_report
 
@@ -40,9 +42,14 @@ frame.onload = () => {{
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine to show the page in")
 @pytest.mark.parametrize("width", [320, 390, 1280])
-def test_the_page_does_not_scroll_sideways(make_report: Callable[..., Report], tmp_path: Path, width: int) -> None:
+def test_the_page_does_not_scroll_sideways(
+    make_report: Callable[..., Report], make_leaks: Callable[..., Leaks], tmp_path: Path, width: int
+) -> None:
     names = [f"Unpronounceably_long_species_name_number_{number}" for number in range(8)]
-    page = write_report(tmp_path / "report.html", make_report(names)).read_text(encoding="utf-8")
+    leaks = make_leaks((f"{names[0]}/0.jpg", f"{names[1]}/12.jpg", {"view": "mirrored and cropped"}))
+    report = dataclasses.replace(make_report(names), leaks=leaks, leak_policy="report")
+    page = write_report(tmp_path / "report.html", report).read_text(encoding="utf-8")
+    page = page.replace("<details>", "<details open>")
     (tmp_path / "frame.html").write_text(FRAME.format(width=width, page=html.escape(page)), encoding="utf-8")
     command = [str(BROWSER), *QUIET, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000"]
     command += ["--dump-dom", (tmp_path / "frame.html").as_uri()]

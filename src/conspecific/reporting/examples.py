@@ -74,16 +74,6 @@ def further_examples(rows: pl.DataFrame, count: int = 8) -> list[Example]:
     return [_example(rows, order[step], "") for step in steps]
 
 
-def by_species(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return a row for each species, the worst first.
-
-    Columns: label, queries, positives (mean R), first_before, first_after (recall@1), hits_before, hits_after (mean
-    number of right answers among ten).
-    """
-    means = [pl.col(name).mean() for name in ("positives", "first_before", "first_after", "hits_before", "hits_after")]
-    return rows.group_by("label").agg(pl.len().alias("queries"), *means).sort("first_after", "hits_after", "label")
-
-
 def _counted(result: EvalResult, side: str) -> pl.DataFrame:
     hits = pl.col("neighbor_hits").list.head(SHOWN)
     answers = pl.struct(

@@ -1,4 +1,4 @@
-"""Learning curves as inline SVG that takes its colours from the page, in light and in dark."""
+"""Curves as inline SVG that takes its colours from the page, in light and in dark."""
 
 import io
 import math
@@ -10,9 +10,11 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from conspecific.reporting.wording import number
+from conspecific.reporting.wording import number, percent
+
+Points = Sequence[tuple[float, float]]
 
 PANELS = ("recall@1", "map@r", "precision@10", "loss")
 
@@ -48,6 +50,42 @@ def learning_curves(
             svg = _panel(metric, points, levels, chosen_epoch)
             curves.append(Curve(metric, svg, _summary(metric, points, levels)))
     return curves
+
+
+def trust_curve(
+    best: Points, baseline: Points, chosen: tuple[float, float] | None, wanted: float, name: str
+) -> tuple[str, str]:
+    """Return precision against the share of answers kept as a drawing and in words.
+
+    best, baseline: (share kept, precision) from the strictest threshold to the most generous. chosen: the point the
+    threshold comes to, None without one. wanted: the precision it was chosen for, drawn as a level line.
+    """
+    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axhline(wanted, color=_INK, linewidth=1)
+    for points, colour, style, width in ((baseline, _BASELINE, (0, (6, 3)), 1.8), (best, _MODEL, "-", 2.4)):
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=width, clip_on=False)
+    if chosen is not None:
+        axes.plot(*chosen, "o", markersize=11, fillstyle="none", color=_MODEL, markeredgewidth=1.8, clip_on=False)
+    _style(axes)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("share of answers kept", color=_INK, fontsize=10)
+    axes.set_ylim(top=1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
+    return _inline(figure, "trust"), _trust_summary(best, chosen, name)
+
+
+def _trust_summary(best: Points, chosen: tuple[float, float] | None, name: str) -> str:
+    if not best:
+        return f"{name}: no answers."
+    kept, precision = best[-1]
+    text = f"{name}: precision {percent(precision)} with {percent(kept)} of the answers kept"
+    if chosen is not None:
+        text += f", {percent(chosen[1])} with {percent(chosen[0])} kept at the threshold"
+    return f"{text}."
 
 
 def _panel(

@@ -7,6 +7,7 @@ from typing import Any
 from PIL import Image
 
 from conspecific.evaluation.compare import Difference
+from conspecific.evaluation.leaks import Leaks
 from conspecific.types import EvalResult
 
 
@@ -23,6 +24,9 @@ class Report:
     flatten_validation, pooled_validation: the two references' metrics on the validation part.
     chosen_epoch, chosen_by: the epoch whose weights were kept, and the validation metric that chose it.
     over_flatten, over_pooled: differences on the test part, of the model (of `pooled` where there is no model).
+    validation: the result of `best` on the validation part, which a threshold is chosen on; None where there is none.
+    leaks: the pictures found in more than one part, None where nobody looked; leak_policy: what was done about them,
+        'report' or 'drop'.
     command, config: the command line and the resolved configuration as YAML.
     """
 
@@ -39,8 +43,17 @@ class Report:
     chosen_by: str = ""
     over_flatten: Sequence[Difference] = ()
     over_pooled: Sequence[Difference] = ()
+    validation: EvalResult | None = None
+    leaks: Leaks | None = None
+    leak_policy: str = ""
     command: str = ""
     config: str = ""
+
+    @property
+    def encoders(self) -> list[tuple[str, str, EvalResult]]:
+        """Role, name and test result of each encoder, the baseline first."""
+        found = [("baseline", "Baseline", self.flatten), ("pooled", "Pooled reference", self.pooled)]
+        return found if self.model is None else [*found, ("model", "Fine-tuned", self.model)]
 
     @property
     def best(self) -> EvalResult:

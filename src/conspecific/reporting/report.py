@@ -1,28 +1,33 @@
 """The report of a run: one HTML file that needs nothing but itself, and the pictures of its chosen targets."""
 
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from conspecific.reporting.examples import SHOWN, Answer, Example, by_species, chosen_targets, further_examples, paired
+from conspecific.reporting.cleanliness import cleanliness
+from conspecific.reporting.diagnosis import (
+    collapsed,
+    geometry_note,
+    geometry_rows,
+    hardest_and_easiest,
+    hub_sides,
+    mix_ups,
+    species_rows,
+)
+from conspecific.reporting.examples import SHOWN, Answer, Example, chosen_targets, further_examples, paired
 from conspecific.reporting.montage import answer_sheet, side_by_side
+from conspecific.reporting.numbers import comparisons, interval_sentence, macro_rows, macro_sentence, metric_rows
+from conspecific.reporting.page import count_right, page
 from conspecific.reporting.plots import learning_curves
 from conspecific.reporting.record import Report
-from conspecific.reporting.sections import (
-    encoder_rows,
-    encoders,
-    excluded_sentence,
-    headline,
-    metric_rows,
-    species_rows,
-    validation_table,
-)
+from conspecific.reporting.sections import encoder_rows, excluded_sentence, headline, validation_table
 from conspecific.reporting.thumbnails import Thumbnails
-from conspecific.reporting.wording import explain, fact_lines, in_order, protocol_sentence, species_name
+from conspecific.reporting.trust import trust
+from conspecific.reporting.wording import fact_lines, protocol_sentence, species_name
 
 __all__ = ["Report", "save_answer_sheets", "write_report"]
 
@@ -43,7 +48,7 @@ def save_answer_sheets(folder: Path, report: Report) -> list[Path]:
     for place, example in enumerate(chosen_targets(paired(report.flatten, report.best)), start=1):
         sheets = [_sheet(example, answers, pictures) for answers in (example.before, example.after)]
         titles = [
-            f"{name}: {_right(answers)} of {len(answers)} right"
+            f"{name}: {count_right(answers)} of {len(answers)} right"
             for name, answers in (("Baseline", example.before), (report.best_name, example.after))
         ]
         path = folder / f"target-{place}-{example.why.lower().replace(' ', '-')}.png"
@@ -62,48 +67,87 @@ def _sheet(example: Example, answers: tuple[Answer, ...], pictures: Thumbnails) 
     )
 
 
-def _right(answers: tuple[Answer, ...]) -> int:
-    return sum(answer.hit is True for answer in answers)
-
-
 def _render(report: Report) -> str:
-    rows = paired(report.flatten, report.best)
+    template = page("report.html.j2")
+    values = {
+        "report": report,
+        "pictures": Thumbnails(report.open_picture),
+        "shown": SHOWN,
+        "part": str(report.best.facts.get("part", "")),
+        **_numbers(report),
+        **_answers(report),
+        **_diagnosis(report),
+        **_run(report),
+    }
+    return template.render(parts=_parts(values), **values)
+
+
+def _numbers(report: Report) -> dict[str, Any]:
     curves = learning_curves(report.epochs, report.flatten_validation, report.pooled_validation, report.chosen_epoch)
-    columns = ["loss", *in_order({name for row in report.epochs for name in row} - {"epoch", "loss"})]
+    columns, validation = validation_table(report)
+    return {
+        "metrics": metric_rows(report),
+        "interval_sentence": interval_sentence(report),
+        "macro_sentence": macro_sentence(report),
+        "comparisons": comparisons(report),
+        "macro_rows": macro_rows(report),
+        "clean": cleanliness(report),
+        "curves": [(curve, Markup(curve.svg)) for curve in curves],
+        "columns": columns,
+        "validation": validation,
+    }
+
+
+def _answers(report: Report) -> dict[str, Any]:
+    rows = paired(report.flatten, report.best)
     targets = chosen_targets(rows)
     others = rows.filter(~pl.col("path").is_in([target.path for target in targets]))
-    worst, best = species_rows(by_species(rows))
-    template = _environment().get_template("report.html.j2")
-    return template.render(
-        report=report,
-        headline=headline(report, rows),
-        encoders=encoders(report),
-        metrics=metric_rows(report),
-        curves=[(curve, Markup(curve.svg)) for curve in curves],
-        columns=columns,
-        validation=validation_table(report, columns),
-        targets=targets,
-        examples=further_examples(others),
-        worst=worst,
-        best=best,
-        facts=fact_lines(report.facts),
-        encoder_rows=encoder_rows(report),
-        excluded=excluded_sentence(report.best),
-        protocol=protocol_sentence(str(report.best.facts.get("protocol", ""))),
-        part=str(report.best.facts.get("part", "")),
-        pictures=Thumbnails(report.open_picture),
-        shown=SHOWN,
-    )
+    return {"headline": headline(report, rows), "targets": targets, "examples": further_examples(others)}
 
 
-def _environment() -> Environment:
-    """Return the templates of this package. Everything is escaped: species names and paths come from strangers."""
-    environment = Environment(
-        loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(species=species_name, explain=explain, right=_right)
-    return environment
+def _diagnosis(report: Report) -> dict[str, Any]:
+    species, omitted = species_rows(report)
+    hardest, easiest = hardest_and_easiest(species)
+    found = trust(report)
+    return {
+        "species": species,
+        "omitted": omitted,
+        "hardest": hardest,
+        "easiest": easiest,
+        "stored": f"results/test_{'pooled' if report.model is None else 'model'}.parquet",
+        "mix_ups": mix_ups(report),
+        "hub_sides": hub_sides(report),
+        "geometry": geometry_rows(report),
+        "geometry_note": geometry_note(report),
+        "collapsed": collapsed(report),
+        "trust": found,
+        "trust_svg": Markup(found.svg),
+    }
 
 
-def _source(name: str) -> str:
-    return files("conspecific.reporting").joinpath(name).read_text(encoding="utf-8")
+def _run(report: Report) -> dict[str, Any]:
+    return {
+        "facts": fact_lines(report.facts),
+        "encoder_rows": encoder_rows(report),
+        "excluded": excluded_sentence(report.best),
+        "protocol": protocol_sentence(str(report.best.facts.get("protocol", ""))),
+    }
+
+
+def _parts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return id and name of each part of the page that has something to show."""
+    parts = [
+        ("numbers", "Numbers", True),
+        ("clean", "Leaks", values["clean"]),
+        ("learning", "Learning", values["curves"]),
+        ("targets", "Three targets", True),
+        ("examples", "More examples", values["examples"]),
+        ("species", "Species", True),
+        ("mixups", "Mix-ups", True),
+        ("hubs", "Hubs", True),
+        ("space", "The space", values["geometry"]),
+        ("trust", "Trust", True),
+        ("run", "The run", True),
+        ("reading", "How to read it", True),
+    ]
+    return [(place, name) for place, name, there in parts if there]

@@ -8,8 +8,8 @@ from PIL import Image
 
 from conspecific.config.run_directory import RunDirectory
 from conspecific.data.images import open_rgb
-from conspecific.evaluation import Difference
-from conspecific.metrics import Interval
+from conspecific.evaluation.compare import Difference
+from conspecific.evaluation.leaks import Leaks
 from conspecific.reporting.record import Report
 from conspecific.reporting.report import write_report
 from conspecific.types import EvalResult
@@ -20,7 +20,6 @@ def report_run(run: RunDirectory) -> Report:
     summary: dict[str, Any] = json.loads(run.summary.read_text())
     test = {name: EvalResult.load(run.results / f"test_{name}") for name in summary["test"]}
     validation = {name: EvalResult.load(run.results / f"val_{name}") for name in ("flatten", "pooled")}
-    best = test.get("model", test["pooled"])
     root = Path(summary["data_root"])
     environment: dict[str, Any] = json.loads(run.environment.read_text())
 
@@ -39,8 +38,11 @@ def report_run(run: RunDirectory) -> Report:
         pooled_validation=validation["pooled"].metrics,
         chosen_epoch=summary.get("chosen_epoch"),
         chosen_by=run.load_config().monitor,
-        over_flatten=_differences(best, test["flatten"], summary["gains"]["flatten"]),
-        over_pooled=_differences(best, test["pooled"], summary["gains"]["pooled"]) if "model" in test else (),
+        over_flatten=_differences(summary, "flatten"),
+        over_pooled=_differences(summary, "pooled"),
+        validation=_stored(run, "val_model" if "model" in test else "val_pooled"),
+        leaks=Leaks.load(run.leaks) if run.leaks.with_suffix(".parquet").is_file() else None,
+        leak_policy=run.load_config().leaks,
         command=environment["command"],
         config=run.config.read_text(),
     )
@@ -48,12 +50,14 @@ def report_run(run: RunDirectory) -> Report:
     return report
 
 
-def _differences(best: EvalResult, other: EvalResult, gains: dict[str, list[float]]) -> list[Difference]:
+def _differences(summary: dict[str, Any], other: str) -> list[Difference]:
     """The paired differences as the summary has kept them: resampling again would give the same, a second later."""
-    return [
-        Difference(metric, best.metrics[metric], other.metrics[metric], Interval(*gain))
-        for metric, gain in gains.items()
-    ]
+    return [Difference.from_json(stored) for stored in summary["gains"].get(other, ())]
+
+
+def _stored(run: RunDirectory, name: str) -> EvalResult | None:
+    stem = run.results / name
+    return EvalResult.load(stem) if stem.with_suffix(".json").is_file() else None
 
 
 def _facts(run: RunDirectory, summary: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def _facts(run: RunDirectory, summary: dict[str, Any], environment: dict[str, An
         "Loss": config.loss["loss"]["_target_"].rpartition(".")[2],
         "Sizes": f"trained at {config.loader.train_size} px, evaluated at {config.loader.image_size} px",
         "Epochs": f"{len(run.read_epochs())}, chosen: {summary.get('chosen_epoch', 'none')} by {config.monitor}",
-        "Seed": config.seed,
+        "Seeds": f"{config.seed} of the run, {config.split.seed} of the split",
         "Time": f"{summary['minutes']} minutes, of them training {summary.get('training_minutes', 0)}",
         "Peak memory": f"{summary['peak_memory_gb']} GB",
         "Machine": f"{environment['processor']}, {environment['cores']} cores, GPU: {environment['gpu'] or 'none'}",

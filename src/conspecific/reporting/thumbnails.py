@@ -3,11 +3,22 @@
 import base64
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from PIL import Image
 
 from conspecific.errors import ConspecificError
 from conspecific.reporting.montage import EMPTY, square
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of two pictures shown beside each other. over: the small words above its name. alt: what stands in for it."""
+
+    path: str
+    over: str
+    name: str
+    alt: str
 
 
 class Thumbnails:

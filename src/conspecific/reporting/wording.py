@@ -7,7 +7,7 @@ from typing import Any
 
 from conspecific.metrics import METRICS
 
-DASH, MINUS = "\u2013", "\u2212"
+DASH, MINUS, NO_BREAK = "\u2013", "\u2212", "\u00a0"
 ORDER = tuple(METRICS)
 
 _EXPLAINED = {
@@ -23,7 +23,10 @@ _EXPLAINED = {
 _FAMILIES = {
     "recall": "How often at least one of the first {k} answers shows the right species.",
     "precision": "How much of the first {k} answers shows the right species.",
-    "ndcg": "How well the first {k} answers are ordered: right answers count less the later they come; 1 is perfect.",
+    "ndcg": (
+        "How much of the first {k} answers is right, early ones counting more: "
+        "1 only if the right answers come before all others, or fill all {k} places."
+    ),
     "index_recall": "How many of the true {k} nearest the fast index finds; it says nothing about the model.",
 }
 _PROTOCOLS = {
@@ -83,6 +86,24 @@ def signed(value: float, digits: int = 3) -> str:
     if float(text) == 0:
         return text
     return ("+" if value > 0 else MINUS) + text
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """Return a share of one as a percentage that no line breaks, or a dash where there is none.
+
+    >>> percent(0.5).split(), percent(0.0423, 1).split(), percent(None) == DASH
+    (['50', '%'], ['4.2', '%'], True)
+    """
+    return DASH if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}{NO_BREAK}%"
+
+
+def p_value(value: float) -> str:
+    """Return a p-value the way papers write it: small ones are not told apart.
+
+    >>> p_value(0.0004), p_value(0.0321), p_value(1.0), p_value(float("nan")) == DASH
+    ('< 0.001', '0.032', '1.000', True)
+    """
+    return "< 0.001" if value < 0.001 else number(value)
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -1,0 +1,27 @@
+"""Pages from templates: what every page of this package is rendered with."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+
+from conspecific.reporting.examples import Answer
+from conspecific.reporting.wording import explain, species_name
+
+
+def page(name: str) -> Template:
+    """Return a template of this package. Everything is escaped: species names and paths come from strangers."""
+    environment = Environment(
+        loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(species=species_name, explain=explain, right=count_right)
+    return environment.get_template(name)
+
+
+def count_right(answers: Sequence[Answer]) -> int:
+    """How many answers are known to be right."""
+    return sum(answer.hit is True for answer in answers)
+
+
+def _source(name: str) -> str:
+    return files("conspecific.reporting").joinpath("templates", name).read_text(encoding="utf-8")

@@ -1,0 +1,74 @@
+"""The threshold is chosen on validation, judged on the test, and said to be missing where it is."""
+
+import dataclasses
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+
+from conspecific.reporting.plots import trust_curve
+from conspecific.reporting.record import Report
+from conspecific.reporting.trust import trust
+from conspecific.types import EvalResult
+
+
+def scored(result: EvalResult, right: float, wrong: float) -> EvalResult:
+    """The result with one score for all right answers and one for all wrong ones."""
+    scores = pl.col("neighbor_hits").list.eval(pl.when(pl.element()).then(right).otherwise(wrong))
+    return dataclasses.replace(result, per_query=result.per_query.with_columns(neighbor_scores=scores))
+
+
+def told_apart(report: Report) -> Report:
+    assert report.model is not None and report.validation is not None
+    return dataclasses.replace(
+        report, model=scored(report.model, 0.9, 0.4), validation=scored(report.validation, 0.7, 0.4)
+    )
+
+
+def test_the_threshold_comes_from_validation_and_is_judged_on_the_test(make_report: Callable[..., Report]) -> None:
+    report = told_apart(make_report())
+    found = trust(report)
+    assert "a similarity of at least 0.700" in found.rule
+    values = [value.split()[0] for _, value in found.outcome]
+    hits = report.best.per_query["neighbor_hits"].explode()
+    assert values[:2] == ["100.0", f"{100 * hits.mean():.1f}"]
+    answered = report.best.per_query["neighbor_hits"].list.any()
+    assert values[2] == f"{100 * answered.mean():.1f}"
+
+
+def test_distances_are_said_as_distances(make_report: Callable[..., Report]) -> None:
+    report = told_apart(make_report())
+    assert report.model is not None and report.validation is not None
+    facts = {**report.model.facts, "similarity": "l2"}
+    model = scored(dataclasses.replace(report.model, facts=facts), -0.5, -2.0)
+    validation = scored(dataclasses.replace(report.validation, facts=facts), -0.8, -2.0)
+    found = trust(dataclasses.replace(report, model=model, validation=validation))
+    assert "a squared distance of at most 0.800" in found.rule
+
+
+def test_a_precision_that_no_threshold_reaches_is_said(make_report: Callable[..., Report]) -> None:
+    found = trust(make_report())  # its scores fall with the rank alone, right or wrong
+    assert found.rule.startswith("No threshold makes 95") and found.outcome == ()
+    assert "at the threshold" not in found.summary and "<svg" in found.svg
+
+
+def test_without_a_validation_result_no_threshold_is_chosen(make_report: Callable[..., Report]) -> None:
+    found = trust(dataclasses.replace(told_apart(make_report()), validation=None))
+    assert found.rule.startswith("No threshold was chosen") and found.outcome == ()
+
+
+def test_the_curve_is_drawn_in_the_colours_of_the_page_and_said_in_words() -> None:
+    svg, summary = trust_curve([(0.1, 1.0), (1.0, 0.5)], [(0.1, 0.8), (1.0, 0.3)], (0.4, 0.95), 0.95, "Fine-tuned")
+    assert "var(--accent)" in svg and "var(--baseline)" in svg and "http" not in svg
+    assert 'aria-hidden="true"' in svg
+    words = "Fine-tuned: precision 50 % with 100 % of the answers kept, 95 % with 40 % kept at the threshold."
+    assert " ".join(summary.split()) == words
+    assert trust_curve([], [], None, 0.95, "Fine-tuned")[1] == "Fine-tuned: no answers."
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_the_summary_tells_the_end_of_the_curve(make_report: Callable[..., Report], model: bool) -> None:
+    report = make_report(model=model)
+    precision = report.best.metrics["precision@10"]
+    words = trust(report).summary.split()
+    assert " ".join(words).startswith(f"{report.best_name}: precision {100 * precision:.0f} % with 100 %")
