@@ -11,6 +11,7 @@ from conspecific.errors import ConspecificError, did_you_mean
 COMMANDS = {
     "train": "fine-tune on a folder of species and measure every epoch against the baseline",
     "evaluate": "score a run again, on its own pictures or on others",
+    "compare": "set finished runs beside each other, query by query",
     "embed": "write the embeddings of a folder of pictures",
     "search": "find the pictures nearest to one picture",
 }
@@ -31,6 +32,10 @@ USAGE = {
   conspecific evaluate RUN protocol=unseen                           another protocol
   conspecific evaluate RUN data=folder data.root=PATH                other pictures
   conspecific evaluate weights=FILE model=efficientnet_lite0 data=butterflies""",
+    "compare": """conspecific compare RUN RUN ... [output=FOLDER]
+
+  conspecific compare runs/arcface/RUN runs/triplet/RUN              the second against the first
+  conspecific compare runs/train/MULTIRUN                            all runs in it; seeds of one recipe are a group""",
     "embed": """conspecific embed RUN [KEY=VALUE ...]
 
   conspecific embed RUN data=pictures data.root=FOLDER output=OUT    any folder: OUT/vectors.npy, OUT/pictures.parquet
@@ -84,6 +89,6 @@ def _overview() -> str:
 
 def _help(name: str) -> str:
     lines = [f"{name}: {COMMANDS[name]}", "", USAGE[name], ""]
-    chosen = all_groups() if name == "train" else ["data", "model"]
+    chosen = {"train": all_groups(), "compare": ["paths"]}.get(name, ["data", "model"])
     lines += ["Choices:", *(f"  {group}={'|'.join(options(group))}" for group in chosen)]
     return "\n".join([*lines, "", "Every key of the configuration can be set as KEY=VALUE; those of train: --cfg job"])

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
+import polars as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -20,6 +21,7 @@ from conspecific.config.overrides import literal, override
 from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConfigError, ConspecificError, RunError
+from conspecific.evaluation import leave_out
 from conspecific.evaluation.tables import difference_table
 from conspecific.reporting.record import Report
 from conspecific.reporting.run_report import report_run
@@ -92,7 +94,27 @@ def _conclude(run: RunDirectory, report: Report, console: LoggedConsole) -> None
         low, high = found.interval.low, found.interval.high
         gain = f"gain {found.interval.mean:+.3f} ({low:+.3f} to {high:+.3f})"
         console.print(f"{metric:<13}{found.other:.3f} -> {found.value:.3f}  {gain} over the baseline", highlight=False)
+    _print_without_leaks(report, console)
     console.print(f"Report: {run.report.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _print_without_leaks(report: Report, console: LoggedConsole) -> None:
+    """The main metrics again where pictures of the test were in training too, without them as queries."""
+    if report.leaks is None or report.leak_policy == "drop":
+        return
+    ids, queries = report.leaks.leaked_queries, report.best.per_query
+    leaked = queries.filter(pl.col("id").is_in(ids.tolist())).height
+    if leaked == queries.height:
+        console.print("Every query has a copy in training or validation: these figures are no test.", style="yellow")
+    elif leaked:
+        before, after = (leave_out(result, ids).metrics for result in (report.flatten, report.best))
+        shown = ", ".join(f"{name} {before[name]:.3f} -> {after[name]:.3f}" for name in ("recall@1", "map@r"))
+        console.print(
+            f"Without the {leaked} of {queries.height} queries that have a copy in training or validation: {shown}",
+            style="yellow",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 def _resumed(arguments: Sequence[str]) -> list[str]:

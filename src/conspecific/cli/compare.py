@@ -1,0 +1,79 @@
+"""conspecific compare: set runs beside each other, query by query, and runs of several seeds as one."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from conspecific.cli.opened import read_config
+from conspecific.config.overrides import is_override
+from conspecific.config.schema import CompareConfig
+from conspecific.evaluation.groups import Comparison, Group, compare_runs
+from conspecific.evaluation.runs import find_runs, read_run
+from conspecific.evaluation.tables import difference_table, plain_table
+from conspecific.metrics import METRICS
+from conspecific.reporting.comparison import write_comparison
+
+SIDE_BY_SIDE = 4  # groups whose values fit beside each other
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print what the runs scored and how they differ, and write it as a page and as JSON."""
+    places = [text for text in arguments if not is_override(text)]
+    config = read_config("compare", CompareConfig, [text for text in arguments if is_override(text)], [])
+    found = compare_runs([read_run(path) for path in find_runs(places)])
+    console, facts = Console(), found.facts
+    console.print(
+        f"Tested on the same {facts['queries']} queries in {facts['gallery']} pictures of {facts['species']} species, "
+        f"protocol {facts['protocol']}.\n",
+        soft_wrap=True,
+        highlight=False,
+    )
+    for table in _group_tables(found):
+        console.print(table, "")
+    for contrast in found.contrasts:
+        names = contrast.group.letter, contrast.first.letter
+        differences = difference_table(
+            f"{names[0]} against {names[1]}", names, contrast.differences, contrast.over_seeds
+        )
+        console.print(differences, "")
+    folder = Path(config.output or f"{config.paths.runs}/comparisons/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "comparison.json").write_text(json.dumps(found.to_json(), indent=2) + "\n")
+    page = write_comparison(folder / "comparison.html", found)
+    console.print(f"Comparison: {page.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _group_tables(found: Comparison) -> Iterator[Table]:
+    """Which runs each group is made of, the settings in which groups differ, and what they scored."""
+    members = plain_table("Groups", ["", "seeds", "runs"])
+    for group in found.groups:
+        seeds, paths = ", ".join(str(run.seed) for run in group.runs), "\n".join(str(run.path) for run in group.runs)
+        members.add_row(group.letter, seeds, paths)
+    members.columns[2].no_wrap = False
+    yield members
+    for start in range(0, len(found.groups), SIDE_BY_SIDE):
+        shown = slice(start, start + SIDE_BY_SIDE)
+        letters = [group.letter for group in found.groups[shown]]
+        if found.settings:
+            settings = plain_table("Settings that differ", ["", *letters])
+            for name, values in found.settings.items():
+                settings.add_row(name, *("" if value is None else str(value) for value in values[shown]))
+            yield settings
+        scores = plain_table(
+            "Scores: mean over seeds ± standard deviation, 95 % interval of the mean", ["metric", *letters]
+        )
+        for metric in METRICS:
+            scores.add_row(metric, *(_score(group, metric) for group in found.groups[shown]))
+        yield scores
+
+
+def _score(group: Group, metric: str) -> str:
+    deviation, interval = group.deviations[metric], group.intervals[metric]
+    text = f"{group.means[metric]:.3f}"
+    if deviation is None or interval is None:
+        return text
+    return f"{text} ± {deviation:.3f}\n{interval.low:.3f}…{interval.high:.3f}"
