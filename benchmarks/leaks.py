@@ -31,7 +31,6 @@ from conspecific.evaluation.duplicates import find_duplicates
 from conspecific.evaluation.evaluator import device_for, workers_for
 
 HERE = Path(__file__).resolve().parent
-NETWORK = ("tf_efficientnet_lite0", "bundled")
 Alteration = Callable[[Image.Image, random.Random], Image.Image]
 
 
@@ -61,7 +60,7 @@ def check(manifest: Manifest) -> tuple[float, pl.DataFrame]:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         found = fingerprints(manifest, "benchmark", Path(folder), workers_for(None), console)
-        pairs = find_duplicates(manifest, "benchmark", found, *NETWORK, Path(folder), device_for("auto"), console)
+        pairs = find_duplicates(manifest, "benchmark", found, Path(folder), device_for("auto"), console)
         return time.perf_counter() - began, pairs
 
 

@@ -271,8 +271,10 @@ def test_saved_table_says_what_each_picture_was_used_for(
 ) -> None:
     manifest = make_manifest(species_of(4, 15))
     splits = split(manifest, "query_gallery")
-    splits.save(tmp_path / "splits.parquet", manifest)
+    hashes = [f"{number:032x}" for number in range(len(manifest))]
+    splits.save(tmp_path / "splits.parquet", manifest, hashes)
     table = pl.read_parquet(tmp_path / "splits.parquet")
+    assert table["content"].to_list() == hashes
     assert table.select("path", "label").equals(manifest.table.select("path", "label"))
     columns = ["train", "val_query", "val_gallery", "test_query", "test_gallery"]
     assert [np.flatnonzero(table[name].to_numpy()).tolist() for name in columns] == contents(splits)

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         save_yaml(config, run.config)
         result = result_of(values, [species[place % len(species)] for place in range(len(values))], config.protocol)
         result.save(run.results / "test_model")
+        poor = result_of([0.0] * len(values), result.per_query["label"].to_list(), config.protocol)
+        for reference in ("flatten", "pooled"):
+            replace(poor, facts={**poor.facts, "name": reference}).save(run.results / f"test_{reference}")
         uses = {"content": contents, "train": False, "test_query": True, "test_gallery": True}
         columns = [pl.lit(value).alias(column) for column, value in uses.items()]
         result.per_query.select("path", "label").with_columns(columns).write_parquet(run.splits)

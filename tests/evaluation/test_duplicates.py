@@ -39,8 +39,7 @@ def birds(originals: Path, tmp_path: Path) -> Path:
 def look(root: Path, cache: Path, key: str = "key") -> tuple[Manifest, pl.DataFrame]:
     manifest = from_folder(str(root))
     found = fingerprints(manifest, key, cache, 2, QUIET)
-    network = "tf_efficientnet_lite0", "bundled"
-    return manifest, find_duplicates(manifest, key, found, *network, cache, torch.device("cpu"), QUIET)
+    return manifest, find_duplicates(manifest, key, found, cache, torch.device("cpu"), QUIET)
 
 
 def named(manifest: Manifest, pairs: pl.DataFrame) -> list[tuple[str, str, str, str]]:

@@ -67,13 +67,11 @@ def test_groups_are_paired_by_query_over_their_seeds_means(found: Comparison, sc
 
 def test_the_interval_over_seeds_is_welchs(found: Comparison, scores: dict[str, np.ndarray]) -> None:
     mine, theirs = (scores[name].mean(axis=1) for name in ("high", "low"))
-    errors = [side.var(ddof=1) / 3 for side in (mine, theirs)]
-    freedom = sum(errors) ** 2 / sum(error**2 / 2 for error in errors)
-    half = stats.t.ppf(0.975, freedom) * sum(errors) ** 0.5
+    expected = stats.ttest_ind(mine, theirs, equal_var=False).confidence_interval(0.95)
     interval = found.contrasts[0].over_seeds["mrr"]
     assert interval is not None
-    gain = mine.mean() - theirs.mean()
-    assert (interval.low, interval.mean, interval.high) == pytest.approx((gain - half, gain, gain + half))
+    assert interval.mean == pytest.approx(mine.mean() - theirs.mean())
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_a_comparison_is_written_as_json(found: Comparison) -> None:
@@ -119,3 +117,15 @@ def test_p_values_are_adjusted_for_the_number_of_groups(make_run: MakeRun) -> No
 def test_one_run_is_no_comparison(make_run: MakeRun) -> None:
     with pytest.raises(RunError, match="needs two runs or more; found 1"):
         compare_runs([read_run(make_run("a", [0, 1]))])
+
+
+def test_a_single_group_is_held_against_its_reference(make_run: MakeRun) -> None:
+    runs = [read_run(make_run(f"a{seed}", [0, 1, 0, 1], f"seed={seed}")) for seed in SEEDS]
+    found = compare_runs(runs)
+    reference, group = found.groups
+    assert (reference.letter, reference.name) == ("R", "the pooled reference, not trained further")
+    assert (reference.means["mrr"], group.means["mrr"]) == (0, 0.5)
+    [contrast] = found.contrasts
+    assert contrast.differences[0].interval.mean == 0.5
+    assert contrast.over_seeds["mrr"] is None  # the reference has no seeds
+    assert found.settings == {}

@@ -93,7 +93,7 @@ def make_comparison(tmp_path: Path) -> MakeComparison:
                 )
                 path = tmp_path / f"run-{group}-{seed}"
                 path.mkdir(exist_ok=True)
-                made.append(runs.TestedRun(path, seed, settings(group), test, result))
+                made.append(runs.TestedRun(path, seed, settings(group), test, result, result))
         return compare_runs(made)
 
     return make

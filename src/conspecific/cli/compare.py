@@ -34,6 +34,8 @@ def run(arguments: Sequence[str]) -> None:
     )
     for table in _group_tables(found):
         console.print(table, "")
+    if any(len(group.runs) > 1 for group in found.groups):
+        console.print("±: standard deviation over seeds; below it, the 95 % interval of the mean.\n", style="dim")
     for contrast in found.contrasts:
         names = contrast.group.letter, contrast.first.letter
         differences = difference_table(
@@ -52,7 +54,7 @@ def _group_tables(found: Comparison) -> Iterator[Table]:
     members = plain_table("Groups", ["", "seeds", "runs"])
     for group in found.groups:
         seeds, paths = ", ".join(str(run.seed) for run in group.runs), "\n".join(str(run.path) for run in group.runs)
-        members.add_row(group.letter, seeds, paths)
+        members.add_row(group.letter, *(("", group.name) if group.name else (seeds, paths)))
     members.columns[2].no_wrap = False
     yield members
     for start in range(0, len(found.groups), SIDE_BY_SIDE):
@@ -63,9 +65,7 @@ def _group_tables(found: Comparison) -> Iterator[Table]:
             for name, values in found.settings.items():
                 settings.add_row(name, *("" if value is None else str(value) for value in values[shown]))
             yield settings
-        scores = plain_table(
-            "Scores: mean over seeds ± standard deviation, 95 % interval of the mean", ["metric", *letters]
-        )
+        scores = plain_table("Scores", ["metric", *letters])
         for metric in METRICS:
             scores.add_row(metric, *(_score(group, metric) for group in found.groups[shown]))
         yield scores

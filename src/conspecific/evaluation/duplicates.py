@@ -1,7 +1,5 @@
 """Pictures that are there twice: the same file, or nearly the same picture."""
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,17 +19,17 @@ from conspecific.data.fingerprints import Fingerprints, mirrored, view_box
 from conspecific.data.images import open_rgb
 from conspecific.data.manifest import Manifest
 from conspecific.data.progress import progress_bar
-from conspecific.evaluation.baseline import weights_identity
 from conspecific.evaluation.evaluator import workers_for
 from conspecific.index import near_hashes
 from conspecific.models import Backbone, Embedder, keep_freed_memory, pooled_reference
 from conspecific.types import FloatArray, IntArray
 
 VERSION = 1  # raise it when a change of code finds other pairs, so that tables kept from before are made anew
-# Calibrated on photographs of birds, altered copies of them, and drawn butterflies; benchmarks/leaks.py measures again.
+# What confirms a pair is the same network whatever a run trains: the thresholds below are calibrated for it, on
+# photographs of birds, altered copies of them, and drawn butterflies; benchmarks/leaks.py measures again.
+NETWORK = ("tf_efficientnet_lite0", "bundled")
 RADIUS = 64  # of 256 bits, in which hashes of near copies differ at most
-# Different pictures were 43 bits apart at least. Networks mind a loss of sharpness that hashes do not see, so within
-CLOSE = 32  # bits little is asked of the network.
+CLOSE = 32  # bits, up to which little is asked of the network: it minds a loss of sharpness that hashes do not see
 SIMILAR_CLOSE, SIMILAR = 0.65, 0.88  # cosine similarity from which a pair is confirmed, up to CLOSE bits and beyond
 NEAREST = 10  # candidates a picture at most, so that a thousand frames of one scene are not a million pairs
 IMAGE_SIZE, BATCH, CHUNK = 192, 32, 2048
@@ -65,15 +63,13 @@ def find_duplicates(
     manifest: Manifest,
     key: str,
     fingerprints: Fingerprints,
-    backbone: str,
-    weights: str,
     cache: Path,
     device: torch.device | str,
     console: Console,
 ) -> pl.DataFrame:
     """Return the pairs of pictures that are copies of one another, from `cache` where it has them.
 
-    key: the manifest's fingerprint. backbone, weights: as `models.build_embedder` takes them.
+    key: the manifest's fingerprint.
     Columns: first, second (sample ids, first < second), kind, view, distance (bits), similarity (cosine); sorted.
     kind exact: the same bytes. Of n such files each but the first makes one row, with the first, so that the rows grow
         with n and not with its square; who needs all pairs of a group takes it from them, as `evaluation.leaks` does.
@@ -83,14 +79,12 @@ def find_duplicates(
     Blank pictures are compared as files only. At most the NEAREST candidates of a picture are looked at: in large
     crowds of near copies each is found with some of the others, not with all.
     """
-    file = (
-        cache / "duplicates" / f"{_hash([VERSION, prints.VERSION, key, backbone, weights_identity(weights)])}.parquet"
-    )
+    file = cache / "duplicates" / f"{key}-{prints.VERSION}-{VERSION}.parquet"
     if file.exists():
         return pl.read_parquet(file)
     exact = [(first, second, "exact", "same", 0, 1.0) for first, second in _identical(fingerprints.contents)]
     candidates = _candidates(fingerprints)
-    similarities = _similarities(manifest, candidates, backbone, weights, device, console)
+    similarities = _similarities(manifest, candidates, device, console)
     near = [
         (*sorted((pair.whole, pair.cut.picture)), "near", _words(pair.cut), pair.distance, similarity)
         for pair, similarity in zip(candidates, similarities, strict=True)
@@ -99,10 +93,6 @@ def find_duplicates(
     found = pl.DataFrame([*exact, *near], schema=SCHEMA, orient="row").sort("first", "second")
     _save(file, found)
     return found
-
-
-def _hash(facts: Sequence[object]) -> str:
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def _save(file: Path, found: pl.DataFrame) -> None:
@@ -154,8 +144,6 @@ def _words(cut: Cut) -> str:
 def _similarities(
     manifest: Manifest,
     candidates: Sequence[Candidate],
-    backbone: str,
-    weights: str,
     device: torch.device | str,
     console: Console,
 ) -> list[float]:
@@ -163,7 +151,7 @@ def _similarities(
     if not candidates:
         return []
     keep_freed_memory()
-    embedder = pooled_reference(Backbone(backbone, weights)).eval().to(device)
+    embedder = pooled_reference(Backbone(*NETWORK)).eval().to(device)
     similarities: list[float] = []
     with progress_bar(console) as progress:
         task = progress.add_task("Confirming copies", total=len(candidates))

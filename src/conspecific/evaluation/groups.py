@@ -20,11 +20,13 @@ CONFIDENCE = 0.95
 class Group:
     """Runs with the same settings and different seeds.
 
+    letter: what it is called. name: what it is, where its runs do not say that; empty otherwise.
     means: metric -> mean over the runs. deviations: metric -> standard deviation (n - 1), None for a single run.
     intervals: metric -> 95 % interval of the mean over seeds (Student's t), None for a single run.
     """
 
     letter: str
+    name: str
     runs: tuple[TestedRun, ...]
     means: Mapping[str, float]
     deviations: Mapping[str, float | None]
@@ -64,6 +66,7 @@ class Comparison:
             "groups": [
                 {
                     "letter": group.letter,
+                    "name": group.name,
                     "runs": [str(run.path) for run in group.runs],
                     "seeds": [run.seed for run in group.runs],
                     "means": dict(group.means),
@@ -91,7 +94,7 @@ class Comparison:
 
 
 def compare_runs(runs: Sequence[TestedRun]) -> Comparison:
-    """Group runs by their settings and compare every group with the first.
+    """Group runs by their settings and compare every group with the first; a single group, with its reference.
 
     Raises RunError for fewer than two runs, more than 26 groups, or runs that were tested on different things.
     """
@@ -102,6 +105,8 @@ def compare_runs(runs: Sequence[TestedRun]) -> Comparison:
     if len(members) > len(ascii_uppercase):
         raise RunError(f"{len(members)} different settings are too many to compare at once; 26 at most")
     groups = [_group(letter, found) for letter, found in zip(ascii_uppercase, members, strict=False)]
+    if len(groups) == 1:
+        groups.insert(0, _reference(members[0][0]))
     contrasts = _adjusted([_contrast(group, groups[0]) for group in groups[1:]])
     return Comparison(groups, contrasts, _different_settings(members))
 
@@ -122,10 +127,17 @@ def _grouped(runs: Sequence[TestedRun]) -> list[list[TestedRun]]:
     return groups
 
 
-def _group(letter: str, runs: Sequence[TestedRun]) -> Group:
+def _reference(run: TestedRun) -> Group:
+    """What a run's model is to be better than, as a group that is not trained and has no seeds."""
+    stands_for = {"pooled": "the pooled reference", "flatten": "the flatten baseline"}[run.reference.facts["name"]]
+    return _group("R", [replace(run, result=run.reference)], f"{stands_for}, not trained further")
+
+
+def _group(letter: str, runs: Sequence[TestedRun], name: str = "") -> Group:
     values = {metric: np.array([run.result.metrics[metric] for run in runs]) for metric in METRICS}
     return Group(
         letter,
+        name,
         tuple(runs),
         {metric: float(found.mean()) for metric, found in values.items()},
         {metric: float(found.std(ddof=1)) if len(runs) > 1 else None for metric, found in values.items()},
@@ -158,10 +170,12 @@ def _welch_interval(group: Group, first: Group, metric: str) -> Interval | None:
     if min(len(mine), len(theirs)) < 2:
         return None
     mean = float(np.mean(mine) - np.mean(theirs))
-    if max(np.ptp(mine), np.ptp(theirs)) < 1e-9:  # no more than rounding, by which Welch's formula would divide
+    errors = np.array([np.var(side, ddof=1) / len(side) for side in (mine, theirs)])
+    if errors.sum() < 1e-18:  # no more than rounding, by which Welch's degrees of freedom would divide
         return Interval(mean, mean, mean)
-    found = stats.ttest_ind(mine, theirs, equal_var=False).confidence_interval(CONFIDENCE)
-    return Interval(mean, float(found.low), float(found.high))
+    freedom = errors.sum() ** 2 / (errors[0] ** 2 / (len(mine) - 1) + errors[1] ** 2 / (len(theirs) - 1))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * errors.sum() ** 0.5)
+    return Interval(mean, mean - half, mean + half)
 
 
 def _adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:

@@ -23,6 +23,7 @@ class TestedRun:
     settings: every key of its configuration that its numbers depend on, but the seed: dotted name -> value.
     test: a row for each picture of its test part: path, label, content, test_query, test_gallery.
     result: the score of the model on that part, of the pooled reference where nothing was trained.
+    reference: what it is to be better than: the pooled reference, the flatten baseline where nothing was trained.
     """
 
     path: Path
@@ -30,6 +31,7 @@ class TestedRun:
     settings: Mapping[str, Any]
     test: pl.DataFrame
     result: EvalResult
+    reference: EvalResult
 
 
 def find_runs(places: Sequence[str]) -> list[Path]:
@@ -54,13 +56,16 @@ def read_run(path: Path) -> TestedRun:
     if not run.summary.is_file():
         raise RunError(f"{path} has not ended: it was not scored on its test pictures. Resume it or leave it away.")
     trained = (run.results / "test_model.json").is_file()
+    names = ("test_model", "test_pooled") if trained else ("test_pooled", "test_flatten")
+    result, reference = (EvalResult.load(run.results / name) for name in names)
     test = read_splits(run).filter(pl.col("test_query") | pl.col("test_gallery"))
     return TestedRun(
         path,
         config.seed,
         dict(_settings(config)),
         test.select("path", "label", "content", "test_query", "test_gallery"),
-        EvalResult.load(run.results / ("test_model" if trained else "test_pooled")),
+        result,
+        reference,
     )
 
 

@@ -111,8 +111,7 @@ def _without_leaks(config: TrainConfig, evaluator: Evaluator, cache: Path) -> tu
     """Look for what the parts share and do with it as `leaks` says. Returns also a hash of each picture's content."""
     manifest, key, console = evaluator.manifest, evaluator.fingerprint, evaluator.console
     found = fingerprints(manifest, key, cache, evaluator.workers, console)
-    network = config.model["backbone"], config.model["weights"]
-    duplicates = find_duplicates(manifest, key, found, *network, cache, evaluator.device, console)
+    duplicates = find_duplicates(manifest, key, found, cache, evaluator.device, console)
     leaks = find_leaks(duplicates, evaluator.splits, manifest, np.flatnonzero(found.blank))
     splits = apply_policy(config.leaks, leaks, evaluator.splits, manifest)
     console.print(describe(leaks), style="yellow" if leaks.pairs.height or leaks.species else None, soft_wrap=True)
