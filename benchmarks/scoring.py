@@ -61,7 +61,7 @@ def measure(method: Callable[..., dict[str, float | None]], pictures: int, dimen
     rng = np.random.default_rng(0)
     labels = np.arange(pictures) % species
     vectors = rng.standard_normal((pictures, dimensions), dtype=np.float32)
-    vectors *= 0.1 * dimensions**0.5  # as hard in many dimensions as in few
+    vectors *= max(1.0, 0.1 * dimensions**0.5)  # as hard in many dimensions as in few
     vectors += rng.standard_normal((species, dimensions), dtype=np.float32)[labels]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     scores, seconds, megabytes = method(vectors, labels)

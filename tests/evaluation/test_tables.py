@@ -65,7 +65,7 @@ def test_final_differences_fit_in_80_columns_with_nothing_cut() -> None:
         assert second.split() == ["-0.050…+0.500"]
     assert max(map(len, printed(table))) <= 80
     assert body[2 * len(METRICS)].startswith(
-        "Intervals for other queries (these count), below for other species; p by sign"
+        "Intervals over queries (these count), below over species; p by sign"
     )
 
 
@@ -77,7 +77,7 @@ def test_intervals_over_seeds_stand_below_the_others() -> None:
         ["-0.050…+0.500"],
         ["+0.100…+0.400"],
     ]
-    assert "then for other seeds" in " ".join(" ".join(printed(table)).split())
+    assert "then over seeds" in " ".join(" ".join(printed(table)).split())
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_interval_that_counts_is_the_one_that_colours() -> None:
 
 def test_which_interval_counts_is_said() -> None:
     unseen = printed(difference_table("", ("B", "A"), [difference_of("mrr", over_species=True)]), width=120)
-    assert any("below for other species (these count)" in line for line in unseen)
+    assert any("below over species (these count)" in line for line in unseen)
 
 
 def test_nothing_is_ever_minus_zero() -> None:

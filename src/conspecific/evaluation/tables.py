@@ -8,7 +8,7 @@ from rich.table import Table
 from conspecific.evaluation.compare import Difference
 from conspecific.metrics import METRICS, Interval
 
-NOTE = "Intervals for other queries{queries}, below for other species{species}{seeds}; p by sign flips{groups}."
+NOTE = "Intervals over queries{queries}, below over species{species}{seeds}; p by sign flips{groups}"
 COUNTS = " (these count)"
 
 
@@ -39,7 +39,7 @@ def difference_table(
     table.caption = NOTE.format(
         queries="" if over_species else COUNTS,
         species=COUNTS if over_species else "",
-        seeds=", then for other seeds" if seeds else "",
+        seeds=", then over seeds" if seeds else "",
         groups=groups,
     )
     table.caption_justify, table.caption_style = "left", "dim"

@@ -1,9 +1,11 @@
 """Pages from templates: what every page of this package is rendered with."""
 
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 
 from conspecific.reporting.examples import Answer
 from conspecific.reporting.wording import explain, species_name
@@ -14,8 +16,17 @@ def page(name: str) -> Template:
     environment = Environment(
         loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(species=species_name, explain=explain, right=count_right)
+    environment.filters.update(species=species_name, explain=explain, right=count_right, breakable=breakable)
     return environment.get_template(name)
+
+
+def breakable(path: object) -> Markup:
+    """A path that may go on in the next line behind a separator, and elsewhere only where it must.
+
+    >>> breakable("Blue_Jay/1.jpg")
+    Markup('Blue_<wbr>Jay/<wbr>1.jpg')
+    """
+    return Markup(re.sub(r"([/_-])", r"\1<wbr>", str(escape(str(path)))))
 
 
 def count_right(answers: Sequence[Answer]) -> int:
