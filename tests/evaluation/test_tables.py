@@ -64,9 +64,7 @@ def test_final_differences_fit_in_80_columns_with_nothing_cut() -> None:
         assert first.split() == [metric, "0.500", "0.750", "+0.250", "+0.125…+0.375", *counts]
         assert second.split() == ["-0.050…+0.500"]
     assert max(map(len, printed(table))) <= 80
-    assert body[2 * len(METRICS)].startswith(
-        "Intervals over queries (these count), below over species; p by sign"
-    )
+    assert body[2 * len(METRICS)].startswith("Intervals over queries (these count), below over species; p by sign")
 
 
 def test_intervals_over_seeds_stand_below_the_others() -> None:

@@ -15,6 +15,10 @@ from conspecific.metrics import METRICS
 from conspecific.reporting.record import Report
 from conspecific.types import EvalResult
 
+from .comparisons import data_root, make_comparison
+
+__all__ = ["data_root", "make_comparison"]  # fixtures
+
 SPECIES = 8
 PICTURES = 12
 

@@ -1,118 +1,19 @@
 """The comparison page: the numbers of the comparison, honest about chance, whole and safe with hostile names."""
 
-import dataclasses
-import json
 import re
-from collections.abc import Callable, Sequence
-from html.parser import HTMLParser
+from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_uppercase
 
-import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 
 from conspecific.evaluation import runs
-from conspecific.evaluation.groups import Comparison, compare_runs
 from conspecific.metrics import METRICS
-from conspecific.reporting.comparison import rival, write_comparison
-from conspecific.reporting.comparison_numbers import panel, verdict
+from conspecific.reporting.comparison import write_comparison
 from conspecific.reporting.wording import DASH, explain, signed
-from conspecific.types import EvalResult
 
-SPECIES = ("Blue_Jay", "Wren", "Robin", "Crow")
-QUERIES = 80
-ROLES = {"A": "baseline", "B": "model"}
-MakeComparison = Callable[..., Comparison]
-
-
-class Page(HTMLParser):
-    """Every start tag with its attributes, and the visible text, its white space made single."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self._words: list[str] = []
-        self._styled = False
-        self.feed(page.replace("<wbr>", ""))  # a place where a line may break is no blank
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._styled = tag == "style"
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        self._styled = False
-
-    def handle_data(self, data: str) -> None:
-        if not self._styled:
-            self._words += data.split()
-
-    @property
-    def text(self) -> str:
-        return " ".join(self._words)
-
-
-def result_of(values: np.ndarray, species: Sequence[str], answers: bool, protocol: str) -> EvalResult:
-    """A result whose every metric has these values; a query's right answers among ten are ten times its value."""
-    labels = [species[query % len(species)] for query in range(len(values))]
-    paths = [f"{label}/{query:03}.png" for query, label in enumerate(labels)]
-    table = pl.DataFrame({"path": paths, "label": labels} | {name: values.tolist() for name in METRICS})
-    if answers:
-        hits = [[place < round(10 * value) for place in range(10)] for value in values]
-        wrong = [[label if hit else species[0] for hit in row] for label, row in zip(labels, hits, strict=True)]
-        table = table.with_columns(
-            neighbor_hits=pl.Series(hits),
-            neighbor_paths=pl.Series([paths[:10]] * len(paths)),
-            neighbor_labels=pl.Series(wrong),
-        )
-    means = dict.fromkeys(METRICS, float(values.mean()))
-    facts = {"protocol": protocol, "queries": len(values), "gallery": len(values), "species": len(species)}
-    return EvalResult(means, means, table, facts)
-
-
-@pytest.fixture
-def make_comparison(tmp_path: Path) -> MakeComparison:
-    """Return a function that compares made-up runs: a group for each list of gains, a run for each of them."""
-
-    def make(
-        *groups: Sequence[float],
-        species: Sequence[str] = SPECIES,
-        answers: bool = True,
-        settings: Callable[[int], dict[str, object]] = lambda group: {"loss.margin": group},
-        protocol: str = "seen",
-    ) -> Comparison:
-        rng = np.random.default_rng(0)
-        queries, made = rng.random(QUERIES) * 0.4, []
-        for group, gains in enumerate(groups):
-            for seed, gain in enumerate(gains):
-                values = np.clip(queries + gain + rng.normal(0, 0.05, QUERIES), 0, 1)
-                result = result_of(values, species, answers, protocol)
-                test = result.per_query.select("path", "label").with_columns(
-                    content=pl.lit("same"), test_query=True, test_gallery=True
-                )
-                path = tmp_path / f"run-{group}-{seed}"
-                path.mkdir(exist_ok=True)
-                made.append(runs.TestedRun(path, seed, settings(group), test, result, result))
-        return compare_runs(made)
-
-    return make
-
-
-@pytest.fixture
-def data_root(tmp_path: Path) -> Path:
-    """The pictures of the made-up runs, and a summary of the first run that says where they are."""
-    for query in range(QUERIES):
-        path = tmp_path / "pictures" / SPECIES[query % len(SPECIES)] / f"{query:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (20, 20), (3 * query, 0, 0)).save(path)
-    (tmp_path / "run-0-0").mkdir()
-    (tmp_path / "run-0-0" / "summary.json").write_text(json.dumps({"data_root": str(tmp_path / "pictures")}))
-    return tmp_path / "pictures"
-
-
-def page_of(found: Comparison, folder: Path) -> Page:
-    return Page(write_comparison(folder / "new" / "comparison.html", found).read_text(encoding="utf-8"))
+from .comparisons import QUERIES, MakeComparison, Page, page_of
 
 
 def test_the_better_group_is_named_with_its_gain(make_comparison: MakeComparison, tmp_path: Path) -> None:
@@ -162,18 +63,6 @@ def test_what_may_be_chance_is_said_to_be(make_comparison: MakeComparison, tmp_p
     assert "No difference that could not be chance" in text
     assert text.count("may be chance") == len(METRICS)
     assert "over seeds" not in text.partition("How to read it")[0]
-
-
-def test_a_difference_is_sure_by_interval_and_p_together(make_comparison: MakeComparison) -> None:
-    sure = make_comparison([0.1], [0.3]).contrasts[0].differences[0]
-    worse, around = (
-        dataclasses.replace(sure.by_query, mean=-1, low=-2, high=-1),
-        dataclasses.replace(sure.by_query, low=-1),
-    )
-    assert verdict(sure) == "better"
-    assert verdict(dataclasses.replace(sure, by_query=worse)) == "worse"
-    assert verdict(dataclasses.replace(sure, by_query=around)) == "unsure"
-    assert verdict(dataclasses.replace(sure, p_value=0.05)) == "unsure"
 
 
 def test_the_best_of_each_metric_is_coloured_and_the_bars_are_the_shares(
@@ -304,25 +193,3 @@ def test_hostile_names_stay_text(make_comparison: MakeComparison, tmp_path: Path
     page = Page(path.read_text(encoding="utf-8"))
     assert hostile in page.text and "{{ 7 * 7 }}" in page.text
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
-
-
-def test_the_rival_is_the_best_of_the_others(make_comparison: MakeComparison) -> None:
-    assert rival(make_comparison([0.5], [0.1], [0.3], [0.2])).group.letter == "C"
-
-
-def test_a_panel_holds_every_run_and_cuts_wide_intervals(make_comparison: MakeComparison) -> None:
-    drawn = panel(make_comparison([0.1, 0.3], [0.2, 0.21]), "map@r", ROLES)
-    wide, narrow = drawn.rows
-    assert wide.interval is not None and narrow.interval is not None
-    assert wide.interval[2:] == (False, False) and narrow.interval[2:] == (True, True)
-    for row in drawn.rows:
-        assert row.interval is not None
-        assert 30 <= row.interval[0] < min(row.seeds) < row.mean < max(row.seeds) < row.interval[1] <= 258
-    assert [text for _, text in drawn.ticks] == sorted(text for _, text in drawn.ticks)
-    assert drawn.summary == f"map@r: A {wide.value}, B {narrow.value}"
-
-
-def test_a_panel_of_runs_that_all_score_the_same_has_a_frame(make_comparison: MakeComparison) -> None:
-    drawn = panel(make_comparison([-1.0], [-1.0]), "map@r", ROLES)  # every value is cut to 0
-    assert {row.mean for row in drawn.rows} == {drawn.rows[0].mean}
-    assert drawn.ticks

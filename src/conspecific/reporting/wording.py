@@ -27,7 +27,6 @@ _FAMILIES = {
         "How much of the first {k} answers is right, early ones counting more: "
         "1 only if the right answers come before all others, or fill all {k} places."
     ),
-    "index_recall": "How many of the true {k} nearest the fast index finds; it says nothing about the model.",
 }
 _PROTOCOLS = {
     "seen": "Every species is in training and in the test; the test's photographs are not in training.",
