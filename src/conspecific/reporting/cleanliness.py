@@ -126,7 +126,7 @@ def _inside(leaks: Leaks) -> str:
     if leaks.inside == 0:
         return ""
     return (
-        f"Within the test are {plural(leaks.inside, 'pair')} of copies: the one finds the other easily, under every "
+        f"The test itself holds {plural(leaks.inside, 'pair')} of copies: the one finds the other easily, under every "
         "encoder alike."
     )
 
