@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from rich.console import Console
 
+from conspecific.data import fingerprints as prints
 from conspecific.data.butterflies.scene import draw_picture
 from conspecific.data.fingerprints import fingerprints
 from conspecific.data.manifest import Manifest
@@ -140,3 +141,17 @@ def test_a_cut_is_the_view_and_its_mirror_image(birds: Path) -> None:
     plain, mirror = (duplicates._image(manifest, Cut(0, 37, turned)) for turned in (False, True))
     assert plain.shape == (3, duplicates.IMAGE_SIZE, duplicates.IMAGE_SIZE) and plain.dtype == torch.uint8
     assert torch.equal(plain.flip(2), mirror)
+
+
+def test_of_very_many_pictures_whole_copies_are_found_and_cut_ones_not(
+    birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.open(birds / "s0" / "0.png")
+    ImageOps.mirror(picture).save(birds / "s3" / "mirrored.png")
+    picture.crop((0, 0, 140, 160)).save(birds / "s3" / "cut.png")
+    monkeypatch.setattr(prints, "CROPS_UP_TO", 9)
+    manifest, pairs = look(birds, tmp_path / "cache")
+    assert named(manifest, pairs) == [("s0/0.png", "s3/mirrored.png", "near", "mirrored")]
+    monkeypatch.setattr(prints, "CROPS_UP_TO", 10)
+    _, more = look(birds, tmp_path / "other")
+    assert more.height > 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from conspecific.data.fingerprints import Fingerprints
 from conspecific.data.manifest import Manifest
 from conspecific.data.spelling import SpellingMatch, same_species
 from conspecific.data.splits import Part, Splits, require_usable
@@ -43,6 +44,7 @@ class Leaks:
         not with each other picture.
     inside: pairs of copies inside the test part. species: one species under two names, training's or validation's
         first (`unseen` only). compared: pictures. blank: those with nothing on them, compared as files only.
+    crops: whether cut copies were looked for; of very many pictures they are not.
     respelt: sample ids of training and validation pictures whose species is certainly in the test under another name.
     """
 
@@ -51,6 +53,7 @@ class Leaks:
     species: tuple[SpellingMatch, ...]
     compared: int
     blank: int
+    crops: bool = True
     respelt: tuple[int, ...] = field(default=())
 
     @property
@@ -62,7 +65,7 @@ class Leaks:
         """Write `stem`.parquet (the pairs) and `stem`.json (the rest)."""
         stem.parent.mkdir(parents=True, exist_ok=True)
         self.pairs.write_parquet(f"{stem}.parquet")
-        facts = {"inside": self.inside, "compared": self.compared, "blank": self.blank, "respelt": list(self.respelt)}
+        facts = {name: getattr(self, name) for name in ("inside", "compared", "blank", "crops", "respelt")}
         text = json.dumps(facts | {"species": [asdict(match) for match in self.species]}, indent=2)
         partial = Path(f"{stem}.partial")
         partial.write_text(text + "\n")
@@ -80,8 +83,8 @@ class Leaks:
             raise RunError(f"{stem}.json / .parquet is not the record of a leak check: {error}") from error
 
 
-def find_leaks(duplicates: pl.DataFrame, splits: Splits, manifest: Manifest, blank: IntArray) -> Leaks:
-    """Return what the parts share. duplicates: as `find_duplicates` returns them. blank: ids of blank pictures.
+def find_leaks(duplicates: pl.DataFrame, splits: Splits, manifest: Manifest, found: Fingerprints) -> Leaks:
+    """Return what the parts share. duplicates: as `find_duplicates` returns them for these fingerprints.
 
     A picture belongs to one part: to the test if it is a test query, else to validation if it is a query there, else to
     training if it is trained on, else to the test or to validation if it is in a gallery. So training on the test's
@@ -103,7 +106,8 @@ def find_leaks(duplicates: pl.DataFrame, splits: Splits, manifest: Manifest, bla
         inside=inside,
         species=species,
         compared=int(np.sum(homes != "")),
-        blank=int(np.sum(homes[blank] != "")),
+        blank=int(np.sum(homes[found.blank] != "")),
+        crops=found.has_crops,
         respelt=respelt,
     )
 
@@ -203,7 +207,7 @@ def without_leaks(splits: Splits, leaks: Leaks, manifest: Manifest) -> Splits:
 
 
 def describe(leaks: Leaks) -> str:
-    """One or two sentences: how many pairs, the first of them, and species under two names."""
+    """A few sentences: how many pairs, the first of them, species under two names, and what was not looked for."""
     sentences = []
     if leaks.pairs.height:
         exact = int((leaks.pairs["kind"] == "exact").sum())
@@ -218,4 +222,8 @@ def describe(leaks: Leaks) -> str:
         )
         more = f" and {len(leaks.species) - SHOWN} more" if len(leaks.species) > SHOWN else ""
         sentences.append(f"{len(leaks.species)} species are on both sides under two names: {names}{more}.")
-    return " ".join(sentences) or f"None of {leaks.compared} pictures is in more than one part."
+    if not sentences:
+        sentences.append(f"None of {leaks.compared} pictures is in more than one part.")
+    if not leaks.crops:
+        sentences.append("Of so many pictures cut copies were not looked for.")
+    return " ".join(sentences)

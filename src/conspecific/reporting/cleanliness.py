@@ -70,7 +70,7 @@ def cleanliness(report: Report, most: int = 12) -> Cleanliness | None:
         is_good=_is_clean(leaks) or report.leak_policy == "drop",
         state=_state(report, leaks),
         verdict=_verdict(leaks),
-        notes=tuple(note for note in (_policy(report, leaks), _inside(leaks), _blank(leaks)) if note),
+        notes=tuple(note for note in (_policy(report, leaks), _inside(leaks), _blank(leaks), _crops(leaks)) if note),
         counts=_counts(leaks.pairs),
         pairs=tuple(_pair(row) for row in shown.iter_rows(named=True)),
         further=f"{plural(hidden, 'further pair')} in leaks.parquet of the run's directory." if hidden else "",
@@ -98,9 +98,10 @@ def _state(report: Report, leaks: Leaks) -> str:
 def _verdict(leaks: Leaks) -> str:
     compared = f"{plural(leaks.compared, 'picture')} {'was' if leaks.compared == 1 else 'were'} compared"
     if _is_clean(leaks):
+        cropped = ", mirrored or slightly cropped" if leaks.crops else " or mirrored"
         return (
             f"{compared} with one another, and none is in more than one of training, validation and test, neither as "
-            "the same file nor as a near copy, be it resized, recompressed, mirrored or slightly cropped."
+            f"the same file nor as a near copy, be it resized, recompressed{cropped}."
         )
     found = []
     if not leaks.pairs.is_empty():
@@ -139,6 +140,12 @@ def _blank(leaks: Leaks) -> str:
         f"{plural(leaks.blank, 'picture')} with next to nothing on {'it' if leaks.blank == 1 else 'them'} {was} "
         f"compared as {file} only."
     )
+
+
+def _crops(leaks: Leaks) -> str:
+    if leaks.crops:
+        return ""
+    return "Cut copies were not looked for: of so many pictures that would take longer than the training."
 
 
 def _counts(pairs: pl.DataFrame) -> tuple[tuple[str, str, str], ...]:

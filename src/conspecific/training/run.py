@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 from rich.console import Console
 
@@ -112,7 +111,7 @@ def _without_leaks(config: TrainConfig, evaluator: Evaluator, cache: Path) -> tu
     manifest, key, console = evaluator.manifest, evaluator.fingerprint, evaluator.console
     found = fingerprints(manifest, key, cache, evaluator.workers, console)
     duplicates = find_duplicates(manifest, key, found, cache, evaluator.device, console)
-    leaks = find_leaks(duplicates, evaluator.splits, manifest, np.flatnonzero(found.blank))
+    leaks = find_leaks(duplicates, evaluator.splits, manifest, found)
     splits = apply_policy(config.leaks, leaks, evaluator.splits, manifest)
     console.print(describe(leaks), style="yellow" if leaks.pairs.height or leaks.species else None, soft_wrap=True)
     return replace(evaluator, splits=splits), leaks, found.contents
