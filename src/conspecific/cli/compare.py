@@ -16,6 +16,7 @@ from conspecific.evaluation.runs import find_runs, read_run
 from conspecific.evaluation.tables import difference_table, plain_table
 from conspecific.metrics import METRICS
 from conspecific.reporting.comparison import write_comparison
+from conspecific.reporting.comparison_numbers import settings_table
 
 SIDE_BY_SIDE = 4  # groups whose values fit beside each other
 
@@ -38,8 +39,9 @@ def run(arguments: Sequence[str]) -> None:
         console.print("±: standard deviation over seeds; below it, the 95 % interval of the mean.\n", style="dim")
     for contrast in found.contrasts:
         names = contrast.group.letter, contrast.first.letter
+        adjusted = len(found.contrasts) > 1
         differences = difference_table(
-            f"{names[0]} against {names[1]}", names, contrast.differences, contrast.over_seeds
+            f"{names[0]} against {names[1]}", names, contrast.differences, contrast.over_seeds, adjusted
         )
         console.print(differences, "")
     folder = Path(config.output or f"{config.paths.runs}/comparisons/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
@@ -55,20 +57,26 @@ def _group_tables(found: Comparison) -> Iterator[Table]:
     for group in found.groups:
         seeds, paths = ", ".join(str(run.seed) for run in group.runs), "\n".join(str(run.path) for run in group.runs)
         members.add_row(group.letter, *(("", group.name) if group.name else (seeds, paths)))
-    members.columns[2].no_wrap = False
-    yield members
+    yield _folding(members)
+    if found.settings:
+        columns, rows = settings_table(found)
+        settings = plain_table("Settings that differ", ["", *columns])
+        for name, values in rows:
+            settings.add_row(name, *values)
+        yield _folding(settings)
     for start in range(0, len(found.groups), SIDE_BY_SIDE):
-        shown = slice(start, start + SIDE_BY_SIDE)
-        letters = [group.letter for group in found.groups[shown]]
-        if found.settings:
-            settings = plain_table("Settings that differ", ["", *letters])
-            for name, values in found.settings.items():
-                settings.add_row(name, *("" if value is None else str(value) for value in values[shown]))
-            yield settings
-        scores = plain_table("Scores", ["metric", *letters])
+        groups = found.groups[start : start + SIDE_BY_SIDE]
+        scores = plain_table("Scores", ["metric", *(group.letter for group in groups)])
         for metric in METRICS:
-            scores.add_row(metric, *(_score(group, metric) for group in found.groups[shown]))
+            scores.add_row(metric, *(_score(group, metric) for group in groups))
         yield scores
+
+
+def _folding(table: Table) -> Table:
+    """Long names go on in the next line: none is cut off."""
+    for column in table.columns:
+        column.no_wrap, column.overflow = False, "fold"
+    return table
 
 
 def _score(group: Group, metric: str) -> str:

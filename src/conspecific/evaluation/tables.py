@@ -26,15 +26,16 @@ def difference_table(
     names: tuple[str, str],
     differences: Sequence[Difference],
     over_seeds: Mapping[str, Interval | None] | None = None,
+    adjusted: bool = False,
 ) -> Table:
     """A row for each metric: both values, the gain, its intervals over queries, species and, where they are given, over
     seeds below each other, the p-value, and how many queries won, lost and stayed.
 
-    names: of `value` and of `other`.
+    names: of `value` and of `other`. adjusted: whether the p-values are, for the number of groups.
     """
     table = plain_table(title, ["metric", names[1], names[0], "gain", "95 % interval", "p", "won", "lost", "same"])
     seeds = {metric: found for metric, found in (over_seeds or {}).items() if found is not None}
-    groups = "" if over_seeds is None else ", adjusted for the number of groups"
+    groups = ", adjusted for the number of groups" if adjusted else ""
     over_species = any(found.over_species for found in differences)
     table.caption = NOTE.format(
         queries="" if over_species else COUNTS,
