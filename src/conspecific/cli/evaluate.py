@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> None:
     results |= evaluator.score({"model": opened.embedder}, config.part, f"Scoring {config.part}")
     for name in ("flatten", "pooled"):
         title = f"{config.part}, protocol {evaluator.splits.protocol}: model against {name}"
-        console.print(difference_table(title, ("model", name), compare(results["model"], results[name])))
+        console.print(difference_table(title, ("model", name), compare(results["model"], results[name])), "")
     facts = results["model"].facts
     left_out = f"; {facts['excluded']} more have no other picture of their species" if facts["excluded"] else ""
     console.print(

@@ -85,9 +85,10 @@ def _discard(run: RunDirectory) -> None:
 def _conclude(run: RunDirectory, report: Report, console: LoggedConsole) -> None:
     """The last lines: what was gained over the baseline, and where to look."""
     best = "pooled" if report.model is None else "model"
-    console.print(difference_table("Test, against the flatten baseline", (best, "flatten"), report.over_flatten))
+    console.print(difference_table("Test, against the flatten baseline", (best, "flatten"), report.over_flatten), "")
     if report.over_pooled:
-        console.print(difference_table("Test, against the pooled reference", (best, "pooled"), report.over_pooled))
+        pooled = difference_table("Test, against the pooled reference", (best, "pooled"), report.over_pooled)
+        console.print(pooled, "")
     changes = {difference.metric: difference for difference in report.over_flatten}
     for metric in ("recall@1", "precision@10", "map@r"):
         found = changes[metric]

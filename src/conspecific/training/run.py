@@ -113,7 +113,8 @@ def _without_leaks(config: TrainConfig, evaluator: Evaluator, cache: Path) -> tu
     duplicates = find_duplicates(manifest, key, found, cache, evaluator.device, console)
     leaks = find_leaks(duplicates, evaluator.splits, manifest, found)
     splits = apply_policy(config.leaks, leaks, evaluator.splits, manifest)
-    console.print(describe(leaks), style="yellow" if leaks.pairs.height or leaks.species else None, soft_wrap=True)
+    style = "yellow" if leaks.pairs.height or leaks.species else None
+    console.print(f"Leak check: {describe(leaks)}", style=style, soft_wrap=True, highlight=False)
     return replace(evaluator, splits=splits), leaks, found.contents
 
 
