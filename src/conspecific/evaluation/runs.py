@@ -55,10 +55,10 @@ def read_run(path: Path) -> TestedRun:
     config = run.load_config()
     if not run.summary.is_file():
         raise RunError(f"{path} has not ended: it was not scored on its test pictures. Resume it or leave it away.")
+    test = read_splits(run).filter(pl.col("test_query") | pl.col("test_gallery"))
     trained = (run.results / "test_model.json").is_file()
     names = ("test_model", "test_pooled") if trained else ("test_pooled", "test_flatten")
     result, reference = (EvalResult.load(run.results / name) for name in names)
-    test = read_splits(run).filter(pl.col("test_query") | pl.col("test_gallery"))
     return TestedRun(
         path,
         config.seed,
