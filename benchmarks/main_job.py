@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from conspecific.evaluation import Difference
+
 RECIPES = ("arcface", "triplet")
 PROTOCOLS = ("seen", "unseen", "query_gallery")
 SHOWN = ("recall@1", "recall@5", "recall@10", "precision@10", "map@r")
@@ -57,8 +59,9 @@ def gain(found: dict[str, object]) -> str:
     """The recipe's map@r less the pooled reference's, with its 95 % interval."""
     gains = found["gains"]
     assert isinstance(gains, dict)
-    mean, low, high = gains["pooled"]["map@r"]
-    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+    changes = [Difference.from_json(stored) for stored in gains["pooled"]]
+    [interval] = [change.interval for change in changes if change.metric == "map@r"]
+    return f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
 
 
 if __name__ == "__main__":

@@ -27,6 +27,14 @@ def test_scoring_gives_the_same_numbers_by_every_method_that_gives_any() -> None
         assert found["conspecific"][metric] == pytest.approx(found["pytorch-metric-learning"][metric], abs=1e-6)
 
 
+def test_the_main_jobs_gain_is_the_one_the_summary_keeps() -> None:
+    interval, other = ({"mean": 0.1, "low": low, "high": 0.2} for low in (0.05, 0.01))
+    stored = {"value": 0.6, "other": 0.5, "by_query": other, "by_species": interval, "over_species": True}
+    counts = {"p_value": 0.01, "won": 3, "lost": 1, "unchanged": 0}
+    gains = {"pooled": [{"metric": name, **stored, **counts} for name in ("recall@1", "map@r")]}
+    assert load("main_job").gain({"gains": gains}) == "+0.100 (+0.050 to +0.200)"
+
+
 def test_every_benchmark_says_how_it_is_run() -> None:
     for path in BENCHMARKS.glob("*.py"):
         assert f"python benchmarks/{path.name}" in (load(path.stem).__doc__ or "")

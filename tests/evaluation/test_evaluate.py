@@ -14,7 +14,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Part
 from conspecific.errors import DataError
 from conspecific.evaluation import evaluate, leave_out
-from conspecific.metrics import METRICS, describe_geometry
+from conspecific.metrics import METRICS, Geometry, describe_geometry
 from conspecific.types import EmbeddingSet, EvalResult, Metric
 
 
@@ -78,7 +78,7 @@ def test_table_and_facts_say_what_was_scored() -> None:
     assert first["neighbor_scores"] == [-1, -9, -49, -144]
     geometry = describe_geometry(np.array([[0], [1], [3], [7], [12]], np.float32), manifest.labels)
     assert dict(result.facts) == {
-        "geometry": {**geometry.to_json(), "collapsed": False},
+        "geometry": geometry.to_json(),
         "name": "model",
         "similarity": "l2",
         "dimensions": 1,
@@ -98,8 +98,9 @@ def test_species_count_alike_in_the_macro_mean() -> None:
 
 def test_embeddings_that_are_all_the_same_are_called_collapsed() -> None:
     same = np.tile(np.random.default_rng(0).normal(size=8), (12, 1))
-    assert scored(same, [0, 1, 2] * 4).facts["geometry"]["collapsed"]
-    assert not scored(np.random.default_rng(0).normal(size=(12, 8)), [0, 1, 2] * 4).facts["geometry"]["collapsed"]
+    spread = np.random.default_rng(0).normal(size=(12, 8))
+    shapes = [Geometry(**scored(vectors, [0, 1, 2] * 4).facts["geometry"]) for vectors in (same, spread)]
+    assert [shape.is_collapsed for shape in shapes] == [True, False]
 
 
 def test_queries_can_be_left_out_of_a_result() -> None:

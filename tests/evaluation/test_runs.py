@@ -59,7 +59,9 @@ def test_a_run_of_an_older_version_is_refused(make_run: MakeRun) -> None:
 
 
 def test_runs_on_one_test_pass(make_run: MakeRun) -> None:
-    require_one_test([read_run(make_run(name, [0, 1, 1, 0], f"seed={name}")) for name in ("1", "2", "3")])
+    runs = [read_run(make_run(name, [0, 1, 1, 0], f"seed={name}")) for name in ("1", "2", "3")]
+    require_one_test(runs)
+    assert all(run.test.equals(runs[0].test) and run.test.height == 4 for run in runs)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,7 @@ from conspecific.evaluation.runs import find_runs, read_run
 from conspecific.evaluation.tables import difference_table, plain_table
 from conspecific.metrics import METRICS
 from conspecific.reporting.comparison import write_comparison
-from conspecific.reporting.comparison_numbers import settings_table
-
-SIDE_BY_SIDE = 4  # groups whose values fit beside each other
+from conspecific.reporting.comparison_numbers import SIDE_BY_SIDE, settings_table
 
 
 def run(arguments: Sequence[str]) -> None:

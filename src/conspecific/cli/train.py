@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
-import polars as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -101,21 +100,21 @@ def _conclude(run: RunDirectory, report: Report, console: LoggedConsole) -> None
 
 def _print_without_leaks(report: Report, console: LoggedConsole) -> None:
     """The main metrics again where pictures of the test were in training too, without them as queries."""
-    if report.leaks is None or report.leak_policy == "drop":
+    leaked, queries = report.leaked, report.best.per_query.height
+    if report.leaks is None or not leaked:
         return
-    ids, queries = report.leaks.leaked_queries, report.best.per_query
-    leaked = queries.filter(pl.col("id").is_in(ids.tolist())).height
-    if leaked == queries.height:
+    if leaked == queries:
         console.print("Every query has a copy in training or validation: these figures are no test.", style="yellow")
-    elif leaked:
-        before, after = (leave_out(result, ids).metrics for result in (report.flatten, report.best))
-        shown = ", ".join(f"{name} {before[name]:.3f} -> {after[name]:.3f}" for name in ("recall@1", "map@r"))
-        console.print(
-            f"Without the {leaked} of {queries.height} queries that have a copy in training or validation: {shown}",
-            style="yellow",
-            soft_wrap=True,
-            highlight=False,
-        )
+        return
+    ids = report.leaks.leaked_queries
+    before, after = (leave_out(result, ids).metrics for result in (report.flatten, report.best))
+    shown = ", ".join(f"{name} {before[name]:.3f} -> {after[name]:.3f}" for name in ("recall@1", "map@r"))
+    console.print(
+        f"Without the {leaked} of {queries} queries that have a copy in training or validation: {shown}",
+        style="yellow",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 def _resumed(arguments: Sequence[str]) -> list[str]:

@@ -78,7 +78,7 @@ def fingerprints(manifest: Manifest, key: str, cache: Path, workers: int, consol
         task = progress.add_task("Looking for copies", total=len(manifest))
         for names, squares in _read(manifest, workers):
             rows = slice(len(contents), len(contents) + len(names))
-            hashes[rows] = perceptual_hashes(squares)[:, : hashes.shape[1]]
+            hashes[rows] = perceptual_hashes(squares, crops=hashes.shape[1] > 1)
             blank[rows] = squares.std(axis=(1, 2)) < LEAST_CONTRAST
             contents += names
             progress.update(task, completed=len(contents))
@@ -105,8 +105,8 @@ def mirrored(hashes: HashArray) -> HashArray:
     return hashes ^ np.packbits(_frequencies()[1] % 2 == 1)
 
 
-def perceptual_hashes(squares: FloatArray) -> HashArray:
-    """Hash every view of grey squares [B, SIDE, SIDE]: uint8 [B, V, 32].
+def perceptual_hashes(squares: FloatArray, crops: bool = True) -> HashArray:
+    """Hash every view of grey squares [B, SIDE, SIDE], or the whole alone: uint8 [B, V, 32].
 
     A bit is the sign of one low frequency of the view's discrete cosine transform (after Zauner 2010, who compares
     with the median), so neither brightness nor contrast matters. One matrix a side cuts a view out, resamples and
@@ -114,9 +114,10 @@ def perceptual_hashes(squares: FloatArray) -> HashArray:
     """
     vertical, horizontal = _frequencies()
     count = max(vertical.max(), horizontal.max()) + 1
-    transform = np.concatenate([_cosines(start, stop, count) for start, stop in _intervals()])
+    intervals = _intervals() if crops else _intervals()[:1]
+    transform = np.concatenate([_cosines(start, stop, count) for start, stop in intervals])
     spectra = transform @ squares @ transform.T
-    sides = len(_intervals())
+    sides = len(intervals)
     grid = spectra.reshape(len(squares), sides, count, sides, count).transpose(0, 3, 1, 2, 4)
     bits = grid[..., vertical, horizontal] > 0
     return np.packbits(bits.reshape(len(squares), sides * sides, BITS), axis=-1)

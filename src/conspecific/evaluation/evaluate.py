@@ -47,7 +47,7 @@ def evaluate(
         "dimensions": embeddings.vectors.shape[1],
         "gallery": len(gallery),
         "excluded": len(part.query) - len(scored),
-        "geometry": {**geometry.to_json(), "collapsed": geometry.is_collapsed},
+        "geometry": geometry.to_json(),
     }
     return _result(pl.concat(tables), {**(facts or {}), **counts})
 

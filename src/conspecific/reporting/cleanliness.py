@@ -65,7 +65,7 @@ def cleanliness(report: Report, most: int = 12) -> Cleanliness | None:
         return None
     shown = leaks.pairs.head(most)
     hidden = leaks.pairs.height - shown.height
-    leaked = _leaked_sentence(report, leaks)
+    queries = plural(report.best.per_query.height, "query", "queries")
     return Cleanliness(
         is_good=_is_clean(leaks) or report.leak_policy == "drop",
         state=_state(report, leaks),
@@ -79,9 +79,9 @@ def cleanliness(report: Report, most: int = 12) -> Cleanliness | None:
             f"{'' if match.certain else ' (a guess)'}"
             for match in leaks.species
         ),
-        leaked=leaked,
+        leaked=f"{report.leaked:,} of {queries}" if report.leaked else "",
         stands=_stands(report, leaks),
-        without=_without(report, leaks) if leaked else (),
+        without=_without(report, leaks) if report.leaked else (),
     )
 
 
@@ -180,20 +180,9 @@ def _stands(report: Report, leaks: Leaks) -> str:
     return f"{text} Copies between those two make validation look better than it is, and lean the choice of the epoch."
 
 
-def _leaked_sentence(report: Report, leaks: Leaks) -> str:
-    """Return how many queries have a copy that the encoder learnt from or was chosen on; empty where none has."""
-    if report.leak_policy == "drop":
-        return ""
-    queries = report.best.per_query
-    count = queries.filter(pl.col("id").is_in(leaks.leaked_queries.tolist())).height
-    if count == 0:
-        return ""
-    return f"{count:,} of {plural(queries.height, 'query', 'queries')}"
-
-
 def _without(report: Report, leaks: Leaks) -> tuple[WithoutLeaks, ...]:
     ids = leaks.leaked_queries
-    all_leaked = set(report.best.per_query["id"]) <= set(ids.tolist())
+    all_leaked = report.leaked == report.best.per_query.height
     clean = {role: {} if all_leaked else leave_out(result, ids).metrics for role, _, result in report.encoders}
     return tuple(
         WithoutLeaks(

@@ -22,6 +22,7 @@ from conspecific.reporting.comparison_numbers import (
 )
 from conspecific.reporting.examples import SHOWN
 from conspecific.reporting.page import page
+from conspecific.reporting.sections import tally
 from conspecific.reporting.thumbnails import Thumbnails
 from conspecific.reporting.wording import (
     number,
@@ -59,7 +60,10 @@ def _render(found: Comparison) -> str:
         "pictures": pictures,
         "headline": headline(found, against),
         "lead": lead(found, against),
-        "tallies": [_tally(group, against) for group in (against.first, against.group)],
+        "tallies": [
+            tally(roles[group.letter], group.letter, SHOWN * group.means[f"precision@{SHOWN}"])
+            for group in (against.first, against.group)
+        ],
         "roles": roles,
         "columns": columns,
         "scores": scores,
@@ -153,13 +157,6 @@ def _role(group: Group, against: Contrast) -> str:
     if group is _ordered(against)[0] and _is_sure(against):
         return "model"
     return "baseline" if group is against.first else "pooled"
-
-
-def _tally(group: Group, against: Contrast) -> tuple[str, str, str, list[float]]:
-    """Role, name, right answers among ten as text, and how much of each of ten cells they fill."""
-    value = SHOWN * group.means[f"precision@{SHOWN}"]
-    fills = [round(min(1.0, max(0.0, value - place)), 3) for place in range(SHOWN)]
-    return _role(group, against), group.letter, number(value, 1), fills
 
 
 def _pictures(found: Comparison) -> Thumbnails | None:

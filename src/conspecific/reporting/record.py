@@ -56,6 +56,13 @@ class Report:
         return found if self.model is None else [*found, ("model", "Fine-tuned", self.model)]
 
     @property
+    def leaked(self) -> int:
+        """How many queries have a copy that the encoder learnt from or was chosen on; 0 where those were dropped."""
+        if self.leaks is None or self.leak_policy == "drop":
+            return 0
+        return int(self.best.per_query["id"].is_in(self.leaks.leaked_queries.tolist()).sum())
+
+    @property
     def best(self) -> EvalResult:
         """The encoder the baseline is compared with: the model, or the pooled reference where there is none."""
         return self.pooled if self.model is None else self.model

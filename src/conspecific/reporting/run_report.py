@@ -7,6 +7,7 @@ from typing import Any
 from PIL import Image
 
 from conspecific.config.run_directory import RunDirectory
+from conspecific.config.schema import TrainConfig
 from conspecific.data.images import open_rgb
 from conspecific.evaluation.compare import Difference
 from conspecific.evaluation.leaks import Leaks
@@ -20,7 +21,7 @@ def report_run(run: RunDirectory) -> Report:
     summary: dict[str, Any] = json.loads(run.summary.read_text())
     test = {name: EvalResult.load(run.results / f"test_{name}") for name in summary["test"]}
     validation = {name: EvalResult.load(run.results / f"val_{name}") for name in ("flatten", "pooled")}
-    root = Path(summary["data_root"])
+    config, root = run.load_config(), Path(summary["data_root"])
     environment: dict[str, Any] = json.loads(run.environment.read_text())
 
     def open_picture(path: str) -> Image.Image:
@@ -28,7 +29,7 @@ def report_run(run: RunDirectory) -> Report:
 
     report = Report(
         title=f"{run.path.parent.name} / {run.path.name}",
-        facts=_facts(run, summary, environment),
+        facts=_facts(run, config, summary, environment),
         flatten=test["flatten"],
         pooled=test["pooled"],
         model=test.get("model"),
@@ -37,12 +38,12 @@ def report_run(run: RunDirectory) -> Report:
         flatten_validation=validation["flatten"].metrics,
         pooled_validation=validation["pooled"].metrics,
         chosen_epoch=summary.get("chosen_epoch"),
-        chosen_by=run.load_config().monitor,
+        chosen_by=config.monitor,
         over_flatten=_differences(summary, "flatten"),
         over_pooled=_differences(summary, "pooled"),
         validation=_stored(run, "val_model" if "model" in test else "val_pooled"),
         leaks=Leaks.load(run.leaks) if run.leaks.with_suffix(".parquet").is_file() else None,
-        leak_policy=run.load_config().leaks,
+        leak_policy=config.leaks,
         command=environment["command"],
         config=run.config.read_text(),
     )
@@ -60,8 +61,9 @@ def _stored(run: RunDirectory, name: str) -> EvalResult | None:
     return EvalResult.load(stem) if stem.with_suffix(".json").is_file() else None
 
 
-def _facts(run: RunDirectory, summary: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
-    config = run.load_config()
+def _facts(
+    run: RunDirectory, config: TrainConfig, summary: dict[str, Any], environment: dict[str, Any]
+) -> dict[str, Any]:
     model, stages = config.model, config.model["trainable_stages"]
     facts = {
         "Data": f"{summary['pictures']} pictures of {summary['species']} species",

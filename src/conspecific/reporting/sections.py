@@ -41,7 +41,7 @@ class EncoderRow:
 
 def headline(report: Report, rows: pl.DataFrame) -> Headline:
     """Return the page's first words. rows: as `examples.paired` gives them."""
-    tallies = tuple(_tally(role, name, result) for role, name, result in report.encoders)
+    tallies = tuple(tally(role, name, _right_in_ten(result)) for role, name, result in report.encoders)
     before, best = tallies[0].value, tallies[-1].value
     if report.model is None:
         text = f"Of ten answers, {before} show the right species before any fine-tuning. Pooled: {best}."
@@ -108,8 +108,8 @@ def _validation_gains(report: Report) -> list[str]:
     return gains if any(gains) else []
 
 
-def _tally(role: str, name: str, result: EvalResult) -> Tally:
-    value = _right_in_ten(result)
+def tally(role: str, name: str, value: float) -> Tally:
+    """Return what is drawn of a mean number of right answers in ten."""
     fills = tuple(round(min(1.0, max(0.0, value - place)), 3) for place in range(SHOWN))
     return Tally(role, name, number(value, 1), fills)
 

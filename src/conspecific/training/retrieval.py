@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from conspecific.config.run_directory import RunDirectory
 from conspecific.evaluation import Difference, Evaluator, compare
 from conspecific.evaluation.tables import epoch_table
-from conspecific.metrics import METRICS
+from conspecific.metrics import METRICS, Geometry
 from conspecific.training.module import FineTuner
 from conspecific.types import EvalResult
 
@@ -58,7 +58,7 @@ class RetrievalCallback(Callback):
             title, rows | {f"epoch {epoch}": result.metrics}, {gain.metric: gain.interval for gain in gains}
         )
         self.evaluator.console.print(table, "")
-        if result.facts["geometry"]["collapsed"]:
+        if Geometry(**result.facts["geometry"]).is_collapsed:
             self.evaluator.console.print(
                 "Warning: the embeddings have collapsed: all pictures are nearly the same to the encoder. "
                 "Lower optimizer.backbone_lr, or choose another loss or miner.",
