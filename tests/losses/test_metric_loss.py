@@ -1,5 +1,6 @@
 """Losses of pytorch-metric-learning behind one face."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import pytest
@@ -8,7 +9,7 @@ from pytorch_metric_learning import losses, miners
 from torch import Tensor, nn
 
 from conspecific.errors import ConfigError
-from conspecific.losses import MetricLoss
+from conspecific.losses import MetricLoss, RecallAtK, SmoothAP
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
 
@@ -116,20 +117,104 @@ def test_weights_of_the_loss_are_in_its_state() -> None:
     assert list(MetricLoss(losses.ArcFaceLoss, 3, 8).state_dict()) == ["loss.W"]
 
 
-@pytest.mark.parametrize("loss", [losses.ArcFaceLoss, losses.ProxyAnchorLoss])  # one keeps columns, the other rows
-def test_imprinted_vectors_point_at_the_mean_of_their_species(loss: type[nn.Module]) -> None:
-    metric_loss = MetricLoss(loss, num_classes=3, embedding_size=8, imprinted=True)
-    means = embeddings()[:3]
+def vectors_of(loss: MetricLoss, classes: int) -> Tensor:
+    """[C, K, D], whatever way round the loss keeps them."""
+    [weights] = loss.parameters()
+    rows = weights if isinstance(loss.loss, (losses.ProxyAnchorLoss, losses.ProxyNCALoss)) else weights.T
+    return rows.detach().view(classes, -1, rows.shape[1])
+
+
+@pytest.mark.parametrize("classes", [3, 8, 16])  # 8: as many as dimensions; 8 and 16 leave room for doubt
+@pytest.mark.parametrize(
+    ("loss", "each"),
+    [
+        (losses.ArcFaceLoss, 1),
+        (losses.CosFaceLoss, 1),
+        (losses.NormalizedSoftmaxLoss, 1),
+        (losses.ProxyAnchorLoss, 1),
+        (losses.ProxyNCALoss, 1),
+        (partial(losses.SubCenterArcFaceLoss, sub_centers=2), 2),
+        (partial(losses.SoftTripleLoss, centers_per_class=4), 4),
+    ],
+)
+def test_imprinted_vectors_point_at_the_mean_of_their_species(loss: type[nn.Module], each: int, classes: int) -> None:
+    metric_loss = MetricLoss(loss, num_classes=classes, embedding_size=8, imprinted=True)
+    means = torch.randn(classes, 8, generator=torch.Generator().manual_seed(1))
     metric_loss.imprint(means)
-    [weights] = metric_loss.parameters()
-    vectors = weights.T if loss is losses.ArcFaceLoss else weights
-    torch.testing.assert_close(vectors.norm(dim=1), torch.full((3,), 8**0.5))
-    similarity = torch.cosine_similarity(vectors[:, None], (means - means.mean(dim=0))[None], dim=2)
-    torch.testing.assert_close(similarity.diag(), torch.ones(3))
-    assert weights.requires_grad
+    vectors = vectors_of(metric_loss, classes)
+    assert vectors.shape == (classes, each, 8)
+    torch.testing.assert_close(vectors.norm(dim=2), torch.full((classes, each), 8**0.5))
+    wanted = torch.nn.functional.normalize(means - means.mean(dim=0))
+    similarity = torch.einsum("cd,ckd->ck", wanted, vectors) / 8**0.5
+    assert similarity.min() > (1 - 1e-6 if each == 1 else 0.97)
+    assert all(parameter.requires_grad for parameter in metric_loss.parameters())
 
 
-@pytest.mark.parametrize("loss", [losses.TripletMarginLoss, partial(losses.SubCenterArcFaceLoss, sub_centers=2)])
-def test_losses_without_one_vector_a_species_cannot_be_imprinted(loss: type[nn.Module]) -> None:
-    with pytest.raises(ConfigError, match=r"loss\.imprinted=true, but \w+Loss does not keep one vector a species"):
+def test_a_square_of_vectors_is_the_right_way_round_where_a_species_has_several() -> None:
+    loss = MetricLoss(partial(losses.SubCenterArcFaceLoss, sub_centers=2), num_classes=4, embedding_size=8)
+    means = torch.eye(8)[:4]
+    loss.imprint(means)
+    assert loss.loss.W.shape == (8, 8)
+    logits = loss.loss.get_logits(means - means.mean(dim=0))
+    assert logits.argmax(dim=1).tolist() == [0, 1, 2, 3]
+
+
+def test_several_vectors_of_a_species_differ_and_are_the_same_in_every_run() -> None:
+    imprinted = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        loss = MetricLoss(partial(losses.SoftTripleLoss, centers_per_class=3), num_classes=3, embedding_size=8)
+        state = torch.get_rng_state()
+        loss.imprint(embeddings()[:3])
+        assert torch.equal(state, torch.get_rng_state())
+        imprinted.append(vectors_of(loss, 3))
+    assert torch.equal(*imprinted)
+    apart = torch.cdist(imprinted[0], imprinted[0]) + torch.eye(3)
+    assert apart.min() > 0.1
+
+
+def test_to_look_for_the_vectors_draws_no_numbers() -> None:
+    """A square matrix is told by building a small loss: what is drawn afterwards must not depend on it."""
+    drawn = []
+    for make in (lambda: MetricLoss(losses.ArcFaceLoss, 8, 8), lambda: losses.ArcFaceLoss(8, 8)):
+        torch.manual_seed(0)
+        make()
+        drawn.append(torch.rand(3))
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("loss", [losses.TripletMarginLoss, partial(losses.MarginLoss, learn_beta=True)])
+def test_losses_without_vectors_of_the_species_cannot_be_imprinted(loss: type[nn.Module]) -> None:
+    with pytest.raises(ConfigError, match=r"loss\.imprinted=true, but \w+Loss does not keep vectors of the species"):
         MetricLoss(loss, 3, 8, imprinted=True).imprint(embeddings()[:3])
+
+
+# --- batches that do not fit
+
+
+@pytest.mark.parametrize("loss", [losses.TripletMarginLoss, losses.SupConLoss, losses.FastAPLoss, SmoothAP, RecallAtK])
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (range(6), r"shows 6 species, each once: set loader\.batch_pictures to 2"),
+        ([4] * 6, r"a batch of 6 pictures shows one: set loader\.batch_species to 2"),
+    ],
+)
+def test_a_batch_without_a_pair_is_told(loss: type[nn.Module], labels: Iterable[int], found: str) -> None:
+    metric_loss = MetricLoss(loss, num_classes=6, embedding_size=8)
+    with pytest.raises(ConfigError, match=found):
+        metric_loss(embeddings(), torch.tensor(list(labels)))
+
+
+@pytest.mark.parametrize("loss", [losses.ArcFaceLoss, losses.ProxyAnchorLoss, losses.SoftTripleLoss])
+def test_vectors_of_the_species_need_no_pairs(loss: type[nn.Module]) -> None:
+    metric_loss = MetricLoss(loss, num_classes=6, embedding_size=8)
+    assert torch.isfinite(metric_loss(embeddings(), torch.arange(6)))
+
+
+def test_half_precision_and_autocast_do_not_reach_the_loss() -> None:
+    metric_loss = MetricLoss(RecallAtK, 3, 8)
+    batch = embeddings().bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = metric_loss(batch, LABELS)
+    assert torch.equal(found, metric_loss(batch.float(), LABELS))

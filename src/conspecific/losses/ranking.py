@@ -1,0 +1,56 @@
+"""Ranks that have gradients: how many pictures come before each positive, counted by sigmoids."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pytorch_metric_learning.utils.loss_and_miner_utils import convert_to_pairs
+from torch import Tensor
+
+
+class SoftRanks(NamedTuple):
+    """One entry for each pair of an anchor and a positive of it, P in all; ranks are 1 or more.
+
+    anchors: [P] rows of the batch. among_all: [P] the positive's rank among all that the anchor is compared with.
+    among_positives: [P] its rank among the anchor's positives. positives: [B] how many each row of the batch has.
+    """
+
+    anchors: Tensor
+    among_all: Tensor
+    among_positives: Tensor
+    positives: Tensor
+
+    def sum_by_anchor(self, of_pairs: Tensor) -> Tensor:
+        """Sum values [P] over each anchor's positives: [A], of the anchors that have any."""
+        sums = of_pairs.new_zeros(len(self.positives)).index_add(0, self.anchors, of_pairs)
+        return sums[self.positives > 0]
+
+
+def soft_ranks(
+    embeddings: Tensor,
+    labels: Tensor,
+    picked: tuple[Tensor, ...] | None,
+    reference: Tensor | None,
+    reference_labels: Tensor | None,
+    temperature: float,
+) -> SoftRanks:
+    """Rank the positives of each anchor by cosine similarity.
+
+    embeddings: [B, D], labels: [B]; reference: [R, D] and its labels, None for the batch itself, where no picture is
+    compared with itself. picked: pairs or triplets of a miner, and then only those are compared. The rank of x is
+    1 + the sum over the others z of sigmoid((s_z - s_x) / temperature), which becomes the true rank as the temperature
+    falls to 0 and no two similarities s are equal.
+    """
+    anchors, positives, negative_anchors, negatives = convert_to_pairs(picked, labels, reference_labels)
+    compared_to = F.normalize(embeddings if reference is None else reference)
+    similarity = F.normalize(embeddings) @ compared_to.T
+    positive = torch.zeros_like(similarity, dtype=torch.bool)
+    positive[anchors, positives] = True
+    compared = positive.clone()
+    compared[negative_anchors, negatives] = True
+    anchors, positives = torch.where(positive)  # each pair once, whatever the triplets repeat
+    ahead = torch.sigmoid((similarity[anchors] - similarity[anchors, positives][:, None]) / temperature)
+    ahead = ahead.scatter(1, positives[:, None], 0.0)
+    among_all = 1 + (ahead * compared[anchors]).sum(dim=1)
+    among_positives = 1 + (ahead * positive[anchors]).sum(dim=1)
+    return SoftRanks(anchors, among_all, among_positives, positive.sum(dim=1))
