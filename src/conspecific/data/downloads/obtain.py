@@ -1,0 +1,132 @@
+"""A data set's folder: where it was put by hand, or downloaded, verified and unpacked on first use."""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from rich.console import Console
+
+from conspecific.data.downloads.fetch import fetch
+from conspecific.data.downloads.files import RemoteFile, checksum
+from conspecific.data.downloads.lock import alone
+from conspecific.data.downloads.unpack import is_archive, unpack, whole_or_not
+from conspecific.errors import DataError
+
+RECORD = "downloaded.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A data set as its authors give it out.
+
+    name: of its folder and its configuration. files: small ones first, so that what fails does so early. needed: what
+    its folder must hold, either of several names parted by `|`. terms: what its users agree to. source: the page to
+    look at. step: what a person has to do, for files without an address. form: `needed` in words, where they do not
+    speak for themselves.
+    """
+
+    name: str
+    title: str
+    files: tuple[RemoteFile, ...]
+    needed: tuple[str, ...]
+    terms: str
+    source: str
+    step: str = ""
+    form: str = ""
+
+    @property
+    def held(self) -> str:
+        """What its folder holds, in words."""
+        return self.form or ", ".join(self.needed).replace("|", " or ")
+
+
+def obtain(collection: Collection, cache: str, root: str | None = None, mirror: str | None = None) -> Path:
+    """Return the folder that holds a data set.
+
+    root: the folder where it lies already; nothing is downloaded then. Without it the folder is `cache`/datasets/NAME,
+    and where that is there no network is touched; archives are taken from `cache`/downloads/NAME, where they stay, and
+    fetched first where they are missing. mirror: an address under which files of the same names lie.
+
+    Raises DataError when the folder lacks something, a file has to be put there by hand, and whatever `fetch` and
+    `unpack` raise.
+    """
+    if root is not None:
+        return _complete(collection, Path(root).expanduser())
+    base = Path(cache).expanduser().resolve()
+    folder, downloads = base / "datasets" / collection.name, base / "downloads" / collection.name
+    if not folder.exists():
+        console = Console(stderr=True)
+        with alone(base / "downloads" / f"{collection.name}.lock", lambda: _wait(collection, console)):
+            if not folder.exists():  # another process may have made it while this one waited
+                _download(_at(collection, mirror), folder, downloads, console)
+    return _complete(collection, folder)
+
+
+def _wait(collection: Collection, console: Console) -> None:
+    console.print(f"Another process is getting {collection.name}; waiting for it.", soft_wrap=True, markup=False)
+
+
+def _at(collection: Collection, mirror: str | None) -> Collection:
+    """The same files at another address."""
+    if mirror is None:
+        return collection
+    files = [
+        replace(file, url=f"{mirror.rstrip('/')}/{quote(file.name)}", named=file.name) for file in collection.files
+    ]
+    return replace(collection, files=tuple(files))
+
+
+def _download(collection: Collection, folder: Path, downloads: Path, console: Console) -> None:
+    _require_by_hand(collection, downloads)
+    missing = [file for file in collection.files if not (downloads / file.name).exists()]
+    if missing:
+        known = sum(file.size or 0 for file in missing)
+        size = f"{known / 1e9:.2f} GB" if all(file.size for file in missing) else f"over {known / 1e9:.2f} GB"
+        console.print(f"{collection.title}: downloading {size} into {downloads}", soft_wrap=True, markup=False)
+        console.print(f"Terms of use: {collection.terms} See {collection.source}", soft_wrap=True, markup=False)
+    fetched = [fetch(file, downloads) for file in collection.files]
+    with whole_or_not(folder) as part:
+        for file, path in zip(collection.files, fetched, strict=True):
+            into = part / file.into
+            into.mkdir(parents=True, exist_ok=True)
+            if is_archive(path):
+                unpack(path, into)
+            else:
+                shutil.copyfile(path, into / file.name)
+        record = {file.name: _origin(file, path, console) for file, path in zip(collection.files, fetched, strict=True)}
+        (part / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    console.print(f"{collection.name} is in {folder}; {downloads} is not needed any more", soft_wrap=True, markup=False)
+
+
+def _origin(file: RemoteFile, path: Path, console: Console) -> dict[str, str | int | None]:
+    """What is known of a file; one that no source states a checksum of is given its own."""
+    found = file.checksum
+    if found is None:
+        found = checksum(path)
+        console.print(f"{file.name}: no checksum is published; this one is {found}", soft_wrap=True, markup=False)
+    return {"url": file.url, "size": path.stat().st_size, "checksum": found}
+
+
+def _require_by_hand(collection: Collection, downloads: Path) -> None:
+    """Raise DataError that names every file a person has to fetch, and where it goes."""
+    absent = [file.name for file in collection.files if file.url is None and not (downloads / file.name).exists()]
+    if absent:
+        raise DataError(
+            f"{collection.title} cannot be downloaded by a program. {collection.step} Then put {', '.join(absent)} "
+            f"into {downloads} and run again; or give data.root=FOLDER, one that holds {collection.held}. "
+            f"Terms of use: {collection.terms} See {collection.source}"
+        )
+
+
+def _complete(collection: Collection, folder: Path) -> Path:
+    absent = [names for names in collection.needed if not any((folder / name).exists() for name in names.split("|"))]
+    if absent:
+        found = sorted(path.name for path in folder.iterdir())[:10] if folder.is_dir() else None
+        there = "it is not a folder" if found is None else f"found there: {', '.join(found) or 'nothing'}"
+        raise DataError(
+            f"{folder} does not hold {collection.title}: {absent[0].replace('|', ' or ')} is missing ({there}). It "
+            f"needs {collection.held}. Give the right folder with data.root=, or remove this one to have it made anew."
+        )
+    return folder.resolve()
