@@ -1,10 +1,24 @@
 """The benchmarks run, and what they set beside each other is the same work."""
 
 import importlib.util
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from conspecific.data.manifest import Manifest
+from conspecific.data.splits import split
+from conspecific.evaluation import Evaluator
+from conspecific.metrics import METRICS
+from conspecific.types import EvalResult
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -35,6 +49,139 @@ def test_the_main_jobs_gain_is_the_one_the_summary_keeps() -> None:
     assert load("main_job").gain({"gains": gains}) == "+0.100 (+0.050 to +0.200)"
 
 
-def test_every_benchmark_says_how_it_is_run() -> None:
-    for path in BENCHMARKS.glob("*.py"):
-        assert f"python benchmarks/{path.name}" in (load(path.stem).__doc__ or "")
+def test_every_benchmark_says_how_it_is_run(recipes: Path) -> None:
+    for path in [*BENCHMARKS.glob("*.py"), *recipes.glob("*.py")]:
+        name = path.relative_to(BENCHMARKS)
+        if path.stem != "documented":  # what peers.py trains, not run by itself
+            assert f"python benchmarks/{name}" in (load(str(name.with_suffix(""))).__doc__ or "")
+
+
+@pytest.fixture
+def recipes(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the peers' recipes, which find each other as scripts do."""
+    monkeypatch.syspath_prepend(BENCHMARKS / "recipes")
+    return BENCHMARKS / "recipes"
+
+
+class SmallTrunk(nn.Sequential):
+    """Pictures [B, 3, H, W] -> [B, 8], with batch norm."""
+
+    num_features = 8
+    pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # noqa: RUF012 as timm has it
+
+    def __init__(self) -> None:
+        steps = nn.Conv2d(3, 8, 16, 16), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        super().__init__(*steps)
+
+
+@pytest.mark.parametrize("loss", ["triplet", "arcface"])
+@pytest.mark.parametrize("mode", ["documented", "careful"])
+def test_only_a_careful_peer_keeps_its_batch_norm_statistics(
+    loss: str, mode: str, recipes: Path, make_folder: Callable[..., Path]
+) -> None:
+    torch.manual_seed(0)
+    root = make_folder({f"species {number}": 4 for number in range(10)})
+    table = root / "training.csv"
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    table.write_text("path,label\n" + "".join(f"{name},{name.partition('/')[0]}\n" for name in names))
+    peers, trunk = load("recipes/peers"), SmallTrunk()
+    pictures = peers.read_pictures(table, root)
+    assert pictures.species == 10 and sorted(set(pictures.labels)) == list(range(10))
+    recipe = peers.RECIPES["pml"](trunk, pictures, peers.Choice(loss, mode, 1e-5, 0))
+    images, labels = next(iter(recipe.epoch()))
+    assert images.shape == (32, 3, 224, 224)
+    assert labels.unique(return_counts=True)[1].tolist() == [4] * 8
+    assert [optimizer.defaults["lr"] for optimizer in recipe.optimizers] == [1e-5, 1e-3][: 1 + (loss == "arcface")]
+    peers.set_mode(recipe.embed, mode)
+    filters, means = trunk[0].weight.clone(), trunk[1].running_mean.clone()
+    found = peers.train(recipe, minutes=0)  # one step, during which the time is over
+    assert (found["steps"], found["images_per_second"] > 0, np.isfinite(found["last_loss"])) == (1, True, True)
+    assert not torch.equal(trunk[0].weight, filters)
+    assert torch.equal(trunk[1].running_mean, means) == (mode == "careful")
+
+
+def test_a_peer_stops_where_its_loss_is_not_a_number_and_keeps_nothing(recipes: Path) -> None:
+    peers, trunk = load("recipes/peers"), SmallTrunk()
+
+    def broken(embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return embeddings.sum() * float("nan")
+
+    batch = torch.zeros(2, 3, 32, 32), torch.zeros(2, dtype=torch.int64)
+    recipe = peers.Recipe(lambda: [batch], trunk, broken, [torch.optim.Adam(trunk.parameters())])
+    with pytest.raises(SystemExit, match="the loss is nan after 1 steps"):
+        peers.train(recipe, minutes=1)
+
+
+def test_the_clock_of_a_peer_goes_on_while_pictures_load(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peers, trunk, seconds = load("recipes/peers"), SmallTrunk(), [0.0]
+    monkeypatch.setattr(peers.time, "perf_counter", lambda: seconds[0])
+
+    def slow() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for _ in range(2):
+            seconds[0] += 25
+            yield torch.rand(2, 3, 32, 32), torch.zeros(2, dtype=torch.int64)
+
+    recipe = peers.Recipe(slow, trunk, lambda found, labels: found.mean(), [torch.optim.Adam(trunk.parameters())])
+    found = peers.train(recipe, minutes=1)
+    assert (found["steps"], found["seconds"], found["images_per_second"]) == (3, 75.0, 0.08)
+
+
+@pytest.mark.parametrize("protocol", ["seen", "unseen"])
+def test_peers_are_given_every_picture_but_those_of_the_test(
+    protocol: str, recipes: Path, make_manifest: Callable[..., Manifest]
+) -> None:
+    manifest = make_manifest([f"species {number}" for number in range(8) for _ in range(10)])
+    splits = split(manifest, protocol)
+    part = Evaluator(manifest, splits, "", 224, 1, torch.device("cpu"), Console(quiet=True))
+    given = load("recipes/run").training_ids(part)
+    assert np.array_equal(given, np.setdiff1d(np.arange(80), splits.test.ids))
+
+
+def test_a_run_of_the_recipes_goes_on_where_it_stopped_and_tells_other_settings(recipes: Path, tmp_path: Path) -> None:
+    run, folder = load("recipes/run"), tmp_path / "seed0"
+    assert run.begin(folder, ["seed=0"], "summary.json")
+    (folder / "left over").touch()
+    assert run.begin(folder, ["seed=0", "other"], "summary.json"), "what was cut off is begun again"
+    assert [path.name for path in folder.iterdir()] == ["asked.json"]
+    (folder / "summary.json").touch()
+    assert not run.begin(folder, ["seed=0", "other"], "summary.json")
+    with pytest.raises(SystemExit, match="was made with others: other"):
+        run.begin(folder, ["seed=0"], "summary.json")
+
+
+def store(folder: Path, value: float, protocol: str, seeds: int, facts: dict[str, Any] | None = None) -> None:
+    """Write results of a recipe: 40 queries of 8 species whose mean is `value`, a little noise in every seed."""
+    for seed in range(seeds):
+        values = value + 0.02 * np.random.default_rng(seed).standard_normal(40)
+        table = {"path": [f"{number:02}.jpg" for number in range(40)], "label": [f"{n % 8}" for n in range(40)]}
+        queries = pl.DataFrame(table | {metric: values - values.mean() + value for metric in METRICS})
+        stem = folder / f"seed{seed}" / "results" / "test_model"
+        EvalResult(dict.fromkeys(METRICS, value), {}, queries, {"protocol": protocol}).save(stem)
+        if facts:
+            (folder / f"seed{seed}" / "training.json").write_text(json.dumps(facts))
+
+
+def test_contrasts_tell_how_far_ours_lies_above_every_recipe(recipes: Path, tmp_path: Path) -> None:
+    contrasts = load("recipes/contrasts")
+    store(tmp_path / "unseen" / "start", 0.4, "unseen", seeds=1)
+    store(tmp_path / "unseen" / "ours", 0.5, "unseen", seeds=3)
+    store(tmp_path / "unseen" / "pml_triplet_careful", 0.45, "unseen", 3, {"seconds": 301.0, "steps": 90})
+    (tmp_path / "unseen" / "oml_arcface_careful" / "seed0").mkdir(parents=True)  # still in training
+    rows = contrasts.measured(tmp_path / "unseen", "ours")
+    assert [row["recipe"] for row in rows] == ["pml_triplet_careful", "start", "ours"]
+    found = contrasts.difference(rows[0])
+    assert found.over_species and found.interval.mean == pytest.approx(0.05) and found.interval.low > 0
+    shown = ["unseen", "pml_triplet_careful", "3", "5.0", "90", "0.450", "0.450 ± 0.000", "+0.050"]
+    assert contrasts.cells(rows[0])[:-1] == shown
+    assert contrasts.cells(rows[0])[-1].startswith("+0.050 (")
+    assert contrasts.cells(rows[2])[-1] == "" and not rows[2]["contrast"]
+    assert "above 1 of 1 recipes" in contrasts.verdict(rows)
+
+
+def test_contrasts_claim_nothing_where_ours_is_not_above(recipes: Path, tmp_path: Path) -> None:
+    contrasts = load("recipes/contrasts")
+    for name in ("ours", "oml_triplet_documented"):
+        store(tmp_path / "seen" / name, 0.5, "seen", seeds=2)
+    rows = contrasts.measured(tmp_path / "seen", "ours")
+    assert not contrasts.difference(rows[0]).over_species
+    assert "above 0 of 1 recipes" in contrasts.verdict(rows)

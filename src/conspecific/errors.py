@@ -20,6 +20,10 @@ class RunError(ConspecificError):
     """A run directory, weights file or stored result that is missing, incomplete or belongs to something else."""
 
 
+class TrainingError(ConspecificError):
+    """A training that cannot come to anything as it is going; its last good checkpoint stays."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a sentence naming the nearest known names, or all of them when none is near.
 

@@ -30,6 +30,16 @@ def test_a_multirun_is_compared_by_group_and_seed(conspecific: Command, tiny: li
     assert "B against A" in done.stdout
     assert done.stdout.splitlines()[-1] == f"Comparison: {Path('compared/comparison.html').resolve()}"
     assert "<h1>" in Path("compared/comparison.html").read_text()
+    sorted_by_validation = conspecific("compare", "sweep", "output=table", "sweep=true")
+    assert (sorted_by_validation.returncode, sorted_by_validation.stderr) == (0, "")
+    rows = json.loads(Path("table/comparison.json").read_text())["runs"]
+    assert sorted((row["given"]["loss"], row["given"]["seed"]) for row in rows) == [
+        ("arcface", "1"),
+        ("arcface", "2"),
+        ("triplet", "1"),
+        ("triplet", "2"),
+    ]
+    assert "does best on validation" in sorted_by_validation.stdout
 
 
 def test_seeds_are_tested_on_the_same_pictures(conspecific: Command, tiny: list[str], run: RunDirectory) -> None:

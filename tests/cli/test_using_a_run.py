@@ -85,6 +85,19 @@ def test_evaluate_names_what_it_does_not_know(given: str, told: str, conspecific
     assert done.stderr.startswith(f"error: {told}")
 
 
+def test_evaluate_with_the_first_dimensions_alone(conspecific: Command, copied: RunDirectory) -> None:
+    done = conspecific("evaluate", copied.path, "truncate=16")
+    assert (done.returncode, done.stderr) == (0, "")
+    [folder] = (copied.path / "evaluations").iterdir()
+    assert folder.name.endswith("_first16")
+    assert [EvalResult.load(folder / name).facts["dimensions"] for name in ("model", "pooled")] == [16, 1280]
+    assert "The model's first 16 dimensions" in done.stdout
+    for asked in (0, 1281):
+        done = conspecific("evaluate", copied.path, f"truncate={asked}")
+        assert done.returncode == 2
+        assert done.stderr == f"error: truncate must be 1 to 1280, the dimensions of these embeddings; found {asked}\n"
+
+
 # --- embed
 
 
@@ -98,6 +111,19 @@ def test_embed_any_folder_of_pictures(conspecific: Command, run: RunDirectory, p
     assert table.columns == ["id", "path", "label"]
     assert table["path"].to_list() == sorted(path.name for path in picture.parent.iterdir())
     assert "8 embeddings of 1280 dimensions, compared by cosine: my vectors" in done.stdout
+
+
+def test_shortened_embeddings_lie_beside_the_whole_ones(
+    conspecific: Command, copied: RunDirectory, picture: Path
+) -> None:
+    assert conspecific("search", copied.path, picture, "truncate=64").returncode == 0
+    done = conspecific("embed", copied.path, "truncate=64")
+    assert done.returncode == 0, done.stderr
+    assert "of 64 dimensions" in done.stdout
+    assert [path.name for path in copied.embeddings.iterdir()] == ["all_first64"]
+    vectors = np.load(copied.embeddings / "all_first64" / "vectors.npy")
+    assert vectors.shape[1] == 64
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
 
 
 def test_embed_does_not_replace_what_is_not_embeddings(

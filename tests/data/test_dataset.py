@@ -56,33 +56,33 @@ def test_pictures_of_the_right_size_stay_as_they_are() -> None:
 
 
 def test_a_view_is_decided_by_sample_id_and_seed(birds: Manifest) -> None:
-    first = TrainingPictures(birds, 32, (0.3, 1.0), 0.2)
-    again = TrainingPictures(birds, 32, (0.3, 1.0), 0.2)
+    first = TrainingPictures(birds, (0.3, 1.0), 0.2)
+    again = TrainingPictures(birds, (0.3, 1.0), 0.2)
     torch.manual_seed(1)
-    image = first[View(2, 77)]["image"]
+    image = first[View(2, 77, 32)]["image"]
     torch.manual_seed(2)
-    again[View(0, 5)]
-    assert torch.equal(image, again[View(2, 77)]["image"])
+    again[View(0, 5, 32)]
+    assert torch.equal(image, again[View(2, 77, 32)]["image"])
 
 
 def test_views_differ_by_seed_and_by_picture(birds: Manifest) -> None:
-    pictures = TrainingPictures(birds, 32, (0.3, 1.0), 0.2)
-    images = [pictures[View(*view)]["image"] for view in ((2, 77), (2, 78), (1, 77))]
+    pictures = TrainingPictures(birds, (0.3, 1.0), 0.2)
+    images = [pictures[View(*view, 32)]["image"] for view in ((2, 77), (2, 78), (1, 77))]
     assert not torch.equal(images[0], images[1])
     assert not torch.equal(images[0], images[2])
 
 
 def test_making_views_leaves_the_random_numbers_of_others_alone(birds: Manifest) -> None:
-    pictures = TrainingPictures(birds, 32, (0.3, 1.0), 0.2)
+    pictures = TrainingPictures(birds, (0.3, 1.0), 0.2)
     torch.manual_seed(3)
     wanted = torch.rand(2)
     torch.manual_seed(3)
-    pictures[View(0, 1)]
+    pictures[View(0, 1, 32)]
     assert torch.equal(torch.rand(2), wanted)
 
 
 def test_training_item_has_the_shape_of_an_evaluation_item(birds: Manifest) -> None:
-    trained, evaluated = TrainingPictures(birds, 32, (0.3, 1.0), 0.2)[View(4, 0)], EvaluationPictures(birds, [4], 32)[0]
+    trained, evaluated = TrainingPictures(birds, (0.3, 1.0), 0.2)[View(4, 0, 32)], EvaluationPictures(birds, [4], 32)[0]
     for key in ("image", "label", "index"):
         assert trained[key].shape == evaluated[key].shape  # type: ignore[literal-required]
         assert trained[key].dtype == evaluated[key].dtype  # type: ignore[literal-required]

@@ -19,7 +19,7 @@ worlds = st.tuples(
 def batches_of(counts: list[int], species: int, pictures: int, seed: int = 0) -> SpeciesBatches:
     """Sample ids are 1000 and up, so that they are not mistaken for rows."""
     labels = np.repeat(np.arange(len(counts)), counts)
-    return SpeciesBatches(np.arange(1000, 1000 + labels.size), labels, species, pictures, seed)
+    return SpeciesBatches(np.arange(1000, 1000 + labels.size), labels, species, pictures, seed, [32])
 
 
 def label_of(view: View, counts: list[int]) -> int:

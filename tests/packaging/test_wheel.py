@@ -77,6 +77,7 @@ def test_the_wheel_carries_all_that_is_not_python(wheel: Path) -> None:
     assert yaml <= names
     assert {path.relative_to(CHECKOUT / "src").as_posix() for path in own} <= names
     assert "conspecific/py.typed" in names
+    assert "hydra_plugins/conspecific_sweeper.py" in names
     assert {Path(name).suffix for name in names if name.startswith("conspecific/reporting/")} >= {".j2", ".css", ".py"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests", "scripts", "configs"))]

@@ -14,8 +14,12 @@ from conspecific.training.module import FineTuner
 class Means(nn.Module):
     """Stands in for an embedder: a picture's mean colour."""
 
-    def project(self, images: Tensor) -> Tensor:
-        return images.float().mean(dim=(2, 3))
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Identity()
+
+    def project_features(self, features: Tensor) -> Tensor:
+        return features.float().mean(dim=(2, 3))
 
 
 class Heard(nn.Module):

@@ -13,18 +13,53 @@ from conspecific.config.overrides import is_override
 from conspecific.config.schema import CompareConfig
 from conspecific.evaluation.groups import Comparison, Group, compare_runs
 from conspecific.evaluation.runs import find_runs, read_run
+from conspecific.evaluation.sweeps import Sweep, is_sweep, read_sweep
 from conspecific.evaluation.tables import difference_table, plain_table
 from conspecific.metrics import METRICS
 from conspecific.reporting.comparison import write_comparison
 from conspecific.reporting.comparison_numbers import SIDE_BY_SIDE, settings_table
+from conspecific.reporting.sweep import TESTED, headline, lead, sweep_rows, write_sweep
+
+LISTED = 30  # runs of a sweep that the terminal shows; the page has all
 
 
 def run(arguments: Sequence[str]) -> None:
     """Print what the runs scored and how they differ, and write it as a page and as JSON."""
     places = [text for text in arguments if not is_override(text)]
     config = read_config("compare", CompareConfig, [text for text in arguments if is_override(text)], [])
-    found = compare_runs([read_run(path) for path in find_runs(places)])
-    console, facts = Console(), found.facts
+    paths, console = find_runs(places), Console()
+    as_sweep = is_sweep(paths) if config.sweep is None else config.sweep
+    found = read_sweep(paths) if as_sweep else compare_runs([read_run(path) for path in paths])
+    folder = Path(config.output or f"{config.paths.runs}/comparisons/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
+    if isinstance(found, Sweep):
+        _print_sweep(console, found)
+    else:
+        _print_comparison(console, found)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "comparison.json").write_text(json.dumps(found.to_json(), indent=2) + "\n")
+    page = folder / "comparison.html"
+    written = write_sweep(page, found) if isinstance(found, Sweep) else write_comparison(page, found)
+    console.print(f"Comparison: {written.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _print_sweep(console: Console, found: Sweep) -> None:
+    """The best runs on validation, what they were given, and beside it what they scored on the test."""
+    settings, rows = sweep_rows(found)
+    columns = ["", "run", f"val\n{found.monitor}", *settings, "epoch", *(f"test\n{name}" for name in TESTED)]
+    table = plain_table("Runs, the best on validation first", columns)
+    for row in rows[:LISTED]:
+        table.add_row(row.place, row.name, row.validation, *row.values, f"{row.epoch} of {row.trained}", *row.test)
+    if len(rows) > LISTED:
+        table.caption = f"{len(rows) - LISTED} more are on the page."
+        table.caption_justify, table.caption_style = "left", "dim"
+    console.print(_folding(table), "")
+    console.print(headline(found), style="bold", soft_wrap=True, highlight=False)
+    console.print(" ".join(lead(found)) + "\n", highlight=False)
+
+
+def _print_comparison(console: Console, found: Comparison) -> None:
+    """What was tested, each group's runs, settings and scores, and what each has over the first."""
+    facts = found.facts
     console.print(
         f"Tested on the same {facts['queries']} queries in {facts['gallery']} pictures of {facts['species']} species, "
         f"protocol {facts['protocol']}.\n",
@@ -42,11 +77,6 @@ def run(arguments: Sequence[str]) -> None:
             f"{names[0]} against {names[1]}", names, contrast.differences, contrast.over_seeds, adjusted
         )
         console.print(differences, "")
-    folder = Path(config.output or f"{config.paths.runs}/comparisons/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "comparison.json").write_text(json.dumps(found.to_json(), indent=2) + "\n")
-    page = write_comparison(folder / "comparison.html", found)
-    console.print(f"Comparison: {page.resolve()}", soft_wrap=True, highlight=False)
 
 
 def _group_tables(found: Comparison) -> Iterator[Table]:

@@ -14,7 +14,7 @@ def run(arguments: Sequence[str]) -> None:
     config = read_config("embed", EmbedConfig, arguments, ["run"])
     console = Console()
     opened = open_run(config)
-    default = opened.run.embeddings / "all" if opened.run else Path("embeddings")
+    default = opened.run.embeddings / f"all{opened.suffix}" if opened.run else Path("embeddings")
     folder = Path(config.output).expanduser() if config.output else default
     _, embeddings = opened.embed_all(folder, console)
     count, dimensions = embeddings.vectors.shape

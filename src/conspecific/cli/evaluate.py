@@ -33,6 +33,8 @@ def run(arguments: Sequence[str]) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    if config.truncate is not None:
+        console.print(f"The model's first {facts['dimensions']} dimensions; the references have all of theirs.")
     if caution := _trained_on(opened, evaluator, config.part):
         console.print(f"Caution: {caution}", style="yellow")
     folder = _folder(config, opened, evaluator)
@@ -61,5 +63,5 @@ def _folder(config: EvaluateConfig, opened: Opened, evaluator: Evaluator) -> Pat
     """As asked; else in the run, named after what was scored."""
     if config.output is not None:
         return Path(config.output).expanduser()
-    name = f"{config.part}_{evaluator.splits.protocol}_{evaluator.image_size}px_{evaluator.fingerprint}"
+    name = f"{config.part}_{evaluator.splits.protocol}_{evaluator.image_size}px_{evaluator.fingerprint}{opened.suffix}"
     return (opened.run.path if opened.run else Path.cwd()) / "evaluations" / name

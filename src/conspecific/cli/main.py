@@ -12,9 +12,12 @@ COMMANDS = {
     "train": "fine-tune on a folder of species and measure every epoch against the baseline",
     "evaluate": "score a run again, on its own pictures or on others",
     "compare": "set finished runs beside each other, query by query",
+    "soup": "average the weights of several runs into one model",
     "embed": "write the embeddings of a folder of pictures",
     "search": "find the pictures nearest to one picture",
 }
+
+WIDTH = 110  # of a line of choices, in characters
 
 USAGE = {
     "train": """conspecific train [KEY=VALUE ...] [-m]
@@ -23,6 +26,7 @@ USAGE = {
   conspecific train data=folder data.root=PATH                       your own: one folder a species
   conspecific train experiment=triplet trainer.max_epochs=5          another recipe, shorter
   conspecific train -m loss=arcface,triplet seed=1,2,3               every combination in turn
+  conspecific train -m experiment=sweep/arcface                      search settings by validation, with Optuna
   conspecific train validate=true                                    build everything, read a few pictures, stop
   conspecific train resume=RUN                                       continue a run that was cut off
   conspecific train --cfg job                                        print the whole configuration, train nothing""",
@@ -31,11 +35,23 @@ USAGE = {
   conspecific evaluate runs/arcface/RUN                              the run's own test pictures
   conspecific evaluate RUN protocol=unseen                           another protocol
   conspecific evaluate RUN data=folder data.root=PATH                other pictures
+  conspecific evaluate RUN truncate=64                               by the first 64 dimensions alone
   conspecific evaluate weights=FILE model=efficientnet_lite0 data=butterflies""",
     "compare": """conspecific compare RUN RUN ... [output=FOLDER]
 
   conspecific compare runs/arcface/RUN runs/triplet/RUN              the second against the first
-  conspecific compare runs/train/MULTIRUN                            all runs in it; seeds of one recipe are a group""",
+  conspecific compare runs/train/MULTIRUN                            all runs in it; seeds of one recipe are a group
+  conspecific compare runs/sweep_arcface/MULTIRUN                    a sweep: every run in one table, with drawings
+  conspecific compare RUN RUN ... sweep=true                         the same for any runs
+
+  A few recipes are tested against the first, query by query. Trials of a sweep, and more than 26 settings, are
+  sorted by validation instead: choose there, and look at the test once.""",
+    "soup": """conspecific soup RUN RUN ... [output=FOLDER] [greedy=true]
+
+  conspecific soup runs/arcface/RUN runs/arcface/RUN                 the mean of their weights: a folder like a run's
+  conspecific soup runs/sweep_arcface/MULTIRUN greedy=true           the best first; what lowers validation stays out
+
+  The runs must share model, pictures and splits. Score the soup on the test with conspecific evaluate FOLDER.""",
     "embed": """conspecific embed RUN [KEY=VALUE ...]
 
   conspecific embed RUN data=pictures data.root=FOLDER output=OUT    any folder: OUT/vectors.npy, OUT/pictures.parquet
@@ -89,6 +105,17 @@ def _overview() -> str:
 
 def _help(name: str) -> str:
     lines = [f"{name}: {COMMANDS[name]}", "", USAGE[name], ""]
-    chosen = {"train": all_groups(), "compare": ["paths"]}.get(name, ["data", "model"])
-    lines += ["Choices:", *(f"  {group}={'|'.join(options(group))}" for group in chosen)]
+    chosen = {"train": all_groups(), "compare": ["paths"], "soup": ["paths"]}.get(name, ["data", "model"])
+    lines += ["Choices:", *(line for group in chosen for line in _choices(group))]
     return "\n".join([*lines, "", "Every key of the configuration can be set as KEY=VALUE; those of train: --cfg job"])
+
+
+def _choices(group: str) -> list[str]:
+    """A group and its options, gone on with in the next line where they are many."""
+    lines, names = [f"  {group}="], options(group)
+    for name in names:
+        text = name if name == names[-1] else f"{name}|"
+        if len(lines[-1]) + len(text) > WIDTH:
+            lines.append(" " * 6)
+        lines[-1] += text
+    return lines

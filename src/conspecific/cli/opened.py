@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import torch
 from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -58,6 +59,11 @@ class Opened:
         """Side in pixels: as asked, or as in training's evaluation."""
         return self.config.image_size or self.trained.loader.image_size
 
+    @property
+    def suffix(self) -> str:
+        """What names of results have behind them, so that shortened embeddings are not taken for whole ones."""
+        return "" if self.config.truncate is None else f"_first{self.config.truncate}"
+
     def manifest(self) -> Manifest:
         """The pictures asked for, or the run's own."""
         manifest: Manifest = build(self.config.data or self.trained.data)
@@ -71,6 +77,7 @@ class Opened:
             "weights": hashlib.sha256(self.weights.read_bytes()).hexdigest(),
             "image_size": self.image_size,
             "similarity": self.embedder.metric,
+            **({} if self.config.truncate is None else {"truncate": self.config.truncate}),
         }
         if read_facts(folder) != facts:
             refuse_other_content(folder)  # before the work, not after
@@ -98,13 +105,26 @@ def open_run(config: UseConfig) -> Opened:
     if config.run is not None:
         run = RunDirectory(Path(config.run).expanduser())
         trained = run.load_config()
-        return Opened(load_embedder(trained, run.weights), run.weights, trained, run, config)
+        return _truncated(Opened(load_embedder(trained, run.weights), run.weights, trained, run, config))
     if config.model is None or config.data is None:
         raise ConfigError("weights=FILE needs model=NAME, which says what the weights belong to, and data=NAME")
     trained = typed(compose_config("train"), TrainConfig)
     trained.model = config.model
     weights = Path(str(config.weights)).expanduser()
-    return Opened(load_embedder(trained, weights), weights, trained, None, config)
+    return _truncated(Opened(load_embedder(trained, weights), weights, trained, None, config))
+
+
+def _truncated(opened: Opened) -> Opened:
+    """Shorten the embeddings as asked. Raises ConfigError where they have fewer dimensions than that."""
+    if (asked := opened.config.truncate) is None:
+        return opened
+    side = opened.image_size
+    with torch.inference_mode():
+        dimensions = opened.embedder.eval()(torch.zeros(1, 3, side, side)).shape[1]
+    if not 1 <= asked <= dimensions:
+        raise ConfigError(f"truncate must be 1 to {dimensions}, the dimensions of these embeddings; found {asked}")
+    opened.embedder.truncate = asked
+    return opened
 
 
 def load_embedder(trained: TrainConfig, weights: Path) -> Embedder:

@@ -40,7 +40,8 @@ def run(arguments: Sequence[str]) -> None:
     image = Path(config.image).expanduser()
     query = _embed_outside(opened, image)
     own = opened.run is not None and config.data is None
-    folder = (opened.run.embeddings if opened.run else Path("embeddings")) / ("all" if own else "searched")
+    name = f"{'all' if own else 'searched'}{opened.suffix}"
+    folder = (opened.run.embeddings if opened.run else Path("embeddings")) / name
     manifest, gallery = opened.embed_all(folder, console)
     neighbors = Searcher(gallery, opened.embedder.metric).search(query, min(max(config.k, 10), len(gallery)))
     console.print(_table(manifest, neighbors, config.k))

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from conspecific.errors import ConfigError
 
+ROOTED = "experiment"  # its folders are part of an option's name, experiment=sweep/arcface, and no groups of their own
+
 
 def config_dir() -> Path:
     """Return the folder of the configurations, for wheel, editable and source installs alike."""
@@ -17,10 +19,12 @@ def config_dir() -> Path:
 def options(group: str) -> list[str]:
     """Names of the YAML files of a group, sorted.
 
-    >>> options("loss/miner")
-    ['batch_hard', 'multi_similarity', 'semi_hard']
+    >>> options("debug"), "sweep/arcface" in options("experiment")
+    (['fast'], True)
     """
-    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+    folder = config_dir() / group
+    found = folder.rglob("*.yaml") if group == ROOTED else folder.glob("*.yaml")
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in found)
 
 
 def groups() -> list[str]:
@@ -31,4 +35,5 @@ def groups() -> list[str]:
 def all_groups() -> list[str]:
     """Names of all groups and the groups inside them, as `loss` and `loss/miner`, sorted."""
     base = config_dir()
-    return sorted({path.parent.relative_to(base).as_posix() for path in base.rglob("*/*.yaml")})
+    found = {path.parent.relative_to(base).as_posix() for path in base.rglob("*/*.yaml")}
+    return sorted({ROOTED if name.startswith(f"{ROOTED}/") else name for name in found})

@@ -63,6 +63,40 @@ class LoaderConfig:
 
 
 @dataclass
+class RecipeConfig:
+    """Ways to fine-tune, each off unless asked for; they go together. docs/recipes.md says when each is of use.
+
+    head_epochs: epochs in which only what lies above the backbone learns (Kumar et al. 2022). ema: search with a
+    running average of the weights that keeps this share of itself at each step; 0: with the weights as they are.
+    cached_views: augmented views of each training picture whose frozen stages are computed once and drawn from in every
+    epoch; 0 makes new views each epoch. start_size: side in pixels of the first epoch's training crops, which grow to
+    loader.train_size. hard_negatives: share of a batch's species that are drawn for being confused with the others,
+    searched anew each epoch. matryoshka: numbers of first dimensions that the loss trains to stand alone (Kusupati et
+    al. 2022). distillation: weight of staying alike where `teacher` finds pictures alike.
+    """
+
+    head_epochs: int = 0
+    ema: float = 0.0
+    cached_views: int = 0
+    start_size: int | None = None
+    hard_negatives: float = 0.0
+    matryoshka: list[int] = field(default_factory=list)
+    distillation: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("head_epochs", "cached_views", "distillation"):
+            if (value := getattr(self, name)) < 0:
+                raise ConfigError(f"recipe.{name} must be 0 or more; found {value}")
+        for name in ("ema", "hard_negatives"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise ConfigError(f"recipe.{name} is a share, from 0 to below 1; found {value}")
+        if self.start_size is not None and self.start_size < SMALLEST:
+            raise ConfigError(f"recipe.start_size must be {SMALLEST} pixels or more; found {self.start_size}")
+        if self.matryoshka and (min(self.matryoshka) < 1 or sorted(set(self.matryoshka)) != self.matryoshka):
+            raise ConfigError(f"recipe.matryoshka must rise from 1 or more, as [64,128,256]; found {self.matryoshka}")
+
+
+@dataclass
 class PathsConfig:
     """runs: where run directories are made. cache: drawn data, checked manifests and baselines. run: this run's own."""
 
@@ -89,9 +123,11 @@ class TrainConfig:
     resume: str | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -104,7 +140,8 @@ class UseConfig:
     """Keys that `evaluate`, `embed` and `search` share: they use what a run left behind.
 
     run: the run directory. weights: a weights file in its place; `model` says what it belongs to. data: pictures to use
-    in place of the run's own. image_size: side in pixels; null takes the run's. output: where results go; null puts
+    in place of the run's own. image_size: side in pixels; null takes the run's. truncate: search with that many of the
+    first dimensions alone, as a Matryoshka loss trains them to be; null takes all. output: where results go; null puts
     them into the run directory. device: a torch device; auto takes a GPU where there is one.
     """
 
@@ -113,6 +150,7 @@ class UseConfig:
     data: dict[str, Any] | None = None
     model: dict[str, Any] | None = None
     image_size: int | None = None
+    truncate: int | None = None
     device: str = "auto"
     workers: int | None = None
     output: str | None = None
@@ -135,9 +173,29 @@ class EmbedConfig(UseConfig):
 
 @dataclass
 class CompareConfig:
-    """Keys of `compare`. output: the folder to write into; null makes one under the runs."""
+    """Keys of `compare`.
+
+    output: the folder to write into; null makes one under the runs. sweep: one table of all runs, sorted by validation,
+    in place of pairs tested against each other; null does so for trials of a sweep and for more than 26 settings.
+    """
 
     output: str | None = None
+    sweep: bool | None = None
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
+class SoupConfig:
+    """Keys of `soup`.
+
+    output: the folder to write into; null makes one under the runs. greedy: keep only runs that do not lower the
+    validation metric. device: a torch device; auto takes a GPU where there is one.
+    """
+
+    output: str | None = None
+    greedy: bool = False
+    device: str = "auto"
+    workers: int | None = None
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 

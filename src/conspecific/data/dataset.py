@@ -1,8 +1,9 @@
 """Pictures as tensors, for training and for evaluation."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -16,18 +17,23 @@ from conspecific.data.manifest import Manifest
 
 
 class Item(TypedDict):
-    """One picture, or a batch of them: image uint8 [3, H, W], label int64, index (the sample id) int64."""
+    """One picture, or a batch of them: image uint8 [3, H, W], label int64, index (the sample id) int64.
 
-    image: Tensor
+    In place of the image there may be `activations`, what the frozen stages of a backbone made of it, float16 [...].
+    """
+
+    image: NotRequired[Tensor]
+    activations: NotRequired[Tensor]
     label: Tensor
     index: Tensor
 
 
 class View(NamedTuple):
-    """A sample id and the seed of the augmented view to make of it."""
+    """A sample id, the seed of the augmented view to make of it, and the view's side in pixels."""
 
     sample_id: int
     seed: int
+    size: int
 
 
 class EvaluationPictures(Dataset[Item]):
@@ -51,22 +57,26 @@ class TrainingPictures(Dataset[Item]):
     A view is a function of its sample id and its seed alone, so a resumed run sees what an uninterrupted one would.
     """
 
-    def __init__(self, manifest: Manifest, size: int, crop_scale: tuple[float, float], jitter: float) -> None:
-        self.manifest, self.size = manifest, size
-        self.augment = v2.Compose(
-            [
-                v2.RandomResizedCrop(size, scale=crop_scale, interpolation=v2.InterpolationMode.BICUBIC),
-                v2.RandomHorizontalFlip(),
-                v2.ColorJitter(jitter, jitter, jitter),
-            ]
-        )
+    def __init__(self, manifest: Manifest, crop_scale: tuple[float, float], jitter: float) -> None:
+        self.manifest, self.crop_scale, self.jitter = manifest, crop_scale, jitter
 
     def __getitem__(self, view: View) -> Item:
-        image = open_rgb(self.manifest.path(view.sample_id), self.size)
+        image = open_rgb(self.manifest.path(view.sample_id), view.size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(view.seed)
-            augmented: Image.Image = self.augment(image)
+            augmented: Image.Image = _augmentation(view.size, self.crop_scale, self.jitter)(image)
         return _item(augmented, self.manifest, view.sample_id)
+
+
+@cache
+def _augmentation(size: int, crop_scale: tuple[float, float], jitter: float) -> v2.Compose:
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size, scale=crop_scale, interpolation=v2.InterpolationMode.BICUBIC),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(jitter, jitter, jitter),
+        ]
+    )
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:

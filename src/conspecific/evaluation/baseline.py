@@ -33,12 +33,12 @@ def _key(evaluator: Evaluator, part: str, backbone: str, weights: str) -> str:
     """A hash of everything the numbers depend on."""
     ids: Part = evaluator.part(part)
     facts = [SCORING, evaluator.fingerprint, evaluator.splits.protocol, evaluator.image_size]
-    digest = hashlib.sha256(json.dumps([*facts, backbone, _weights_identity(weights)]).encode())
+    digest = hashlib.sha256(json.dumps([*facts, backbone, weights_identity(weights)]).encode())
     digest.update(ids.query.tobytes() + b"|" + ids.gallery.tobytes())
     return digest.hexdigest()[:16]
 
 
-def _weights_identity(weights: str) -> str:
+def weights_identity(weights: str) -> str:
     """A weights file counts by its content, the named weights by their name."""
     file = Path(weights).expanduser()
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else weights

@@ -1,5 +1,6 @@
 """Pictures to embeddings: the loop that every encoding goes through."""
 
+import math
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from conspecific.data.dataset import EvaluationPictures
 from conspecific.data.progress import progress_bar
-from conspecific.models import Embedder, keep_freed_memory
+from conspecific.evaluation.store import unnamed_file
+from conspecific.models import Backbone, Embedder, keep_freed_memory
 from conspecific.types import EmbeddingSet, FloatArray
 
 IN_MEMORY_BYTES = 2 << 30  # embeddings larger than this live in a memory-mapped temporary file
@@ -28,8 +30,12 @@ def embed(
     device: torch.device | str = "cpu",
     title: str = "Embedding",
     console: Console | None = None,
+    activations: FloatArray | None = None,
 ) -> list[EmbeddingSet]:
     """Embed pictures with embedders that share one backbone, which runs once a picture for all of them.
+
+    activations: what `frozen_activations` gave for these pictures; then only the trained stages run, and no picture is
+    read.
 
     Decoding happens in `workers` threads ahead of the network (Pillow lets go of the interpreter lock while it decodes
     and resizes), so nothing is forked. Returns one EmbeddingSet for each embedder, rows in the order of `pictures`.
@@ -45,20 +51,63 @@ def embed(
     try:
         with torch.inference_mode(), progress_bar(console) as progress:
             task = progress.add_task(title, total=len(pictures))
-            for images in _batches(pictures, batch_size, workers):
-                features = backbone(images.to(device, non_blocking=True))
+            for features in _features(backbone, pictures, activations, batch_size, workers, device):
                 for number, embedder in enumerate(embedders):
                     block = embedder.read_out(features).cpu().numpy()
                     if done == 0:
-                        vectors.append(_store(len(pictures), block.shape[1]))
+                        vectors.append(_store((len(pictures), block.shape[1])))
                     vectors[number][done : done + len(block)] = block
-                done += len(images)
+                done += len(features)
                 progress.update(task, completed=done)
     finally:
         for embedder, mode in zip(embedders, modes, strict=True):
             embedder.train(mode)
     labels = pictures.manifest.labels[pictures.ids]
     return [EmbeddingSet(array, pictures.ids, labels) for array in vectors]
+
+
+def frozen_activations(
+    backbone: Backbone,
+    pictures: EvaluationPictures,
+    *,
+    batch_size: int = 32,
+    workers: int = 2,
+    device: torch.device | str = "cpu",
+    title: str = "Encoding",
+    console: Console | None = None,
+) -> FloatArray:
+    """Return what the frozen stages of a backbone that `is_cut` make of pictures, [N, ...], for epochs to finish."""
+    keep_freed_memory()
+    backbone.to(device)
+    found: FloatArray | None = None
+    done = 0
+    with torch.inference_mode(), progress_bar(console) as progress:
+        task = progress.add_task(title, total=len(pictures))
+        for images in _batches(pictures, batch_size, workers):
+            block = backbone.activations(images.to(device, non_blocking=True)).cpu().numpy()
+            found = _store((len(pictures), *block.shape[1:])) if found is None else found
+            found[done : done + len(block)] = block
+            done += len(block)
+            progress.update(task, completed=done)
+    assert found is not None, "no part of a split is empty"
+    return found
+
+
+def _features(
+    backbone: Backbone,
+    pictures: EvaluationPictures,
+    activations: FloatArray | None,
+    batch_size: int,
+    workers: int,
+    device: torch.device | str,
+) -> Iterator[Tensor]:
+    """Yield feature maps [B, C, h, w], from the pictures or from what the frozen stages made of them."""
+    if activations is None:
+        for images in _batches(pictures, batch_size, workers):
+            yield backbone(images.to(device, non_blocking=True))
+        return
+    for start in range(0, len(activations), batch_size):
+        yield backbone.finish(torch.from_numpy(activations[start : start + batch_size]).to(device))
 
 
 def _batches(pictures: EvaluationPictures, batch_size: int, workers: int) -> Iterator[Tensor]:
@@ -74,10 +123,7 @@ def _batches(pictures: EvaluationPictures, batch_size: int, workers: int) -> Ite
             yield torch.stack([future.result() for future in ahead.popleft()])
 
 
-def _store(count: int, dimensions: int) -> FloatArray:
-    if count * dimensions * 4 <= IN_MEMORY_BYTES:
-        return np.empty((count, dimensions), dtype=np.float32)
-    folder = Path(tempfile.gettempdir())
-    with tempfile.NamedTemporaryFile(prefix="conspecific-", suffix=".f32", dir=folder) as file:
-        # the file has no name once it is closed and goes with the last reference to the map
-        return np.memmap(file, dtype=np.float32, mode="w+", shape=(count, dimensions))
+def _store(shape: tuple[int, ...]) -> FloatArray:
+    if math.prod(shape) * 4 <= IN_MEMORY_BYTES:
+        return np.empty(shape, dtype=np.float32)
+    return unnamed_file(Path(tempfile.gettempdir()), shape, np.float32)

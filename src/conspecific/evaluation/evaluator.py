@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from rich.console import Console
@@ -12,10 +12,10 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.progress import progress_bar
 from conspecific.data.splits import Part, Splits
 from conspecific.errors import ConfigError
-from conspecific.evaluation.embed import embed
+from conspecific.evaluation.embed import embed, frozen_activations
 from conspecific.evaluation.evaluate import evaluate
-from conspecific.models import Embedder
-from conspecific.types import EmbeddingSet, EvalResult, IntArray
+from conspecific.models import Backbone, Embedder
+from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Evaluator:
     """Embeds and scores the parts of one manifest.
 
     fingerprint: the manifest's, see `data.check.check_manifest`. image_size: side in pixels. workers: decoding threads.
+    activations: part -> what the frozen stages make of its pictures, where they were computed once for all epochs.
     """
 
     manifest: Manifest
@@ -32,6 +33,7 @@ class Evaluator:
     workers: int
     device: torch.device
     console: Console
+    activations: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def part(self, name: str) -> Part:
         """The part called `val` or `test`."""
@@ -40,8 +42,24 @@ class Evaluator:
         found: Part = getattr(self.splits, name)
         return found
 
-    def embed(self, embedders: Mapping[str, Embedder], ids: IntArray, title: str) -> dict[str, EmbeddingSet]:
-        """Embed pictures with embedders that share a backbone."""
+    def encoded_once(self, backbone: Backbone, name: str, ids: IntArray) -> "Evaluator":
+        """The same, with what the frozen stages of this backbone make of some pictures computed for all epochs.
+
+        name: val or test where they are that part's, or anything else to find them by. Only for embedders whose frozen
+        stages are this backbone's. Where it cannot be cut, nothing changes.
+        """
+        if not backbone.is_cut:
+            return self
+        pictures, title = EvaluationPictures(self.manifest, ids, self.image_size), f"Encoding {name} once"
+        found = frozen_activations(
+            backbone, pictures, workers=self.workers, device=self.device, title=title, console=self.console
+        )
+        return replace(self, activations={**self.activations, name: found})
+
+    def embed(
+        self, embedders: Mapping[str, Embedder], ids: IntArray, title: str, activations: FloatArray | None = None
+    ) -> dict[str, EmbeddingSet]:
+        """Embed pictures with embedders that share a backbone; from its frozen stages' activations, where given."""
         pictures = EvaluationPictures(self.manifest, ids, self.image_size)
         found = embed(
             list(embedders.values()),
@@ -50,6 +68,7 @@ class Evaluator:
             device=self.device,
             title=title,
             console=self.console,
+            activations=activations,
         )
         return dict(zip(embedders, found, strict=True))
 
@@ -57,7 +76,7 @@ class Evaluator:
         """Embed a part once and score it under each embedder."""
         ids = self.part(part)
         facts = {"part": part, "protocol": self.splits.protocol, "image_size": self.image_size}
-        found = self.embed(embedders, ids.ids, title)
+        found = self.embed(embedders, ids.ids, title, self.activations.get(part))
         with progress_bar(self.console) as progress:
             return {
                 name: evaluate(found[name], ids, self.manifest, embedder.metric, {"name": name, **facts})

@@ -14,6 +14,7 @@ from conspecific.evaluation.runs import TestedRun, require_one_test
 from conspecific.metrics import METRICS, Interval, holm
 
 CONFIDENCE = 0.95
+GROUPS = len(ascii_uppercase)  # that can be told apart by a letter
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,11 @@ def compare_runs(runs: Sequence[TestedRun]) -> Comparison:
         raise RunError(f"a comparison needs two runs or more; found {len(runs)}")
     require_one_test(runs)
     members = _grouped(runs)
-    if len(members) > len(ascii_uppercase):
-        raise RunError(f"{len(members)} different settings are too many to compare at once; 26 at most")
+    if len(members) > GROUPS:
+        raise RunError(
+            f"{len(members)} different settings are too many to test against each other; {GROUPS} at most. sweep=true "
+            "sorts any number by validation"
+        )
     groups = [_group(letter, found) for letter, found in zip(ascii_uppercase, members, strict=False)]
     if len(groups) == 1:
         groups.insert(0, _reference(members[0][0]))

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import DTypeLike
 
 from conspecific.data.manifest import Manifest
 from conspecific.errors import RunError
@@ -61,3 +63,10 @@ def load_embeddings(folder: Path, manifest: Manifest) -> EmbeddingSet:
         raise RunError(
             f"{folder} does not hold usable embeddings: {reason}. Delete it to have it made again."
         ) from error
+
+
+def unnamed_file(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap[Any, Any]:
+    """Return an array on the disk of `folder` that goes with the last reference to it, or with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(prefix="conspecific-", suffix=".array", dir=folder) as file:
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)

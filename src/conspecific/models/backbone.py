@@ -8,6 +8,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from conspecific.errors import ConfigError
+from conspecific.models.cut import Cut, cut
 from conspecific.models.weights import create_backbone
 
 
@@ -29,15 +30,36 @@ class Backbone(nn.Module):
             self.register_buffer(moment, torch.tensor(config[moment]).view(1, 3, 1, 1), persistent=False)
         self.channels = int(self.net.num_features)
         self.frozen_norms = False
+        self._cut: Cut | None = None
         self.to(memory_format=torch.channels_last)  # the faster layout for convolutions, on CPU and GPU
 
     def forward(self, images: Tensor) -> Tensor:
-        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-        normalised = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         try:
-            features: Tensor = self.net.forward_features(normalised)
+            return self._as_map(self.net.forward_features(self._normalised(images)))
         except AssertionError as error:
             raise ConfigError(f"{self.name} does not take pictures of {images.shape[-1]} px: {error}") from error
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether `activations` and `finish` can be called: stages are frozen, and the network can be cut there."""
+        return self._cut is not None
+
+    def activations(self, images: Tensor) -> Tensor:
+        """What the frozen stages make of pictures: the same however far the others are trained."""
+        assert self._cut is not None, "the caller asks is_cut"
+        found: Tensor = self._cut.frozen(self._normalised(images))
+        return found
+
+    def finish(self, activations: Tensor) -> Tensor:
+        """The last feature map, from `activations`, as `forward` gives it."""
+        assert self._cut is not None, "the caller asks is_cut"
+        return self._as_map(self._cut.trained(activations))
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+        return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def _as_map(self, features: Tensor) -> Tensor:
         if features.ndim == 3:
             return features[:, getattr(self.net, "num_prefix_tokens", 0) :].transpose(1, 2).unsqueeze(-1)
         if getattr(self.net, "output_fmt", "NCHW") == "NHWC":
@@ -67,6 +89,8 @@ class Backbone(nn.Module):
                     parameter.requires_grad_(False)
         self.frozen_norms = norms
         self.train(self.training)
+        # now and not when first asked: a copy for averaging is frozen whole, and must stay cut where this one is
+        self._cut = None if trainable_stages is None else cut(self.net)
 
     def train(self, mode: bool = True) -> "Backbone":
         super().train(mode)

@@ -6,12 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conspecific.errors import ConfigError, did_you_mean
+from conspecific.errors import ConfigError
 from conspecific.models.backbone import Backbone
+from conspecific.models.heads import create_head
 from conspecific.models.pooling import create_pooling
 from conspecific.types import Metric
-
-HEADS = ("none", "linear", "mlp")
 
 
 class Embedder(nn.Module):
@@ -22,7 +21,12 @@ class Embedder(nn.Module):
 
     The two differ with `search_with="pooled"`: then the head serves the loss alone, as a projection head does
     (Chen et al. 2020), and the layer under it, which keeps more of what was learnt before, is searched with.
+
+    truncate: search with that many of the first dimensions alone, normalised again; None takes all. It is for embedders
+    whose first dimensions were trained to stand alone (Kusupati et al. 2022), and of no account to the loss.
     """
+
+    truncate: int | None = None
 
     def __init__(
         self, backbone: Backbone, pooling: nn.Module, head: nn.Module, normalize: bool, search_head: bool
@@ -44,12 +48,16 @@ class Embedder(nn.Module):
         embedding = self.pooling(features)
         if self.search_head:
             embedding = self.head(embedding)
-        embedding = embedding.float()
+        embedding = embedding.float()[:, : self.truncate]
         return F.normalize(embedding) if self.normalize else embedding
 
     def project(self, images: Tensor) -> Tensor:
         """What the loss compares."""
-        projected: Tensor = self.head(self.pooling(self.backbone(images)))
+        return self.project_features(self.backbone(images))
+
+    def project_features(self, features: Tensor) -> Tensor:
+        """What the loss compares, from the backbone's feature map."""
+        projected: Tensor = self.head(self.pooling(features))
         return projected.float()
 
     @torch.no_grad()
@@ -74,13 +82,11 @@ def build_embedder(
 ) -> Embedder:
     """Build an embedder from a timm backbone.
 
-    weights: bundled, timm, none or a file. pooling: flatten, avg, max or gem. head: none, linear or mlp, to
+    weights: bundled, timm, none or a file. pooling: flatten, avg, max or gem. head: none, linear, mlp or whitened, to
     `dimensions`. search_with: the head's output, or the pooled layer under it. trainable_stages: train that many last
     stages of the backbone (None: all). freeze_norms: keep the pretrained batch-norm statistics, which the small batches
     of fine-tuning would spoil. Raises ConfigError naming what does not fit.
     """
-    if head not in HEADS:
-        raise ConfigError(f"model.head={head} is unknown. {did_you_mean(head, HEADS)}")
     if head != "none" and pooling == "flatten":
         raise ConfigError(f"model.head={head} needs a pooled layer of fixed length: set model.pooling=avg, max or gem")
     if search_with not in ("head", "pooled"):
@@ -90,18 +96,10 @@ def build_embedder(
     return Embedder(
         network,
         create_pooling(pooling),
-        _create_head(head, network.channels, dimensions),
+        create_head(head, network.channels, dimensions),
         normalize=normalize,
         search_head=search_with == "head",
     )
-
-
-def _create_head(name: str, channels: int, dimensions: int) -> nn.Module:
-    if name == "linear":
-        return nn.Linear(channels, dimensions)
-    if name == "mlp":
-        return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, dimensions))
-    return nn.Identity()
 
 
 def flatten_baseline(backbone: Backbone) -> Embedder:

@@ -1,34 +1,67 @@
 """Training batches as a LightningDataModule."""
 
+from collections.abc import Sequence
+
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from conspecific.config.schema import LoaderConfig
+from conspecific.config.schema import LoaderConfig, RecipeConfig
+from conspecific.data.cached_views import CachedViews
 from conspecific.data.dataset import Item, TrainingPictures
 from conspecific.data.manifest import Manifest
 from conspecific.data.sampler import SpeciesBatches
 from conspecific.data.splits import Splits
+from conspecific.errors import ConfigError
 from conspecific.evaluation import workers_for
 
 
 class Pictures(pl.LightningDataModule):
-    """P x K batches of augmented training pictures."""
+    """P x K batches of augmented training pictures; `cached` views take their place where there are any."""
 
-    def __init__(self, manifest: Manifest, splits: Splits, loader: LoaderConfig, seed: int) -> None:
+    def __init__(
+        self, manifest: Manifest, splits: Splits, loader: LoaderConfig, recipe: RecipeConfig, epochs: int, seed: int
+    ) -> None:
         super().__init__()
         self.loader = loader
         low, high = loader.crop_scale
-        self.train_pictures = TrainingPictures(manifest, loader.train_size, (low, high), loader.jitter)
-        labels = manifest.labels[splits.train]
-        self.batches = SpeciesBatches(splits.train, labels, loader.batch_species, loader.batch_pictures, seed)
+        self.train_pictures = TrainingPictures(manifest, (low, high), loader.jitter)
+        self.cached: CachedViews | None = None
+        self.sizes = growing_sizes(recipe.start_size or loader.train_size, loader.train_size, epochs)
+        self.batches = SpeciesBatches(
+            splits.train,
+            manifest.labels[splits.train],
+            loader.batch_species,
+            loader.batch_pictures,
+            seed,
+            self.sizes,
+            recipe.hard_negatives,
+        )
 
     def train_dataloader(self) -> DataLoader[Item]:
-        workers = workers_for(self.loader.workers)
+        workers = workers_for(self.loader.workers) if self.cached is None else 0  # copying is not worth a process
         return DataLoader(
-            self.train_pictures,
+            self.cached or self.train_pictures,
             batch_sampler=self.batches,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def growing_sizes(first: int, last: int, epochs: int) -> Sequence[int]:
+    """Side of the training crops in each epoch, in pixels: from `first` in steps of 32 to `last`, there for a quarter.
+
+    Small crops teach coarse things at little cost (Howard 2018, Tan & Le 2021). Raises ConfigError where they shrink.
+
+    >>> growing_sizes(96, 160, 8), growing_sizes(160, 160, 2)
+    ([96, 96, 96, 128, 128, 128, 160, 160], [160, 160])
+    """
+    if first > last:
+        raise ConfigError(
+            f"recipe.start_size={first} is above loader.train_size={last}: crops grow, they do not shrink"
+        )
+    steps = -(-(last - first) // 32)
+    rising = round(0.75 * epochs) if steps else 0
+    grown = [first + 32 * (steps * epoch // rising) for epoch in range(rising)]
+    return grown + [last] * (epochs - rising)

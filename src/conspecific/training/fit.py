@@ -1,28 +1,36 @@
 """Fine-tuning: build the parts of a configuration, train them, and take the best epoch back."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import polars
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
+from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
+from conspecific.models.heads import Whitened
 from conspecific.training.datamodule import Pictures
 from conspecific.training.expected import expected_warnings
+from conspecific.training.hard_negatives import HardNegatives
 from conspecific.training.loggers import Guarded
 from conspecific.training.module import FineTuner
 from conspecific.training.progress import EpochBar
 from conspecific.training.record import save_weights
 from conspecific.training.resume import load_checkpoint
 from conspecific.training.retrieval import RetrievalCallback
+from conspecific.training.teacher import teach
+from conspecific.training.views import cache_views
 from conspecific.types import EvalResult
 
 
@@ -30,63 +38,88 @@ def fit(
     config: TrainConfig,
     evaluator: Evaluator,
     validation: Mapping[str, EvalResult],
+    copies: polars.DataFrame,
     run: RunDirectory,
     resumed: Path | None,
 ) -> tuple[Embedder, EvalResult, dict[str, Any]]:
     """Train, load the best epoch's weights and save them.
 
-    validation: the references. resumed: the checkpoint to go on from. Returns the embedder, its validation result, and
-    what is to be known of the training: chosen_epoch, training_minutes.
+    validation: the references. copies: pairs of sample ids that are one picture. resumed: the checkpoint to go on from.
+    Returns the embedder, its validation result, and facts of the training: chosen_epoch, training_minutes.
     """
+    began = time.perf_counter()
     module, pictures = build_parts(config, evaluator)
     if resumed is not None:
         begun = load_checkpoint(module, resumed)  # Lightning would do it too, without a message for people
         pictures.batches.set_epoch(begun["epoch"] + 1)  # its first batches are fetched before Lightning tells the epoch
-    began = time.perf_counter()
-    if resumed is None and module.loss.imprinted:
-        _imprint(module, config, evaluator)
-    trainer = _trainer(config, evaluator, validation, run)
+    backbone = module.embedder.backbone
+    if config.recipe.cached_views:
+        pictures.cached = cache_views(backbone, pictures, evaluator, config)
+    if resumed is None:
+        _begin(module, config, evaluator)
+    evaluator = evaluator.encoded_once(backbone, "val", evaluator.splits.val.ids)
+    callbacks: list[pl.Callback] = [RetrievalCallback(evaluator, validation, run, config.monitor)]
+    if config.recipe.hard_negatives:
+        training = evaluator.encoded_once(backbone, "train", evaluator.splits.train)
+        callbacks.append(HardNegatives(training, copies, pictures.batches))
+    trainer = _trainer(config, evaluator, callbacks, run)
     with expected_warnings():
         trainer.fit(module, datamodule=pictures, ckpt_path=resumed, weights_only=True)
     minutes = (time.perf_counter() - began) / 60
     best = load_checkpoint(module, _best_checkpoint(trainer))
-    save_weights(module.embedder, run.weights)
+    save_weights(module.searched, run.weights)
     epoch = best["epoch"] + 1
-    chosen = _chosen_validation(module.embedder, epoch, evaluator, run)
-    return module.embedder, chosen, {"chosen_epoch": epoch, "training_minutes": round(minutes, 2)}
+    chosen = _chosen_validation(module.searched, epoch, evaluator, run)
+    return module.searched, chosen, {"chosen_epoch": epoch, "training_minutes": round(minutes, 2)}
 
 
 def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, Pictures]:
     """The module with its loss and optimizer, and the training pictures."""
+    taught = teach(config, evaluator, Path(config.paths.cache).expanduser())
     torch.manual_seed(config.seed)  # again: computing the baseline draws numbers, taking it from the cache does not
-    pictures = Pictures(evaluator.manifest, evaluator.splits, config.loader, config.seed)
+    epochs = config.trainer["max_epochs"]
+    pictures = Pictures(evaluator.manifest, evaluator.splits, config.loader, config.recipe, epochs, config.seed)
     labels = evaluator.manifest.labels[evaluator.splits.train]
     embedder: Embedder = build(config.model)
-    dimensions = embedder.loss_dimensions(config.loader.train_size)
-    loss = build(config.loss, num_classes=len(set(labels.tolist())), embedding_size=dimensions)
-    return FineTuner(embedder, loss, build(config.optimizer), labels), pictures
+    loss = _loss(
+        config, classes=len(set(labels.tolist())), dimensions=embedder.loss_dimensions(config.loader.train_size)
+    )
+    return FineTuner(embedder, loss, build(config.optimizer), labels, config.recipe, taught), pictures
 
 
-def _imprint(module: FineTuner, config: TrainConfig, evaluator: Evaluator) -> None:
-    """Embed the training pictures as they are and give the loss each species' mean."""
+def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Matryoshka:
+    def make(length: int) -> MetricLoss:
+        made: MetricLoss = build(config.loss, num_classes=classes, embedding_size=length)
+        return made
+
+    beginnings = config.recipe.matryoshka
+    if beginnings and max(beginnings) > dimensions:
+        raise ConfigError(f"recipe.matryoshka={beginnings}, but an embedding has {dimensions} dimensions")
+    return Matryoshka(make, [*beginnings, dimensions]) if beginnings else make(dimensions)
+
+
+def _begin(module: FineTuner, config: TrainConfig, evaluator: Evaluator) -> None:
+    """Give a whitened head its weights, and the loss each species' mean embedding, from the training pictures."""
     parts = module.embedder
-    projector = Embedder(parts.backbone, parts.pooling, parts.head, normalize=True, search_head=True)
+    if not module.loss.imprinted and not isinstance(parts.head, Whitened):
+        return
+    pooling = Embedder(parts.backbone, parts.pooling, nn.Identity(), normalize=False, search_head=False)
     training = replace(evaluator, image_size=config.loader.train_size)
-    found = training.embed({"train": projector}, evaluator.splits.train, "Imprinting the species")["train"]
-    classes = module.class_of_label[torch.from_numpy(found.labels)]
-    sums = torch.zeros(int(classes.max()) + 1, found.vectors.shape[1])
-    sums.index_add_(0, classes, torch.from_numpy(found.vectors))
-    module.loss.imprint(sums / torch.bincount(classes)[:, None])
+    found = training.embed({"train": pooling}, evaluator.splits.train, "Looking at the training pictures")["train"]
+    pooled, labels = torch.from_numpy(found.vectors), module.class_of_label.cpu()[torch.from_numpy(found.labels)]
+    head = parts.head.cpu()
+    if isinstance(head, Whitened):
+        head.fit(pooled, labels)
+    if module.loss.imprinted:
+        with torch.no_grad():
+            projected = F.normalize(head(pooled))
+        sums = torch.zeros(int(labels.max()) + 1, projected.shape[1]).index_add_(0, labels, projected)
+        module.loss.imprint(sums / torch.bincount(labels)[:, None])
 
 
-def _trainer(
-    config: TrainConfig, evaluator: Evaluator, validation: Mapping[str, EvalResult], run: RunDirectory
-) -> pl.Trainer:
-    callbacks = [
-        EpochBar(evaluator.console),  # first, so that it has gone when the epoch is scored
-        RetrievalCallback(evaluator, validation, run, config.monitor),
-        *(build(node) for node in config.callbacks.values()),
-    ]
+def _trainer(config: TrainConfig, evaluator: Evaluator, own: Sequence[pl.Callback], run: RunDirectory) -> pl.Trainer:
+    bar = EpochBar(evaluator.console)  # first, so that it has gone when the epoch is scored
+    callbacks = [bar, *own, *(build(node) for node in config.callbacks.values())]
     options = dict(config.trainer)
     if options.get("precision") == "auto":
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()

@@ -1,7 +1,7 @@
-"""One learning rate a group, warm-up and cosine."""
+"""One learning rate a group or stage, warm-up and cosine."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from conspecific.models import Embedder
+from conspecific.models import Backbone, Embedder
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class GroupedOptimizer:
 
     optimizer: a factory that takes parameter groups. weight_decay applies to matrices and kernels of backbone and
     head, not to biases, norms or the loss's species vectors. warmup_epochs: linear rise; then cosine to zero at the
-    last step.
+    last step. layer_decay: each stage of the backbone learns at this share of the rate of the stage after it (Clark et
+    al. 2020), so that early stages, which are of use for any pictures, change least.
     """
 
     optimizer: Callable[..., Optimizer]
@@ -28,19 +29,41 @@ class GroupedOptimizer:
     loss_lr: float
     weight_decay: float
     warmup_epochs: float
+    layer_decay: float = 1.0
 
-    def build(self, embedder: Embedder, loss: nn.Module, epochs: int, steps_per_epoch: int) -> OptimizerLRScheduler:
-        """Return Lightning's dictionary of optimizer and scheduler, the latter counting steps."""
+    def build(
+        self, embedder: Embedder, loss: nn.Module, epochs: int, steps_per_epoch: int, head_epochs: int = 0
+    ) -> OptimizerLRScheduler:
+        """Return Lightning's dictionary of optimizer and scheduler, the latter counting steps.
+
+        head_epochs: epochs in which the backbone does not learn; its warm-up comes after them.
+        """
         head = [*embedder.pooling.parameters(), *embedder.head.parameters()]
-        groups = [
-            *self._decayed("backbone", embedder.backbone.parameters(), self.backbone_lr),
+        made = [
+            *self._backbone(embedder.backbone),
             *self._decayed("head", head, self.head_lr),
             {"name": "loss", "params": list(loss.parameters()), "lr": self.loss_lr, "weight_decay": 0.0},
         ]
-        optimizer = self.optimizer([group for group in groups if group["params"]])
-        warmup = round(self.warmup_epochs * steps_per_epoch)
-        schedule = LambdaLR(optimizer, lambda step: warm_cosine(step, warmup, epochs * steps_per_epoch))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        groups = [group for group in made if group["params"]]
+        optimizer = self.optimizer(groups)
+        warmup, steps = round(self.warmup_epochs * steps_per_epoch), epochs * steps_per_epoch
+
+        def after(begin: int) -> Callable[[int], float]:
+            return lambda step: warm_cosine(step - begin, warmup, steps - begin) if step >= begin else 0.0
+
+        late = head_epochs * steps_per_epoch
+        rates = [after(late if group["name"].startswith("backbone") else 0) for group in groups]
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, rates), "interval": "step"}}
+
+    def _backbone(self, backbone: Backbone) -> Iterator[dict[str, Any]]:
+        """The backbone as one group, or a group a stage where the rate differs from stage to stage."""
+        if self.layer_decay == 1:
+            yield from self._decayed("backbone", backbone.parameters(), self.backbone_lr)
+            return
+        stages = backbone.stages()
+        for number, stage in enumerate(stages):
+            rate = self.backbone_lr * self.layer_decay ** (len(stages) - 1 - number)
+            yield from self._decayed(f"backbone_{number}", stage, rate)
 
     def _decayed(self, name: str, parameters: Iterable[nn.Parameter], rate: float) -> list[dict[str, Any]]:
         trained = [parameter for parameter in parameters if parameter.requires_grad]

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from conspecific.config.run_directory import RunDirectory
+from conspecific.errors import TrainingError
 from conspecific.evaluation import Difference, Evaluator, compare
 from conspecific.evaluation.tables import epoch_table
 from conspecific.metrics import METRICS, Geometry
@@ -31,7 +32,7 @@ class RetrievalCallback(Callback):
         assert isinstance(pl_module, FineTuner)
         epoch = trainer.current_epoch + 1
         evaluator = replace(self.evaluator, device=pl_module.device)  # the model stays where the trainer put it
-        result = evaluator.score({"model": pl_module.embedder}, "val", f"Scoring epoch {epoch}")["model"]
+        result = evaluator.score({"model": pl_module.searched}, "val", f"Scoring epoch {epoch}")["model"]
         baseline = self.references["flatten"]
         pl_module.log_dict({f"val/{name}": result.metrics[name] for name in METRICS})
         pl_module.log_dict({f"val/{name}_gain": result.metrics[name] - baseline.metrics[name] for name in METRICS})
@@ -39,6 +40,7 @@ class RetrievalCallback(Callback):
         gains = compare(result, baseline) if result.facts["species"] > 1 else []
         self._write(epoch, float(trainer.callback_metrics["train/loss_epoch"]), result, gains)
         self._print(epoch, trainer.max_epochs, result, gains)
+        self._stop_if_lost(epoch, result)
 
     def _write(self, epoch: int, loss: float, result: EvalResult, gains: Sequence[Difference]) -> None:
         """Append the epoch; a resumed run first drops what lies after its checkpoint."""
@@ -58,9 +60,26 @@ class RetrievalCallback(Callback):
             title, rows | {f"epoch {epoch}": result.metrics}, {gain.metric: gain.interval for gain in gains}
         )
         self.evaluator.console.print(table, "")
+
+    def _stop_if_lost(self, epoch: int, result: EvalResult) -> None:
+        """Stop before this epoch's checkpoint is written, so that the last one stays the last good one.
+
+        Lost is an encoder to which all pictures are nearly the same, or one that lost both half of what it once found
+        and what its loss had learnt. Raises TrainingError.
+        """
+        earlier = [line for line in self.run.read_epochs() if line["epoch"] < epoch]
+        loss, best = self.run.read_epochs()[-1]["loss"], max((line[self.monitor] for line in earlier), default=0.0)
+        what = None
         if Geometry(**result.facts["geometry"]).is_collapsed:
-            self.evaluator.console.print(
-                "Warning: the embeddings have collapsed: all pictures are nearly the same to the encoder. "
-                "Lower optimizer.backbone_lr, or choose another loss or miner.",
-                style="yellow",
+            what = "the embeddings have collapsed: all pictures are nearly the same to the encoder"
+        elif result.metrics[self.monitor] < best / 2 and loss > 2 * min(line["loss"] for line in earlier):
+            what = (
+                f"training diverges: validation {self.monitor} fell from {best:.3f} to "
+                f"{result.metrics[self.monitor]:.3f} and the loss rose to {loss:.3g}"
+            )
+        if what is not None:
+            kept = f"epoch {earlier[-1]['epoch']} is the last good checkpoint" if earlier else "no checkpoint was good"
+            raise TrainingError(
+                f"{what} after epoch {epoch}. Lower optimizer.backbone_lr or loss_lr, raise optimizer.warmup_epochs, "
+                f"or choose another loss or miner; {kept} in {self.run.checkpoints}"
             )

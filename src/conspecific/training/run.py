@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars
 import pytorch_lightning as pl
 from rich.console import Console
 
@@ -57,7 +58,7 @@ def train(config: TrainConfig, overrides: Sequence[str], console: Console) -> Ou
     assert config.paths.run is not None, "the caller makes the run directory"
     run, cache = RunDirectory(Path(config.paths.run)), Path(config.paths.cache).expanduser()
     resumed = checkpoint_to_resume(config)
-    evaluator, leaks, contents = _without_leaks(config, _evaluator(config, cache, console), cache)
+    evaluator, leaks, contents, copies = _without_leaks(config, _evaluator(config, cache, console), cache)
     if config.validate:
         _try_everything(config, evaluator)
         return None
@@ -69,7 +70,7 @@ def train(config: TrainConfig, overrides: Sequence[str], console: Console) -> Ou
     embedder: Embedder | None = None
     facts: dict[str, Any] = {}
     if config.trainer["max_epochs"] != 0:
-        embedder, validation["model"], facts = fit(config, evaluator, validation, run, resumed)
+        embedder, validation["model"], facts = fit(config, evaluator, validation, copies, run, resumed)
     test = dict(references(evaluator, "test", *network, cache))
     if embedder is not None:
         test |= evaluator.score({"model": embedder}, "test", "Scoring the test pictures")
@@ -106,8 +107,13 @@ def _evaluator(config: TrainConfig, cache: Path, console: Console) -> Evaluator:
     return Evaluator(manifest, splits, fingerprint, loader.image_size, workers, device, console)
 
 
-def _without_leaks(config: TrainConfig, evaluator: Evaluator, cache: Path) -> tuple[Evaluator, Leaks, Sequence[str]]:
-    """Look for what the parts share and do with it as `leaks` says. Returns also a hash of each picture's content."""
+def _without_leaks(
+    config: TrainConfig, evaluator: Evaluator, cache: Path
+) -> tuple[Evaluator, Leaks, Sequence[str], polars.DataFrame]:
+    """Look for what the parts share and do with it as `leaks` says.
+
+    Returns also a hash of each picture's content, and all pairs of pictures that are one.
+    """
     manifest, key, console = evaluator.manifest, evaluator.fingerprint, evaluator.console
     found = fingerprints(manifest, key, cache, evaluator.workers, console)
     duplicates = find_duplicates(manifest, key, found, cache, evaluator.device, console)
@@ -115,7 +121,7 @@ def _without_leaks(config: TrainConfig, evaluator: Evaluator, cache: Path) -> tu
     splits = apply_policy(config.leaks, leaks, evaluator.splits, manifest)
     style = "yellow" if leaks.pairs.height or leaks.species else None
     console.print(f"Leak check: {describe(leaks)}", style=style, soft_wrap=True, highlight=False)
-    return replace(evaluator, splits=splits), leaks, found.contents
+    return replace(evaluator, splits=splits), leaks, found.contents, duplicates
 
 
 def _gains(test: Mapping[str, EvalResult]) -> dict[str, list[dict[str, Any]]]:

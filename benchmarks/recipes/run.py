@@ -1,0 +1,164 @@
+"""Our recipe against the documented recipes of two libraries: same weights, pictures, minutes; one evaluator for all.
+
+    python benchmarks/recipes/run.py DATA [--ours KEY=VALUE ...] [--quick]
+
+DATA is a folder with a manifest.csv (path, label, split). Every recipe is trained with every seed under every protocol,
+never two at once, in its own process; the peers in an environment of their own (environment.py), on all pictures that
+are not of the test, validation included, with nothing chosen: their last weights count. Then each is scored on the
+test and the table is printed (contrasts.py). The order is by seed, so the first table can be had after a third of the
+time: `python benchmarks/recipes/contrasts.py OUTPUT`. What is done already is not done again.
+
+--ours are the words of `conspecific train`; without them, the main job with a limit of --minutes on its training.
+The references, imprinting and the final test come on top of a limit by trainer.max_time; the table tells the minutes.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from safetensors.torch import save_file
+
+from conspecific.config.overrides import override
+from conspecific.data.check import check_manifest
+from conspecific.data.sources import from_file
+from conspecific.data.splits import split
+from conspecific.evaluation import Evaluator, device_for, references, workers_for
+from conspecific.models import build_embedder
+from conspecific.models.weights import create_backbone
+
+BACKBONE = "tf_efficientnet_lite0"
+SIZE = 224
+HERE = Path(__file__).resolve().parent
+COMMAND = Path(sys.executable).with_name("conspecific")
+CACHE = Path(os.environ.get("CONSPECIFIC_CACHE", "~/.cache/conspecific")).expanduser()
+
+
+def main() -> None:
+    """Train and score what is not there yet, one after the other, then print the table."""
+    given = arguments()
+    parts = {protocol: prepare(given, protocol) for protocol in given.protocols}
+    python = peers_python(given.environment) if "peers" in given.steps else Path(sys.executable)
+    for seed in given.seeds:
+        for protocol in given.protocols:
+            if "peers" in given.steps:
+                for library, loss, mode in product(given.libraries, given.losses, given.modes):
+                    words = ["--library", library, "--loss", loss, "--mode", mode, "--seed", str(seed)]
+                    folder = given.output / protocol / f"{library}_{loss}_{mode}" / f"seed{seed}"
+                    train_peer(given, python, folder, words)
+                    score(parts[protocol], folder)
+            if "ours" in given.steps:
+                train_ours(given, protocol, seed)
+    subprocess.run([sys.executable, HERE / "contrasts.py", given.output, "--ours", given.name], check=True)
+
+
+def arguments() -> argparse.Namespace:
+    """The words of the command line, with what --quick changes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="a folder with a manifest.csv")
+    parser.add_argument("--ours", nargs="*", metavar="KEY=VALUE", help="words of conspecific train")
+    parser.add_argument("--name", default="ours", help="of our recipe in folders and table")
+    choices = {"libraries": ("oml", "pml"), "losses": ("triplet", "arcface"), "modes": ("documented", "careful")}
+    choices |= {"protocols": ("seen", "unseen"), "steps": ("peers", "ours")}
+    for name, values in choices.items():
+        parser.add_argument(f"--{name}", nargs="+", choices=values, default=list(values))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--minutes", type=float, default=5.0, help="of training, each")
+    parser.add_argument("--output", type=Path, help="where everything goes; runs/recipes if not given")
+    parser.add_argument("--environment", type=Path, default=Path(".venv-peers"), help="of the peers")
+    parser.add_argument("--quick", action="store_true", help="half a minute and one seed, to see that it runs")
+    given = parser.parse_args()
+    if given.quick:
+        given.minutes, given.seeds = 0.5, given.seeds[:1]
+    given.output = given.output or Path("runs") / ("recipes_quick" if given.quick else "recipes")
+    if given.ours is None:
+        seconds = round(60 * given.minutes)
+        given.ours = [f"++trainer.max_time='00:00:{seconds // 60:02}:{seconds % 60:02}'"]
+    return given
+
+
+def peers_python(folder: Path) -> Path:
+    """The interpreter of the peers' environment, which is made where it is not there yet."""
+    words = [sys.executable, str(HERE / "environment.py"), str(folder)]
+    return Path(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+
+
+def prepare(given: argparse.Namespace, protocol: str) -> Evaluator:
+    """Divide the pictures, write what the peers are given, and score the weights that all start from."""
+    manifest = from_file(str(given.data / "manifest.csv"))
+    fingerprint, splits = check_manifest(manifest, CACHE), split(manifest, protocol)
+    console = Console(file=sys.stderr)
+    part = Evaluator(manifest, splits, fingerprint, SIZE, workers_for(None), device_for("auto"), console)
+    folder = given.output / protocol
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest.table[training_ids(part)].select("path", "label").write_csv(folder / "training.csv")
+    save_file(create_backbone(BACKBONE, "bundled").state_dict(), given.output / "start.safetensors")
+    start = references(part, "test", BACKBONE, "bundled", CACHE)["pooled"]
+    start.save(folder / "start" / "seed0" / "results" / "test_model")
+    return part
+
+
+def training_ids(part: Evaluator) -> np.ndarray:
+    """What the peers are trained on: training and validation pictures."""
+    splits = part.splits
+    ids: np.ndarray = np.union1d(splits.train, splits.val.ids)
+    return ids
+
+
+def train_peer(given: argparse.Namespace, python: Path, folder: Path, recipe: Sequence[str]) -> None:
+    """Train one recipe of a peer in its own environment."""
+    words = [*recipe, "--minutes", str(given.minutes), "--root", str(given.data.resolve())]
+    words += ["--manifest", str(folder.parents[1] / "training.csv")]
+    words += ["--weights", str(given.output / "start.safetensors"), "--output", str(folder)]
+    if begin(folder, words, "training.json"):
+        print("peers.py", *words, file=sys.stderr, flush=True)
+        subprocess.run(
+            [python, HERE / "peers.py", *words], check=True, env={**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"}
+        )
+
+
+def train_ours(given: argparse.Namespace, protocol: str, seed: int) -> None:
+    """Train and score our recipe."""
+    folder = given.output / protocol / given.name / f"seed{seed}"
+    source = ["data=manifest", override("data.path", str((given.data / "manifest.csv").resolve()))]
+    words = [f"protocol={protocol}", f"seed={seed}", *source, override("hydra.run.dir", str(folder)), *given.ours]
+    if begin(folder, words, "summary.json"):
+        print("conspecific train", *words, file=sys.stderr, flush=True)
+        subprocess.run([COMMAND, "train", *words], check=True, stdout=sys.stderr)
+
+
+def begin(folder: Path, words: Sequence[str], last: str) -> bool:
+    """Whether there is work to do: not where its last file lies. What was cut off is begun again.
+
+    Ends the program where the work was done with other words.
+    """
+    asked = folder / "asked.json"
+    if not (folder / last).is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        asked.write_text(json.dumps(list(words), indent=2) + "\n")
+        return True
+    before = json.loads(asked.read_text())
+    if before != list(words):
+        other = " ".join(sorted(set(before) - set(words))) or "fewer words"
+        raise SystemExit(f"error: {folder} was made with others: {other}. Name another --output, or --name for ours.")
+    return False
+
+
+def score(part: Evaluator, folder: Path) -> None:
+    """Score a peer's weights on the test with the evaluator that scores ours: pooled, normalised, cosine."""
+    stem = folder / "results" / "test_model"
+    if not stem.with_suffix(".json").is_file():
+        embedder = build_embedder(BACKBONE, str(folder / "weights.safetensors"))
+        part.score({"model": embedder}, "test", f"Scoring {folder.parent.name}")["model"].save(stem)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""Launcher: the same as `conspecific soup`, for a checkout that was not installed as a command."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from conspecific.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main(["soup", *sys.argv[1:]]))

@@ -1,0 +1,57 @@
+"""From the pooled layer [B, C] to the embedding [B, D]."""
+
+import torch
+from torch import Tensor, nn
+
+from conspecific.errors import ConfigError, did_you_mean
+
+HEADS = ("none", "linear", "mlp", "whitened")
+
+
+class Whitened(nn.Linear):
+    """A linear layer that starts from what the training pictures say, not from random weights.
+
+    `fit` makes it the within-species whitening of the pooled layer: directions in which pictures of one species differ
+    are shrunk, those in which species differ come first. Such a layer improves frozen features of species that it was
+    not fitted on too, and training goes on from there. Sources: within-class covariance normalisation (Hatch, Kajarekar
+    & Stolcke 2006), the order of Fisher's discriminant analysis.
+    """
+
+    @torch.no_grad()
+    def fit(self, pooled: Tensor, labels: Tensor) -> None:
+        """Set the weights from pooled vectors [N, C] of training pictures and their species [N].
+
+        Within-species variances are raised by their mean, since few pictures say little of most directions. Outputs get
+        a mean length of sqrt(D).
+        """
+        vectors = pooled.double()
+        species, place = torch.unique(labels, return_inverse=True)
+        sums = torch.zeros(len(species), vectors.shape[1], dtype=vectors.dtype).index_add_(0, place, vectors)
+        within = vectors - (sums / torch.bincount(place)[:, None])[place]
+        variances, directions = torch.linalg.eigh(within.T @ within / len(vectors))
+        shrunk = variances.clamp(min=0)
+        whitening = directions / (shrunk + shrunk.mean()).sqrt()
+        white = (vectors - vectors.mean(dim=0)) @ whitening
+        _, axes = torch.linalg.eigh(white.T @ white)
+        matrix = whitening @ axes.flip(1)[:, : self.out_features]
+        length = ((vectors - vectors.mean(dim=0)) @ matrix).norm(dim=1).mean()
+        matrix *= self.out_features**0.5 / length
+        self.weight.copy_(matrix.T)
+        self.bias.copy_(-(vectors.mean(dim=0) @ matrix))
+
+
+def create_head(name: str, channels: int, dimensions: int) -> nn.Module:
+    """Return a head by name, from `channels` to `dimensions`; `none` leaves the pooled layer as it is."""
+    if name not in HEADS:
+        raise ConfigError(f"model.head={name} is unknown. {did_you_mean(name, HEADS)}")
+    if name == "whitened":
+        if dimensions > channels:
+            raise ConfigError(
+                f"model.dimensions={dimensions} is more than the {channels} that a whitened head can give"
+            )
+        return Whitened(channels, dimensions)
+    if name == "linear":
+        return nn.Linear(channels, dimensions)
+    if name == "mlp":
+        return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, dimensions))
+    return nn.Identity()

@@ -1,0 +1,35 @@
+"""Each epoch's batches are made of what the epoch before confused."""
+
+from dataclasses import replace
+
+import polars
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from conspecific.data.sampler import SpeciesBatches
+from conspecific.evaluation import Evaluator
+from conspecific.evaluation.hard_negatives import hard_negatives
+from conspecific.training.module import FineTuner
+
+
+class HardNegatives(Callback):
+    """Searches the training pictures in themselves, before the first epoch and after each, and tells the batches.
+
+    copies: pairs of sample ids that are one picture, which are no negatives whatever species they are filed under.
+    """
+
+    def __init__(self, evaluator: Evaluator, copies: polars.DataFrame, batches: SpeciesBatches) -> None:
+        self.evaluator, self.copies, self.batches = evaluator, copies, batches
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._search(pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._search(pl_module)
+
+    def _search(self, module: pl.LightningModule) -> None:
+        assert isinstance(module, FineTuner)
+        evaluator = replace(self.evaluator, device=module.device)
+        ids, kept = evaluator.splits.train, evaluator.activations.get("train")
+        found = evaluator.embed({"model": module.searched}, ids, "Looking for what is confused", kept)["model"]
+        self.batches.confused = hard_negatives(found, module.searched.metric, self.copies)

@@ -1,0 +1,134 @@
+"""The sweep's page: every run, best on validation first, and nothing that leans on the test."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from conspecific.evaluation.sweeps import Sweep, SweptRun
+from conspecific.metrics import METRICS
+from conspecific.reporting.sweep import headline, sweep_rows, write_sweep
+from conspecific.reporting.sweep_drawings import BOTTOM, TOP, Scale, curves, drawings
+from conspecific.reporting.wording import DASH
+
+from .comparisons import Page
+
+FACTS = {"queries": 80, "gallery": 80, "species": 4, "protocol": "seen"}
+
+
+def swept(
+    name: str, curve: Sequence[float], given: dict[str, str | None], planned: int = 3, test: float = 0.5
+) -> SweptRun:
+    best = max(curve, default=0.2)
+    chosen = list(curve).index(best) + 1 if curve else None
+    scores = dict.fromkeys(METRICS, best)
+    return SweptRun(Path("runs/sweep") / name, given, scores, dict.fromkeys(METRICS, test), chosen, curve, planned)
+
+
+def sweep_of(*runs: SweptRun, unfinished: Sequence[Path] = ()) -> Sweep:
+    ordered = sorted(runs, key=lambda run: -run.validation["map@r"])
+    return Sweep("map@r", list(runs[0].given), ordered, unfinished, FACTS)
+
+
+@pytest.fixture
+def sweep() -> Sweep:
+    rates = [1e-5, 1e-4, 3.4567891e-4, 1e-3, 2e-3]
+    losses = ["arcface", "triplet", "arcface", None, "<b>x</b>"]
+    scores = [0.55, 0.9, 0.62, 0.6, 0.01]  # of the second, half: it stops after an epoch
+    runs = [
+        swept(
+            str(place), [score / 2, score][: 1 if place == 1 else 2], {"lr": repr(rate), "loss": loss}, 2, 0.9 - score
+        )
+        for place, (rate, loss, score) in enumerate(zip(rates, losses, scores, strict=True))
+    ]
+    return sweep_of(*runs, unfinished=[Path("runs/sweep/9")])
+
+
+def page_of(sweep: Sweep, folder: Path) -> Page:
+    return Page(write_sweep(folder / "comparison.html", sweep).read_text(encoding="utf-8"))
+
+
+def test_every_run_stands_in_the_table_by_validation(sweep: Sweep, tmp_path: Path) -> None:
+    text = page_of(sweep, tmp_path).text
+    assert headline(sweep) == "Of 5 runs, run 2 does best on validation: map@r 0.620."
+    assert headline(sweep) in text
+    assert "run 3 comes second, 0.020 behind" in text
+    columns, rows = sweep_rows(sweep)
+    assert columns == ["lr", "loss"]
+    assert [row.name for row in rows] == ["2", "3", "0", "1", "4"]
+    for row in rows:
+        assert f"{row.place} {row.name} {row.validation} {' '.join(row.values)} {row.epoch} of {row.trained}" in text
+    assert rows[0].values == ("0.000346", "arcface")
+    assert "Test, not used to sort" in text
+    assert "1 run stopped before the last epoch." in text
+    assert "1 run without a result was left out." in text
+
+
+def test_a_sweep_that_none_stopped_in_says_nothing_of_stopping(tmp_path: Path) -> None:
+    runs = [swept(str(seed), [0.1, 0.2], {"seed": str(seed)}, planned=2) for seed in range(2)]
+    text = page_of(sweep_of(*runs), tmp_path).text
+    assert "stopped" not in text.lower()
+    assert "left out" not in text
+
+
+def test_numbers_are_drawn_on_an_axis_and_names_in_lines(sweep: Sweep) -> None:
+    rate, loss = drawings(sweep)
+    assert (rate.is_numbers, loss.is_numbers) == (True, False)
+    assert [text for _, text in loss.levels] == ["arcface", DASH, "triplet", "<b>x</b>"]
+    by_title = {dot.title.partition(":")[0]: dot for dot in rate.dots}
+    assert [by_title[name].role for name in "213"] == ["best", "stopped", "whole"]
+    across = [by_title[name].x for name in "01234"]
+    assert across == sorted(across)
+    assert across[1] - across[0] == pytest.approx(across[3] - across[1], abs=0.2), "a decade is a decade"
+    heights = [by_title[name].y for name in "2301"]
+    assert heights == sorted(heights), "the better the higher, and a small y is high"
+    assert by_title["4"].is_below and by_title["4"].y == BOTTOM
+    assert not any(by_title[name].is_below for name in "0123")
+
+
+def test_learning_curves_end_where_the_runs_did(sweep: Sweep) -> None:
+    found = curves(sweep)
+    assert found is not None
+    assert [line.role for line in found.lines][-1] == "best", "on top of the others"
+    assert [len(line.points.split()) for line in found.lines] == [2, 1, 2, 2, 2]
+    best = found.lines[-1]
+    assert best.points.split()[1] == f"{best.end[0]},{best.end[1]}"
+    assert TOP <= best.end[1] < BOTTOM
+
+
+def test_without_epochs_there_are_no_curves(tmp_path: Path) -> None:
+    frozen = [swept(name, [], {"model.pooling": name}, planned=0) for name in ("avg", "max")]
+    assert curves(sweep_of(*frozen)) is None
+    assert "Learning" not in page_of(sweep_of(*frozen), tmp_path).text
+
+
+def test_runs_that_differ_in_nothing_have_no_drawings(tmp_path: Path) -> None:
+    text = page_of(sweep_of(swept("0", [0.1], {}), swept("1", [0.2], {})), tmp_path).text
+    assert "The best run" not in text.partition("How to read it")[0]
+
+
+def test_hundreds_of_runs_are_all_shown(tmp_path: Path) -> None:
+    runs = [swept(f"{place}", [0.3, 0.3 + place / 1000], {"lr": str(place)}) for place in range(300)]
+    page = page_of(sweep_of(*runs), tmp_path)
+    assert sum(tag == "tr" for tag, _ in page.tags) == 300 + 2
+    assert sum(tag == "polyline" for tag, _ in page.tags) == 300
+
+
+def test_the_page_is_whole_and_names_stay_text(sweep: Sweep, tmp_path: Path) -> None:
+    path = write_sweep(tmp_path / "comparison.html", sweep)
+    page = path.read_text(encoding="utf-8")
+    assert "default-src 'none'" in page and "<b>x" not in page
+    assert "http:" not in page and "https:" not in page
+    assert not re.search(r"@import|url\((?!#)", page)
+    for tag, attributes in Page(page).tags:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base"}
+        assert str(attributes.get("href", "#")).startswith("#")
+
+
+def test_a_scale_by_magnitude_and_its_edges() -> None:
+    scale = Scale(1e-4, 1e-2, 0, 100, by_magnitude=True)
+    assert [scale.place(value) for value in (1e-4, 1e-3, 1e-2, 1.0, 1e-9)] == [0, 50, 100, 100, 0]
+    assert Scale(0, 1, 0, 100).place(2, beyond=True) == 200
+    assert (50.0, "0.001") in scale.ticks(4)
+    assert [text for _, text in Scale(0.5, 0.62, 0, 1).ticks(4)] == ["0.50", "0.55", "0.60"]
