@@ -13,7 +13,7 @@ from pathlib import Path
 
 from conspecific.evaluation import Difference
 
-RECIPES = ("arcface", "triplet")
+RECIPES = ("default", "triplet")
 PROTOCOLS = ("seen", "unseen", "query_gallery")
 SHOWN = ("recall@1", "recall@5", "recall@10", "precision@10", "map@r")
 HERE = Path(__file__).resolve().parent

@@ -43,7 +43,7 @@ def training(tmp_path_factory: pytest.TempPathFactory, tiny: list[str], cache: P
     """The tiny training, in a process of its own and in a folder without a checkout."""
     environment = {**os.environ, "CONSPECIFIC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     folder = tmp_path_factory.mktemp("work")
-    command = [sys.executable, "-c", COMMAND, "train", "experiment=arcface", f"hydra.run.dir={folder}/run", *tiny]
+    command = [sys.executable, "-c", COMMAND, "train", "experiment=default", f"hydra.run.dir={folder}/run", *tiny]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -43,7 +43,7 @@ def test_a_multirun_is_compared_by_group_and_seed(conspecific: Command, tiny: li
 
 
 def test_seeds_are_tested_on_the_same_pictures(conspecific: Command, tiny: list[str], run: RunDirectory) -> None:
-    other = conspecific("train", "experiment=arcface", "seed=5", "hydra.run.dir=other", *tiny)
+    other = conspecific("train", "experiment=default", "seed=5", "hydra.run.dir=other", *tiny)
     assert (other.returncode, other.stderr) == (0, "")
     done = conspecific("compare", run.path, "other")
     assert (done.returncode, done.stderr) == (0, "")
@@ -55,7 +55,7 @@ def test_seeds_are_tested_on_the_same_pictures(conspecific: Command, tiny: list[
 
 
 def test_runs_on_other_pictures_are_refused(conspecific: Command, tiny: list[str], run: RunDirectory) -> None:
-    other = conspecific("train", "experiment=arcface", "split.seed=1", "hydra.run.dir=other", *tiny)
+    other = conspecific("train", "experiment=default", "split.seed=1", "hydra.run.dir=other", *tiny)
     assert (other.returncode, other.stderr) == (0, "")
     done = conspecific("compare", run.path, "other")
     assert done.returncode == 2

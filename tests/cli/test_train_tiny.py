@@ -93,9 +93,9 @@ def test_the_splits_are_disjoint_and_complete(run: RunDirectory) -> None:
 
 
 def test_the_record_says_how_to_do_it_again(run: RunDirectory, tiny: list[str]) -> None:
-    assert OmegaConf.to_container(OmegaConf.load(run.overrides)) == ["experiment=arcface", *tiny]
+    assert OmegaConf.to_container(OmegaConf.load(run.overrides)) == ["experiment=default", *tiny]
     environment = json.loads(run.environment.read_text())
-    assert environment["command"] == " ".join(["conspecific", "train", "experiment=arcface", *tiny])
+    assert environment["command"] == " ".join(["conspecific", "train", "experiment=default", *tiny])
     assert environment["data_fingerprint"]
     assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]
     assert run.load_config().data["species"] == 6

@@ -113,7 +113,7 @@ def make_report() -> Callable[..., Report]:
             validation=build_result(0.8, 3, names) if model else None,
             over_flatten=compare(tuned if model else pooled, flatten),
             over_pooled=compare(tuned, pooled) if model else (),
-            command="conspecific train experiment=arcface",
+            command="conspecific train experiment=default",
             config="seed: 0\n",
         )
 

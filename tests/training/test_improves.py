@@ -45,7 +45,7 @@ def assert_gained(outcome: Outcome) -> None:
     assert over_pooled.interval.mean > 0, over_pooled
 
 
-@pytest.mark.parametrize("experiment", ["arcface", "triplet"])
+@pytest.mark.parametrize("experiment", ["default", "triplet"])
 def test_fine_tuning_on_butterflies_beats_the_baseline(experiment: str, cache: Path, tmp_path: Path) -> None:
     data = ["data.species=16", "data.pictures=16", "data.size=128", "trainer.max_epochs=4"]
     outcome = trained(f"experiment={experiment}", *data, f"paths.cache={cache}", f"paths.run={tmp_path}")
@@ -64,6 +64,6 @@ def test_fine_tuning_on_photographs_of_unseen_species_beats_the_baseline(cache: 
     some.group_by("label", maintain_order=True).head(15).write_csv(tmp_path / "birds.csv")
     data = ["data=manifest", override("data.path", str(tmp_path / "birds.csv")), override("data.root", str(folder))]
     run = ["protocol=unseen", "trainer.max_epochs=2", f"paths.cache={cache}", f"paths.run={tmp_path / 'run'}"]
-    outcome = trained("experiment=arcface", *data, *run)
+    outcome = trained("experiment=default", *data, *run)
     assert outcome.test["model"].facts["species"] == 20
     assert_gained(outcome)

@@ -59,6 +59,11 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def start(self) -> Path:
+        """The embedder's weights before training, once a whitened head was fitted."""
+        return self.checkpoints / "start.safetensors"
+
+    @property
     def results(self) -> Path:
         """Evaluation results: {val,test}_{flatten,pooled,model}.{json,parquet}."""
         return self.path / "results"

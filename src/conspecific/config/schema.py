@@ -68,11 +68,13 @@ class RecipeConfig:
 
     head_epochs: epochs in which only what lies above the backbone learns (Kumar et al. 2022). ema: search with a
     running average of the weights that keeps this share of itself at each step; 0: with the weights as they are.
-    cached_views: augmented views of each training picture whose frozen stages are computed once and drawn from in every
-    epoch; 0 makes new views each epoch. start_size: side in pixels of the first epoch's training crops, which grow to
-    loader.train_size. hard_negatives: share of a batch's species that are drawn for being confused with the others,
-    searched anew each epoch. matryoshka: numbers of first dimensions that the loss trains to stand alone (Kusupati et
-    al. 2022). distillation: weight of staying alike where `teacher` finds pictures alike.
+    cached_views: augmented views of each training picture whose frozen stages are computed once and drawn from in
+    every epoch, where stages are frozen; 0 makes new views each epoch. start_size: side in pixels of the first epoch's
+    training crops, which grow to loader.train_size. hard_negatives: share of a batch's species that are drawn for
+    being confused with the others, searched anew each epoch. matryoshka: numbers of first dimensions that the loss
+    trains to stand alone (Kusupati et al. 2022). tuned_shares: shares of the way from the weights before training to
+    those after it that are tried on validation, beside the epochs (Wortsman et al. 2022). distillation: weight of
+    staying alike where `teacher` finds pictures alike.
     """
 
     head_epochs: int = 0
@@ -81,6 +83,7 @@ class RecipeConfig:
     start_size: int | None = None
     hard_negatives: float = 0.0
     matryoshka: list[int] = field(default_factory=list)
+    tuned_shares: list[float] = field(default_factory=list)
     distillation: float = 0.0
 
     def __post_init__(self) -> None:
@@ -90,6 +93,8 @@ class RecipeConfig:
         for name in ("ema", "hard_negatives"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise ConfigError(f"recipe.{name} is a share, from 0 to below 1; found {value}")
+        if any(not 0 < share < 1 for share in self.tuned_shares):
+            raise ConfigError(f"recipe.tuned_shares are shares between 0 and 1; found {self.tuned_shares}")
         if self.start_size is not None and self.start_size < SMALLEST:
             raise ConfigError(f"recipe.start_size must be {SMALLEST} pixels or more; found {self.start_size}")
         if self.matryoshka and (min(self.matryoshka) < 1 or sorted(set(self.matryoshka)) != self.matryoshka):

@@ -64,17 +64,18 @@ class SpeciesBatches(Sampler[list[View]]):
         decks = [rng.permutation(group) for group in self.groups]
         used = np.zeros(len(decks), dtype=np.int64)
 
-        def deal(group: int, pictures: int) -> list[int]:
-            places = used[group] + np.arange(pictures)
-            used[group] += pictures
+        def deal(group: int) -> list[int]:
+            places = used[group] + np.arange(self.pictures)
+            used[group] += self.pictures
             dealt: list[int] = decks[group].take(places, mode="wrap").tolist()
             return dealt
 
         hard = min(round(self.species * self.hard_share), self.species - 1) if self.confused else 0
         for chosen in self._species_order(rng, self.species - hard):
-            batch = [index for group in chosen for index in deal(group, self.pictures)]
+            batch = [index for group in chosen for index in deal(group)]
             for index in self._confused_with(batch, chosen, hard, rng):
-                batch += [index, *deal(self.group_of[index], self.pictures - 1)]
+                dealt = deal(self.group_of[index])
+                batch += dealt if index in dealt else [index, *dealt[1:]]  # no picture twice where there are others
             yield [View(index, int(rng.integers(2**31)), self.size) for index in batch]
 
     def _confused_with(self, batch: list[int], chosen: list[int], count: int, rng: np.random.Generator) -> list[int]:

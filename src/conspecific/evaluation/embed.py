@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from conspecific.evaluation.store import unnamed_file
 from conspecific.models import Backbone, Embedder, keep_freed_memory
 from conspecific.types import EmbeddingSet, FloatArray
 
+Activations = FloatArray | NDArray[np.float16]
 IN_MEMORY_BYTES = 2 << 30  # embeddings larger than this live in a memory-mapped temporary file
 
 
@@ -30,7 +32,7 @@ def embed(
     device: torch.device | str = "cpu",
     title: str = "Embedding",
     console: Console | None = None,
-    activations: FloatArray | None = None,
+    activations: Activations | None = None,
 ) -> list[EmbeddingSet]:
     """Embed pictures with embedders that share one backbone, which runs once a picture for all of them.
 
@@ -96,7 +98,7 @@ def frozen_activations(
 def _features(
     backbone: Backbone,
     pictures: EvaluationPictures,
-    activations: FloatArray | None,
+    activations: Activations | None,
     batch_size: int,
     workers: int,
     device: torch.device | str,
@@ -107,7 +109,7 @@ def _features(
             yield backbone(images.to(device, non_blocking=True))
         return
     for start in range(0, len(activations), batch_size):
-        yield backbone.finish(torch.from_numpy(activations[start : start + batch_size]).to(device))
+        yield backbone.finish(torch.from_numpy(activations[start : start + batch_size]).to(device).float())
 
 
 def _batches(pictures: EvaluationPictures, batch_size: int, workers: int) -> Iterator[Tensor]:

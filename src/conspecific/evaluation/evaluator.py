@@ -12,7 +12,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.progress import progress_bar
 from conspecific.data.splits import Part, Splits
 from conspecific.errors import ConfigError
-from conspecific.evaluation.embed import embed, frozen_activations
+from conspecific.evaluation.embed import Activations, embed, frozen_activations
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.models import Backbone, Embedder
 from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray
@@ -57,7 +57,7 @@ class Evaluator:
         return replace(self, activations={**self.activations, name: found})
 
     def embed(
-        self, embedders: Mapping[str, Embedder], ids: IntArray, title: str, activations: FloatArray | None = None
+        self, embedders: Mapping[str, Embedder], ids: IntArray, title: str, activations: Activations | None = None
     ) -> dict[str, EmbeddingSet]:
         """Embed pictures with embedders that share a backbone; from its frozen stages' activations, where given."""
         pictures = EvaluationPictures(self.manifest, ids, self.image_size)

@@ -88,14 +88,25 @@ class Backbone(nn.Module):
                 for parameter in parameters:
                     parameter.requires_grad_(False)
         self.frozen_norms = norms
-        self.train(self.training)
+        training = self.training
+        self.eval()  # nothing that is drawn in training alone is to be cut into a part
         # now and not when first asked: a copy for averaging is frozen whole, and must stay cut where this one is
         self._cut = None if trainable_stages is None else cut(self.net)
+        self.train(training)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Backbone":
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self._cut is not None:  # it holds some buffers by itself, which must be on the network's device too
+            self._cut.frozen._apply(fn)  # type: ignore[no-untyped-call]
+            self._cut.trained._apply(fn)  # type: ignore[no-untyped-call]
+        return self
 
     def train(self, mode: bool = True) -> "Backbone":
         super().train(mode)
         for norm in self._norms_to_keep():
             norm.eval()
+        if self._cut is not None:
+            self._cut.frozen.eval()  # no layers are dropped at random where none learns
         return self
 
     def _norms_to_keep(self) -> Iterator[nn.Module]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import getitem
 from typing import Any
 
 from timm.models import get_notrace_functions, get_notrace_modules
@@ -24,7 +25,8 @@ def cut(net: Any) -> Cut | None:
     """Cut a timm network behind its last frozen layer that everything trained comes after.
 
     The frozen part gives the same for the same picture as long as training goes on, so it need not be computed twice.
-    Returns None where the first layer is trained, nothing is, or torch.fx cannot trace the network.
+    Where no layer is trained, all are frozen. Returns None where the first layer is trained, or torch.fx cannot trace
+    the network.
     """
     try:
         graph = _Tracer().trace(net)
@@ -32,18 +34,16 @@ def cut(net: Any) -> Cut | None:
         return None
     nodes = [node for node in graph.nodes if node.op != "get_attr"]  # parameters are taken along to where they are used
     frozen = _frozen(nodes, net)
-    if len(frozen) == len(nodes):
-        return None
     for place in range(len(nodes) - 2, 0, -1):
         before = set(nodes[: place + 1])
         crossing = {source for node in nodes[place + 1 :] for source in node.all_input_nodes if source in before}
-        if before <= frozen and len(crossing) == 1 and nodes[place] in crossing:
+        if before <= frozen and crossing == {nodes[place]} and not _is_tuple(nodes[place]):
             return Cut(_part(net, nodes[: place + 1]), _part(net, nodes[place + 1 :]))
     return None
 
 
 class _Tracer(fx.Tracer):
-    """Traces `forward_features`, with what timm says cannot be traced left whole."""
+    """Traces `forward_features`, with what timm says cannot be traced left whole, and so what is made of no others."""
 
     traced_func_name = "forward_features"
 
@@ -51,8 +51,12 @@ class _Tracer(fx.Tracer):
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))  # type: ignore[no-untyped-call]
         self.whole = tuple(get_notrace_modules())  # type: ignore[no-untyped-call]
 
+    def create_args_for_root(self, root_fn: Any, *args: Any, **options: Any) -> Any:
+        # pictures alone: other arguments, as a mask of tokens, keep their defaults and are no inputs
+        return super().create_args_for_root(lambda net, images: root_fn(net, images), *args, **options)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, self.whole) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, self.whole) or not any(m.children()) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _frozen(nodes: Sequence[fx.Node], net: nn.Module) -> set[fx.Node]:
@@ -64,6 +68,11 @@ def _frozen(nodes: Sequence[fx.Node], net: nn.Module) -> set[fx.Node]:
         if all(source in frozen or source.op == "get_attr" for source in node.all_input_nodes):
             frozen.add(node)
     return frozen
+
+
+def _is_tuple(node: fx.Node) -> bool:
+    """Whether a node gives several tensors, which those after it take by number."""
+    return any(user.target is getitem and isinstance(user.args[1], int) for user in node.users)
 
 
 def _is_trained(node: fx.Node, net: nn.Module) -> bool:

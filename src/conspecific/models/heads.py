@@ -22,7 +22,7 @@ class Whitened(nn.Linear):
         """Set the weights from pooled vectors [N, C] of training pictures and their species [N].
 
         Within-species variances are raised by their mean, since few pictures say little of most directions. Outputs get
-        a mean length of sqrt(D).
+        a mean length of sqrt(D). Raises ConfigError where no two pictures of a species differ.
         """
         vectors = pooled.double()
         species, place = torch.unique(labels, return_inverse=True)
@@ -30,6 +30,11 @@ class Whitened(nn.Linear):
         within = vectors - (sums / torch.bincount(place)[:, None])[place]
         variances, directions = torch.linalg.eigh(within.T @ within / len(vectors))
         shrunk = variances.clamp(min=0)
+        if not shrunk.any():
+            raise ConfigError(
+                f"model.head=whitened compares pictures of one species, and of the {len(vectors)} training pictures no "
+                "two of a species differ: set model.head=linear"
+            )
         whitening = directions / (shrunk + shrunk.mean()).sqrt()
         white = (vectors - vectors.mean(dim=0)) @ whitening
         _, axes = torch.linalg.eigh(white.T @ white)

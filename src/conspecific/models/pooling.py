@@ -7,9 +7,12 @@ from conspecific.errors import ConfigError, did_you_mean
 
 
 class GeM(nn.Module):
-    """Generalised mean pooling, (mean of x^p)^(1/p) with a learnt p (Radenovic et al. 2018): [B, C, H, W] -> [B, C]."""
+    """Generalised mean pooling, (mean of x^p)^(1/p) with a learnt p (Radenovic et al. 2018): [B, C, H, W] -> [B, C].
 
-    def __init__(self, p: float = 3.0, floor: float = 1e-6) -> None:
+    It begins at 2 where the paper has 3: between the mean and what frozen features were best at (docs/log.md).
+    """
+
+    def __init__(self, p: float = 2.0, floor: float = 1e-6) -> None:
         super().__init__()
         self.p = nn.Parameter(torch.tensor(p))
         self.floor = floor

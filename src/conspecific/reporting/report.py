@@ -83,7 +83,7 @@ def _render(report: Report) -> str:
 
 
 def _numbers(report: Report) -> dict[str, Any]:
-    curves = learning_curves(report.epochs, report.flatten_validation, report.pooled_validation, report.chosen_epoch)
+    curves = learning_curves(report.epochs, report.flatten_validation, report.pooled_validation, report.kept_epoch)
     columns, validation = validation_table(report)
     return {
         "metrics": metric_rows(report),

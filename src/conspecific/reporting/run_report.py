@@ -39,6 +39,7 @@ def report_run(run: RunDirectory) -> Report:
         pooled_validation=validation["pooled"].metrics,
         chosen_epoch=summary.get("chosen_epoch"),
         chosen_by=config.monitor,
+        tuned_share=summary.get("tuned_share", 1.0),
         over_flatten=_differences(summary, "flatten"),
         over_pooled=_differences(summary, "pooled"),
         validation=_stored(run, "val_model" if "model" in test else "val_pooled"),
@@ -74,7 +75,7 @@ def _facts(
         "Trained": "all stages" if stages is None else f"the last {stages} stages",
         "Loss": config.loss["loss"]["_target_"].rpartition(".")[2],
         "Sizes": f"trained at {config.loader.train_size} px, evaluated at {config.loader.image_size} px",
-        "Epochs": f"{len(run.read_epochs())}, chosen: {summary.get('chosen_epoch', 'none')} by {config.monitor}",
+        "Epochs": f"{len(run.read_epochs())}, chosen: {_chosen(summary)} by {config.monitor}",
         "Seeds": f"{config.seed} of the run, {config.split.seed} of the split",
         "Time": f"{summary['minutes']} minutes, of them training {summary.get('training_minutes', 0)}",
         "Peak memory": f"{summary['peak_memory_gb']} GB",
@@ -84,3 +85,8 @@ def _facts(
         "Data fingerprint": environment["data_fingerprint"],
     }
     return facts
+
+
+def _chosen(summary: dict[str, Any]) -> str:
+    epoch, share = summary.get("chosen_epoch", "none"), summary.get("tuned_share", 1.0)
+    return f"{epoch}" if share == 1 else f"{share:.0%} of the way to epoch {epoch}"

@@ -54,14 +54,14 @@ def growing_sizes(first: int, last: int, epochs: int) -> Sequence[int]:
 
     Small crops teach coarse things at little cost (Howard 2018, Tan & Le 2021). Raises ConfigError where they shrink.
 
-    >>> growing_sizes(96, 160, 8), growing_sizes(160, 160, 2)
-    ([96, 96, 96, 128, 128, 128, 160, 160], [160, 160])
+    >>> growing_sizes(96, 160, 8), growing_sizes(96, 160, 1)
+    ([96, 96, 96, 128, 128, 128, 160, 160], [160])
     """
     if first > last:
         raise ConfigError(
             f"recipe.start_size={first} is above loader.train_size={last}: crops grow, they do not shrink"
         )
     steps = -(-(last - first) // 32)
-    rising = round(0.75 * epochs) if steps else 0
+    rising = 3 * epochs // 4 if steps else 0
     grown = [first + 32 * (steps * epoch // rising) for epoch in range(rising)]
     return grown + [last] * (epochs - rising)

@@ -4,18 +4,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
 from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build
-from conspecific.errors import ConfigError
+from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
@@ -29,6 +30,7 @@ from conspecific.training.progress import EpochBar
 from conspecific.training.record import save_weights
 from conspecific.training.resume import load_checkpoint
 from conspecific.training.retrieval import RetrievalCallback
+from conspecific.training.shares import best_share
 from conspecific.training.teacher import teach
 from conspecific.training.views import cache_views
 from conspecific.types import EvalResult
@@ -45,18 +47,23 @@ def fit(
     """Train, load the best epoch's weights and save them.
 
     validation: the references. copies: pairs of sample ids that are one picture. resumed: the checkpoint to go on from.
-    Returns the embedder, its validation result, and facts of the training: chosen_epoch, training_minutes.
+    Returns the embedder, its validation result, and facts of the training: chosen_epoch, tuned_share (of the way from
+    the weights before training to that epoch's), training_minutes.
     """
     began = time.perf_counter()
     module, pictures = build_parts(config, evaluator)
     if resumed is not None:
         begun = load_checkpoint(module, resumed)  # Lightning would do it too, without a message for people
+        if config.recipe.tuned_shares and not run.start.is_file():
+            raise RunError(f"{run.start} is missing, where recipe.tuned_shares begins: set it to [], or start anew")
         pictures.batches.set_epoch(begun["epoch"] + 1)  # its first batches are fetched before Lightning tells the epoch
     backbone = module.embedder.backbone
     if config.recipe.cached_views:
         pictures.cached = cache_views(backbone, pictures, evaluator, config)
     if resumed is None:
-        _begin(module, config, evaluator)
+        _begin(module, pictures, config, evaluator)
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        save_weights(module.embedder, run.start)
     evaluator = evaluator.encoded_once(backbone, "val", evaluator.splits.val.ids)
     callbacks: list[pl.Callback] = [RetrievalCallback(evaluator, validation, run, config.monitor)]
     if config.recipe.hard_negatives:
@@ -65,12 +72,37 @@ def fit(
     trainer = _trainer(config, evaluator, callbacks, run)
     with expected_warnings():
         trainer.fit(module, datamodule=pictures, ckpt_path=resumed, weights_only=True)
+    found = _chosen(module, trainer, config, evaluator, run)
+    save_weights(found.embedder, run.weights)
     minutes = (time.perf_counter() - began) / 60
-    best = load_checkpoint(module, _best_checkpoint(trainer))
-    save_weights(module.searched, run.weights)
-    epoch = best["epoch"] + 1
-    chosen = _chosen_validation(module.searched, epoch, evaluator, run)
-    return module.searched, chosen, {"chosen_epoch": epoch, "training_minutes": round(minutes, 2)}
+    facts = {"chosen_epoch": found.epoch, "tuned_share": found.share, "training_minutes": round(minutes, 2)}
+    return found.embedder, found.validation, facts
+
+
+class Chosen(NamedTuple):
+    """What validation chose: an epoch's weights, or a share of the way to the last epoch's."""
+
+    embedder: Embedder
+    validation: EvalResult
+    epoch: int
+    share: float
+
+
+def _chosen(
+    module: FineTuner, trainer: pl.Trainer, config: TrainConfig, evaluator: Evaluator, run: RunDirectory
+) -> Chosen:
+    """The best epoch, or the best share of the way to the last where one is better than that."""
+    between: Chosen | None = None
+    last = trainer.current_epoch
+    if config.recipe.tuned_shares:
+        start = load_file(run.start)
+        share, result, mixed = best_share(module.searched, start, config.recipe.tuned_shares, evaluator, config.monitor)
+        between = Chosen(mixed, replace(result, facts={**result.facts, "epoch": last}), last, share)
+    epoch = load_checkpoint(module, _best_checkpoint(trainer))["epoch"] + 1
+    chosen = Chosen(module.searched, _chosen_validation(module.searched, epoch, evaluator, run), epoch, 1.0)
+    if between and between.validation.metrics[config.monitor] > chosen.validation.metrics[config.monitor]:
+        return between
+    return chosen
 
 
 def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, Pictures]:
@@ -95,17 +127,22 @@ def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Ma
     beginnings = config.recipe.matryoshka
     if beginnings and max(beginnings) > dimensions:
         raise ConfigError(f"recipe.matryoshka={beginnings}, but an embedding has {dimensions} dimensions")
-    return Matryoshka(make, [*beginnings, dimensions]) if beginnings else make(dimensions)
+    return Matryoshka(make, sorted({*beginnings, dimensions})) if beginnings else make(dimensions)
 
 
-def _begin(module: FineTuner, config: TrainConfig, evaluator: Evaluator) -> None:
-    """Give a whitened head its weights, and the loss each species' mean embedding, from the training pictures."""
+def _begin(module: FineTuner, pictures: Pictures, config: TrainConfig, evaluator: Evaluator) -> None:
+    """Give a whitened head its weights, and the loss each species' mean embedding, from the training pictures.
+
+    Of cached views the first is taken, so that no picture is read again.
+    """
     parts = module.embedder
     if not module.loss.imprinted and not isinstance(parts.head, Whitened):
         return
     pooling = Embedder(parts.backbone, parts.pooling, nn.Identity(), normalize=False, search_head=False)
-    training = replace(evaluator, image_size=config.loader.train_size)
-    found = training.embed({"train": pooling}, evaluator.splits.train, "Looking at the training pictures")["train"]
+    size, ids = config.loader.train_size, evaluator.splits.train
+    kept = pictures.cached.values[size][0] if pictures.cached else None
+    training = replace(evaluator, image_size=size)
+    found = training.embed({"train": pooling}, ids, "Looking at the training pictures", kept)["train"]
     pooled, labels = torch.from_numpy(found.vectors), module.class_of_label.cpu()[torch.from_numpy(found.labels)]
     head = parts.head.cpu()
     if isinstance(head, Whitened):

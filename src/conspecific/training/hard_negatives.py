@@ -13,7 +13,7 @@ from conspecific.training.module import FineTuner
 
 
 class HardNegatives(Callback):
-    """Searches the training pictures in themselves, before the first epoch and after each, and tells the batches.
+    """Searches the training pictures in themselves before each epoch, and tells the batches.
 
     copies: pairs of sample ids that are one picture, which are no negatives whatever species they are filed under.
     """
@@ -25,7 +25,8 @@ class HardNegatives(Callback):
         self._search(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._search(pl_module)
+        if trainer.current_epoch + 1 != trainer.max_epochs:
+            self._search(pl_module)
 
     def _search(self, module: pl.LightningModule) -> None:
         assert isinstance(module, FineTuner)

@@ -57,8 +57,8 @@ class FineTuner(pl.LightningModule):
 
     @property
     def searched(self) -> Embedder:
-        """The embedder that is scored and kept: the average of the weights where there is one."""
-        if self.average is None:
+        """The embedder that is scored and kept: the average of the weights where there is one and a step was made."""
+        if self.average is None or not self.average.n_averaged:
             return self.embedder
         assert isinstance(self.average.module, Embedder)
         return self.average.module

@@ -1,5 +1,6 @@
 """The frozen stages' activations of augmented training pictures, computed once."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,36 +12,57 @@ from conspecific.config.schema import TrainConfig
 from conspecific.data.cached_views import CachedViews, cached_seed
 from conspecific.data.dataset import Item, TrainingPictures, View
 from conspecific.data.progress import progress_bar
-from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
 from conspecific.evaluation.store import unnamed_file
 from conspecific.models import Backbone
 from conspecific.training.datamodule import Pictures
 
 BATCH = 64
+HALF = torch.finfo(torch.float16).max  # some networks go beyond it in single numbers
 
 
-def cache_views(backbone: Backbone, pictures: Pictures, evaluator: Evaluator, config: TrainConfig) -> CachedViews:
+def cache_views(
+    backbone: Backbone, pictures: Pictures, evaluator: Evaluator, config: TrainConfig
+) -> CachedViews | None:
     """Return `recipe.cached_views` views of each training picture, through the frozen stages, at each size of crops.
 
-    They lie in the cache folder, in files without a name that go with the process. Raises ConfigError where no stage is
-    frozen or the backbone cannot be cut.
+    They lie in the cache folder, in files without a name that go with the process, and take half of the free disk there
+    at most: if need be there are fewer. Returns None where the first stage is trained, the backbone cannot be cut, or
+    not two views a picture fit; the console says which.
     """
-    views = config.recipe.cached_views
-    if not backbone.is_cut:
-        raise ConfigError(
-            f"recipe.cached_views={views} needs frozen stages: set model.trainable_stages to a small number, or "
-            f"recipe.cached_views=0 if torch.fx cannot cut {backbone.name}"
-        )
     ids, folder = evaluator.splits.train, Path(config.paths.cache).expanduser()
+    sizes = sorted(set(pictures.sizes))
+    if not backbone.is_cut:
+        _say(evaluator, "New views are made each epoch: no early stage is frozen, or the backbone cannot be cut there.")
+        return None
+    bytes_a_view = len(ids) * sum(_bytes(backbone, size) for size in sizes)
+    folder.mkdir(parents=True, exist_ok=True)
+    views = min(config.recipe.cached_views, shutil.disk_usage(folder).free // 2 // bytes_a_view)
+    if views < 2:
+        _say(evaluator, f"New views are made each epoch: one of each picture would take {bytes_a_view / 1e9:.1f} GB.")
+        return None
+    _say(evaluator, f"{views} views of each training picture are kept: {views * bytes_a_view / 1e9:.1f} GB in {folder}")
     values = {}
-    for size in sorted(set(pictures.sizes)):
+    for size in sizes:
         asked = [
             View(int(index), cached_seed(config.seed, view, int(index)), size) for view in range(views) for index in ids
         ]
         found = _encode(backbone, pictures.train_pictures, asked, evaluator, folder)
         values[size] = found.reshape(views, len(ids), *found.shape[1:])
     return CachedViews(evaluator.manifest, ids, values)
+
+
+@torch.inference_mode()
+def _bytes(backbone: Backbone, size: int) -> int:
+    """What one view takes, in half precision."""
+    training = backbone.training
+    one = backbone.eval().activations(torch.zeros(1, 3, size, size, device=backbone.mean.device))
+    backbone.train(training)
+    return 2 * one.numel()
+
+
+def _say(evaluator: Evaluator, text: str) -> None:
+    evaluator.console.print(text, soft_wrap=True, highlight=False)
 
 
 def _encode(
@@ -56,7 +78,8 @@ def _encode(
         task = progress.add_task(f"Encoding views at {asked[0].size} px once", total=len(asked))
         for batch in loader:
             with torch.autocast(device.type, torch.bfloat16, enabled=_has_bf16(device)):
-                block = backbone.activations(batch["image"].to(device)).half().cpu().numpy()
+                made = backbone.activations(batch["image"].to(device))
+            block = made.float().clamp(-HALF, HALF).half().cpu().numpy()
             if found is None:
                 found = unnamed_file(folder, (len(asked), *block.shape[1:]), np.float16)
             found[done : done + len(block)] = block
