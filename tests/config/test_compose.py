@@ -10,7 +10,14 @@ from omegaconf import OmegaConf
 from conspecific.config.compose import compose_config, save_yaml, typed
 from conspecific.config.location import all_groups, config_dir, groups, options
 from conspecific.config.run_directory import RunDirectory
-from conspecific.config.schema import EmbedConfig, EvaluateConfig, OtherSplitConfig, SearchConfig, TrainConfig
+from conspecific.config.schema import (
+    EmbedConfig,
+    EvaluateConfig,
+    OtherSplitConfig,
+    SearchConfig,
+    SoupConfig,
+    TrainConfig,
+)
 from conspecific.config.targets import build
 from conspecific.errors import ConfigError, RunError
 
@@ -20,6 +27,7 @@ NEEDED = {  # what an option cannot do without
     ("data", "manifest"): ["data.path=pictures.csv"],
     ("data", "pictures"): ["data.root=pictures"],
     ("model", "timm"): ["model.backbone=resnet18"],
+    ("teacher", "timm"): ["teacher.backbone=resnet50"],
 }
 USES: list[tuple[str, type[Any]]] = [("evaluate", EvaluateConfig), ("embed", EmbedConfig), ("search", SearchConfig)]
 
@@ -82,6 +90,11 @@ def test_the_groups_are_those_of_the_plan() -> None:
 def test_the_configurations_of_the_other_commands_hold_what_their_schema_says(name: str, schema: type[Any]) -> None:
     config = compose_config(name)
     assert {"data", "model", *map(str, config)} == set(vars(typed(config, schema)))  # null groups leave no key
+
+
+def test_the_configuration_of_soups_holds_what_its_schema_says() -> None:
+    config = compose_config("soup")
+    assert set(map(str, config)) == set(vars(typed(config, SoupConfig)))
 
 
 def test_a_saved_configuration_loads_to_an_equal_one(tmp_path: Path) -> None:
@@ -162,7 +175,11 @@ def test_two_misspelt_keys_do_not_hide_the_first() -> None:
 
 
 def test_a_key_that_belongs_to_another_option_names_it() -> None:
-    assert message("data.root=birds").endswith("It belongs to data=folder or data=manifest or data=pictures.")
+    assert message("data.path=birds.csv").endswith("is not a key of this configuration. It belongs to data=manifest.")
+    told = message("data.root=birds")
+    assert told.partition(". It belongs to ")[2].endswith(".")
+    assert {"data=folder", "data=manifest", "data=pictures"} <= set(told.rstrip(".").split())
+    assert "data=butterflies" not in told
     assert message("data.root=birds", name="embed", schema=EmbedConfig).startswith("data.root cannot be set.")
 
 
@@ -188,9 +205,9 @@ def test_nothing_can_be_set_below_a_value() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("loss=triplex", "loss=triplex is not there. Did you mean triplet?"),
-        ("loss=zzz", "loss=zzz is not there. Known here: arcface, triplet."),
-        ("loss/miner=soft", "loss/miner=soft is not there. Known here: batch_hard, multi_similarity, semi_hard."),
+        ("loss=triplex", "loss=triplex is not there. Did you mean triplet or soft_triple?"),
+        ("loss=zzz", "loss=zzz is not there. Known here: arcface, circle, contrastive, "),
+        ("loss/miner=soft", "loss/miner=soft is not there. Known here: angular, batch_easy_hard, "),
         ("experiment=null", "experiment=null: a group takes the name of one of its options; ~experiment leaves it out"),
         ("+loss=triplet", "loss has a place already: write loss=NAME, once and without a plus"),
         ("seed=1,2", "seed=1,2 is several values: add -m to run each in turn, or quote it as one: \"seed='1,2'\""),
@@ -209,6 +226,20 @@ def test_nothing_can_be_set_below_a_value() -> None:
         ("loader.crop_scale=[0.3]", "loader.crop_scale must be two shares, 0 < from <= to <= 1; found [0.3]"),
         ("loader.image_size=8", "loader.image_size must be 32 pixels or more; found 8"),
         ("loader.workers=-1", "loader.workers must be null, 0 or more; found -1"),
+        ("recipe.head_epochs=-1", "recipe.head_epochs must be 0 or more; found -1"),
+        ("recipe.cached_views=-1", "recipe.cached_views must be 0 or more; found -1"),
+        ("recipe.distillation=-0.5", "recipe.distillation must be 0 or more; found -0.5"),
+        ("recipe.ema=1", "recipe.ema is a share, from 0 to below 1; found 1.0"),
+        ("recipe.ema=-0.1", "recipe.ema is a share, from 0 to below 1; found -0.1"),
+        ("recipe.hard_negatives=1.0", "recipe.hard_negatives is a share, from 0 to below 1; found 1.0"),
+        ("recipe.start_size=16", "recipe.start_size must be 32 pixels or more; found 16"),
+        ("recipe.tuned_shares=[0.5,1]", "recipe.tuned_shares are shares between 0 and 1; found [0.5, 1.0]"),
+        ("recipe.tuned_shares=[0]", "recipe.tuned_shares are shares between 0 and 1; found [0.0]"),
+        ("recipe.matryoshka=[128,64]", "recipe.matryoshka must rise from 1 or more, as [64,128,256]; found [128, 64]"),
+        ("recipe.matryoshka=[64,64]", "recipe.matryoshka must rise from 1 or more, as [64,128,256]; found [64, 64]"),
+        ("recipe.matryoshka=[0,64]", "recipe.matryoshka must rise from 1 or more, as [64,128,256]; found [0, 64]"),
+        ("recipe.emma=0.9", "recipe.emma is not a key of this configuration. Did you mean ema"),
+        ("teacher=timm", "teacher.backbone must be given, for example teacher.backbone=VALUE"),
         ("data=folder", "data.root must be given, for example data.root=VALUE"),
         ("model=timm", "model.backbone must be given, for example model.backbone=VALUE"),
         ("loss._target_=nowhere.Loss", "loss._target_=nowhere.Loss cannot be imported: No module named 'nowhere'"),

@@ -88,3 +88,12 @@ def test_training_item_has_the_shape_of_an_evaluation_item(birds: Manifest) -> N
         assert trained[key].dtype == evaluated[key].dtype  # type: ignore[literal-required]
     assert trained["label"] == evaluated["label"]
     assert trained["index"] == evaluated["index"]
+
+
+def test_a_view_has_the_side_it_is_asked_for(birds: Manifest) -> None:
+    pictures = TrainingPictures(birds, (0.3, 1.0), 0.2)
+    assert [pictures[View(2, 7, side)]["image"].shape for side in (32, 48, 32)] == [
+        (3, 32, 32),
+        (3, 48, 48),
+        (3, 32, 32),
+    ]

@@ -83,6 +83,7 @@ def test_what_is_larger_than_the_limit_lies_in_a_file_that_leaves_with_it(
     [in_memory] = embed([pooled_reference(backbone)], pictures)
     monkeypatch.setattr(embed_module, "IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    gc.collect()  # what others left open is not to be closed meanwhile
     before = open_files()
     [mapped] = embed([pooled_reference(backbone)], pictures)
     assert not isinstance(in_memory.vectors, np.memmap)

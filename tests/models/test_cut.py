@@ -5,9 +5,12 @@ from itertools import chain
 
 import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from conspecific.errors import ConfigError
 from conspecific.models import Backbone
+from conspecific.models.cut import cut, used_parameters
 
 FAMILIES = ["tf_efficientnet_lite0", "resnet18", "convnext_atto", "regnety_002", "mobilenetv3_small_050"]
 
@@ -133,3 +136,61 @@ def test_freezing_again_cuts_again(photos: Tensor) -> None:
     assert backbone.activations(photos).shape != late
     backbone.freeze(None, True)
     assert not backbone.is_cut
+
+
+@pytest.mark.parametrize("name", ["poolformer_s12", "rdnet_tiny"])
+def test_a_network_without_stages_says_what_to_set(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"timm names no stages for {name}: set model.trainable_stages=null"):
+        frozen_below(name, 1)
+
+
+# --- networks that a cut could go wrong in
+
+
+class Invented(nn.Module):
+    """Two layers and a third that learns, joined as `how` says."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.first, self.second, self.learns = (nn.Conv2d(4, 4, 1) for _ in range(3))
+        self.classifier = nn.Linear(4, 2)
+        for layer in (self.first, self.second):
+            layer.requires_grad_(False)
+
+    def forward_features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        early = self.first(x)
+        late = self.second(early)
+        if self.how == "skip":
+            return self.learns(late) + early
+        if self.how == "halves":
+            one, other = late.sin().chunk(2, dim=1)
+            return torch.cat([self.learns(one.repeat(1, 2, 1, 1)), other], dim=1)
+        if self.how == "random":
+            return self.learns(F.dropout(late, 0.5, self.training))
+        if self.how == "mask":
+            return self.learns(late if mask is None else late * mask)
+        return self.learns(late) if late.sum() > 0 else self.learns(early)
+
+
+@pytest.mark.parametrize(
+    ("how", "kept"), [("skip", "first"), ("halves", "sin"), ("random", "second"), ("mask", "second")]
+)
+def test_what_is_kept_is_one_tensor_that_all_the_rest_can_be_made_of(how: str, kept: str) -> None:
+    net, x = Invented(how).eval(), torch.rand(2, 4, 3, 3)
+    found = cut(net)
+    assert found is not None
+    first, late = net.first(x), net.second(net.first(x))
+    assert torch.equal(found.frozen(x), {"first": first, "second": late, "sin": late.sin()}[kept])
+    assert torch.equal(found.trained(found.frozen(x)), net.forward_features(x))
+
+
+def test_what_depends_on_the_picture_is_not_cut() -> None:
+    assert cut(Invented("if")) is None
+    assert len(used_parameters(Invented("if"))) == 8, "of a network that cannot be traced, all"
+
+
+def test_a_classifiers_weights_are_no_part_of_the_feature_map() -> None:
+    net = Invented("skip")
+    layers = (net.first, net.second, net.learns)
+    assert {id(each) for each in used_parameters(net)} == {id(each) for layer in layers for each in layer.parameters()}

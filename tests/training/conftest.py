@@ -1,11 +1,50 @@
-"""Pictures and baselines that the trainings here share."""
+"""Pictures and baselines that the trainings here share, and a training as small as they come."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from conspecific.config.compose import compose_config, typed
+from conspecific.config.schema import TrainConfig
+from conspecific.training.run import Outcome, train
+
+TrainTiny = Callable[..., Outcome | None]
+
+TINY = [
+    "loss=arcface",
+    "model.pooling=avg",
+    "model.head=linear",
+    "model.dimensions=16",
+    "recipe.cached_views=0",
+    "recipe.tuned_shares=[]",
+    "data.species=5",
+    "data.pictures=8",
+    "data.size=64",
+    "loader.image_size=64",
+    "loader.train_size=64",
+    "loader.batch_species=3",
+    "loader.batch_pictures=2",
+    "loader.workers=0",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=3",
+]
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where drawn pictures and baselines are kept; the first training fills it, the others find them there."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def train_tiny(cache: Path) -> TrainTiny:
+    """Return a function that trains into a folder: three epochs of two steps each, without anything special."""
+
+    def run(folder: Path, *overrides: str) -> Outcome | None:
+        places = [f"paths.cache={cache}", f"paths.run={folder}"]
+        config = typed(compose_config("train", [*TINY, *places, *overrides]), TrainConfig)
+        return train(config, overrides, Console(quiet=True))
+
+    return run

@@ -1,6 +1,8 @@
 """Parameter groups and the schedule."""
 
+import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +15,12 @@ from conspecific.losses import MetricLoss
 from conspecific.models import Embedder
 from conspecific.training.optimizers import GroupedOptimizer, warm_cosine
 
+PLAIN = ["loss=arcface", "model.weights=none", "model.pooling=avg", "model.head=none"]
 RATES = {"backbone": 0.1, "head": 0.2, "loss": 0.3}
 
 
 def configured(*overrides: str) -> tuple[Embedder, MetricLoss]:
-    config = typed(compose_config("train", ["loss=arcface", "model.weights=none", *overrides]), TrainConfig)
+    config = typed(compose_config("train", [*PLAIN, *overrides]), TrainConfig)
     embedder: Embedder = build(config.model)
     return embedder, build(config.loss, num_classes=5, embedding_size=embedder.loss_dimensions(64))
 
@@ -96,3 +99,68 @@ def test_the_schedule_counts_steps_and_reaches_every_group() -> None:
             assert group["lr"] == pytest.approx(group["initial_lr"] * warm_cosine(step, 2, 8))
         optimizer.step()
         scheduler.step()
+
+
+# --- stages, and epochs of the head alone
+
+
+def groups_of(embedder: Embedder, loss: nn.Module, layer_decay: float) -> list[dict[str, Any]]:
+    grouped = GroupedOptimizer(torch.optim.SGD, 0.1, 0.2, 0.3, 0.05, 1.0, layer_decay)
+    built = grouped.build(embedder, loss, epochs=3, steps_per_epoch=4)
+    found: list[dict[str, Any]] = built["optimizer"].param_groups  # type: ignore[index,call-overload]
+    return found
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "convnext_atto"])
+def test_each_stage_learns_at_a_share_of_the_next_ones_rate(backbone: str) -> None:
+    embedder, loss = configured(
+        "model=timm", f"model.backbone={backbone}", "model.weights=none", "model.trainable_stages=3"
+    )
+    groups = groups_of(embedder, loss, layer_decay=0.5)
+    rates = {group["name"]: group["initial_lr"] for group in groups}
+    stages = embedder.backbone.stages()
+    last = len(stages) - 1
+    assert {name for name in rates if name.startswith("backbone")} == {
+        f"backbone_{last - back}{suffix}" for back in range(3) for suffix in ("", "_undecayed")
+    }
+    for back, rate in enumerate([0.1, 0.05, 0.025]):
+        assert rates[f"backbone_{last - back}"] == rates[f"backbone_{last - back}_undecayed"] == pytest.approx(rate)
+        given = [
+            each for group in groups if group["name"].startswith(f"backbone_{last - back}") for each in group["params"]
+        ]
+        assert {id(each) for each in given} == {id(each) for each in stages[last - back]}
+    assert rates["loss"] == 0.3
+
+
+def test_stages_hold_every_parameter_once_and_end_in_one_that_learns() -> None:
+    """ConvNeXt's last norm is its classifier's: as a last stage it would have no gradients."""
+    for name in ("resnet18", "convnext_atto", "mobilenetv3_small_050", "vit_tiny_patch16_224"):
+        embedder, _ = configured(
+            "model=timm", f"model.backbone={name}", "model.weights=none", "model.trainable_stages=1"
+        )
+        flat = [id(parameter) for stage in embedder.backbone.stages() for parameter in stage]
+        assert len(flat) == len(set(flat))
+        embedder.backbone(torch.rand(2, 3, 64, 64)).square().mean().backward()
+        trained = [each for each in embedder.backbone.parameters() if each.requires_grad]
+        assert trained and all(each.grad is not None for each in trained)
+        assert {id(each) for each in trained} == {id(each) for each in embedder.backbone.stages()[-1]}
+
+
+def test_a_backbone_waits_while_the_head_learns_and_then_warms_up() -> None:
+    embedder, loss = configured("model.head=linear")
+    grouped = GroupedOptimizer(torch.optim.SGD, 0.1, 0.2, 0.3, 0.0, warmup_epochs=1.0)
+    built = grouped.build(embedder, loss, epochs=4, steps_per_epoch=2, head_epochs=1)
+    optimizer, scheduler = built["optimizer"], built["lr_scheduler"]["scheduler"]  # type: ignore[index,call-overload]
+    shares: dict[str, list[float]] = {"backbone": [], "head": [], "loss": []}
+    for _ in range(8):
+        for group in optimizer.param_groups:
+            if group["name"] in shares:
+                shares[group["name"]].append(group["lr"] / RATES[group["name"]])
+        optimizer.step()
+        scheduler.step()
+    # two steps of nothing, two of warm-up, four of cosine
+    half = [0.5 * (1 + math.cos(math.pi * done / 4)) for done in range(4)]
+    assert shares["backbone"] == pytest.approx([0, 0, 0.5, 1.0, *half])
+    full = [0.5 * (1 + math.cos(math.pi * done / 6)) for done in range(6)]
+    assert shares["head"] == pytest.approx([0.5, 1.0, *full])
+    assert shares["loss"] == pytest.approx([0.5, 1.0, *full])

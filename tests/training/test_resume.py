@@ -1,35 +1,36 @@
 """A run that is cut off and resumed goes on as if nothing had happened."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
-from conspecific.config.compose import compose_config, typed
 from conspecific.config.run_directory import RunDirectory
-from conspecific.config.schema import TrainConfig
 from conspecific.training.module import FineTuner
-from conspecific.training.run import Outcome, train
+from conspecific.training.run import Outcome
 
-TINY = [
-    "loss=arcface",
-    "model.head=linear",
-    "model.dimensions=16",
-    "data.species=5",
-    "data.pictures=8",
-    "data.size=64",
-    "loader.image_size=64",
-    "loader.train_size=64",
-    "loader.batch_species=3",
-    "loader.batch_pictures=2",
-    "trainer.accelerator=cpu",
-    "trainer.max_epochs=3",
-]
 STEPS_AN_EPOCH = 2  # of 10 training pictures, 6 a batch
+EVERYTHING = [
+    "loss=triplet",
+    "loss.memory=12",
+    "model.pooling=gem",
+    "model.head=whitened",
+    "optimizer.layer_decay=0.5",
+    "recipe.cached_views=3",
+    "recipe.distillation=0.5",
+    "recipe.ema=0.5",
+    "recipe.hard_negatives=0.4",
+    "recipe.head_epochs=1",
+    "recipe.matryoshka=[4,16]",
+    "recipe.start_size=32",
+    "recipe.tuned_shares=[0.3,0.6]",
+    "teacher=timm",
+    "teacher.backbone=test_resnet",
+    "teacher.weights=none",
+]
 
 
 def digest(tensors: Sequence[torch.Tensor]) -> str:
@@ -39,15 +40,16 @@ def digest(tensors: Sequence[torch.Tensor]) -> str:
 class Recorder:
     """Notes what each training step starts from: pictures, their pixels, and every weight."""
 
-    def __init__(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.cache, self.cut_at = cache, -1
+    def __init__(self, train_tiny: Callable[..., Outcome | None], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.train, self.cut_at = train_tiny, -1
         self.steps: list[dict[str, Any]] = []
         original = FineTuner.training_step
 
         def training_step(module: FineTuner, batch: Any, batch_idx: int) -> torch.Tensor:
             if module.global_step == self.cut_at:
                 raise ConnectionError("the power went off")
-            pixels, weights = digest([batch["image"]]), digest(list(module.state_dict().values()))
+            shown = batch["activations"] if "activations" in batch else batch["image"]
+            pixels, weights = digest([shown]), digest(list(module.state_dict().values()))
             self.steps.append({"ids": batch["index"].tolist(), "pixels": pixels, "weights": weights})
             return original(module, batch, batch_idx)
 
@@ -55,14 +57,12 @@ class Recorder:
 
     def run(self, folder: Path, *overrides: str, cut_at: int = -1) -> Outcome | None:
         self.steps, self.cut_at = [], cut_at
-        places = [f"paths.cache={self.cache}", f"paths.run={folder}"]
-        config = typed(compose_config("train", [*TINY, *places, *overrides]), TrainConfig)
-        return train(config, overrides, Console(quiet=True))
+        return self.train(folder, *overrides)
 
 
 @pytest.fixture
-def recorder(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    return Recorder(cache, monkeypatch)
+def recorder(train_tiny: Callable[..., Outcome | None], monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    return Recorder(train_tiny, monkeypatch)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -88,6 +88,26 @@ def test_a_resumed_run_takes_the_steps_of_an_uninterrupted_one(
     assert RunDirectory(tmp_path / "cut").read_epochs() == RunDirectory(tmp_path / "whole").read_epochs()
     assert resumed.validation["model"].facts == whole.validation["model"].facts
     assert resumed.test["model"].metrics == whole.test["model"].metrics
+
+
+@pytest.mark.slow
+def test_all_ways_to_train_together_are_resumed_to_the_bit(tmp_path: Path, recorder: Recorder) -> None:
+    """Averages, memories, what was confused, kept views, weights before training: none of it begins anew."""
+    whole = recorder.run(tmp_path / "whole", *EVERYTHING)
+    steps = recorder.steps
+    assert len(steps) == 3 * STEPS_AN_EPOCH
+    with pytest.raises(ConnectionError):
+        recorder.run(tmp_path / "cut", *EVERYTHING, cut_at=2 * STEPS_AN_EPOCH + 1)
+    resumed = recorder.run(tmp_path / "cut", *EVERYTHING, f"resume={tmp_path / 'cut'}")
+    assert recorder.steps == steps[2 * STEPS_AN_EPOCH :]
+    assert whole is not None and resumed is not None
+    runs = [RunDirectory(tmp_path / name) for name in ("whole", "cut")]
+    assert runs[0].read_epochs() == runs[1].read_epochs()
+    assert runs[0].weights.read_bytes() == runs[1].weights.read_bytes()
+    assert runs[0].start.read_bytes() == runs[1].start.read_bytes()
+    assert resumed.test["model"].metrics == whole.test["model"].metrics
+    for fact in ("chosen_epoch", "tuned_share"):
+        assert resumed.facts[fact] == whole.facts[fact]
 
 
 def test_a_run_cut_off_after_its_last_epoch_is_scored_when_resumed(tmp_path: Path, recorder: Recorder) -> None:

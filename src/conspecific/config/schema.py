@@ -73,8 +73,9 @@ class RecipeConfig:
     training crops, which grow to loader.train_size. hard_negatives: share of a batch's species that are drawn for
     being confused with the others, searched anew each epoch. matryoshka: numbers of first dimensions that the loss
     trains to stand alone (Kusupati et al. 2022). tuned_shares: shares of the way from the weights before training to
-    those after it that are tried on validation, beside the epochs (Wortsman et al. 2022). distillation: weight of
-    staying alike where `teacher` finds pictures alike.
+    those after it that are tried on validation, beside the epochs (Wortsman et al. 2022). rewhiten: whiten a whitened
+    head again after training, where validation is better for it. distillation: weight of staying alike where `teacher`
+    finds pictures alike.
     """
 
     head_epochs: int = 0
@@ -84,6 +85,7 @@ class RecipeConfig:
     hard_negatives: float = 0.0
     matryoshka: list[int] = field(default_factory=list)
     tuned_shares: list[float] = field(default_factory=list)
+    rewhiten: bool = False
     distillation: float = 0.0
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from conspecific.errors import ConfigError
-from conspecific.models.cut import Cut, cut
+from conspecific.models.cut import Cut, cut, used_parameters
 from conspecific.models.weights import create_backbone
 
 
@@ -67,26 +67,34 @@ class Backbone(nn.Module):
         return features
 
     def stages(self) -> list[list[nn.Parameter]]:
-        """Parameters by stage, from the input on, as timm groups them for layer-wise learning rates."""
-        if not hasattr(self.net, "group_matcher"):
-            raise ConfigError(f"timm names no stages for {self.name}: set model.trainable_stages=null to train it all")
-        named = dict(self.net.named_parameters())
-        groups = group_parameters(self.net, self.net.group_matcher(coarse=True))
-        return [[named[name] for name in groups[key]] for key in sorted(groups)]
+        """Parameters by stage, from the input on, as timm groups them for layer-wise learning rates.
+
+        Without those that the feature map does not depend on, which would count as a last stage and never learn.
+        """
+        try:
+            matcher = self.net.group_matcher(coarse=True)
+        except (AttributeError, AssertionError) as error:
+            raise ConfigError(
+                f"timm names no stages for {self.name}: set model.trainable_stages=null to train it all"
+            ) from error
+        named, used = dict(self.net.named_parameters()), {id(parameter) for parameter in used_parameters(self.net)}
+        groups = group_parameters(self.net, matcher)
+        stages = [[named[name] for name in groups[key] if id(named[name]) in used] for key in sorted(groups)]
+        return [stage for stage in stages if stage]
 
     def freeze(self, trainable_stages: int | None, norms: bool) -> None:
         """Train the last `trainable_stages` stages only (None: all); keep batch-norm statistics if `norms`.
 
         Autograd records nothing before the first trainable stage, so frozen stages cost their forward pass alone.
         """
-        self.requires_grad_(True)
+        self.requires_grad_(trainable_stages is None)
         if trainable_stages is not None:
             if trainable_stages < 0:
                 raise ConfigError(f"model.trainable_stages must be 0 or more (null: all); found {trainable_stages}")
             stages = self.stages()
-            for parameters in stages[: max(0, len(stages) - trainable_stages)]:
+            for parameters in stages[max(0, len(stages) - trainable_stages) :]:
                 for parameter in parameters:
-                    parameter.requires_grad_(False)
+                    parameter.requires_grad_(True)
         self.frozen_norms = norms
         training = self.training
         self.eval()  # nothing that is drawn in training alone is to be cut into a part

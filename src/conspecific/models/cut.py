@@ -28,11 +28,7 @@ def cut(net: Any) -> Cut | None:
     Where no layer is trained, all are frozen. Returns None where the first layer is trained, or torch.fx cannot trace
     the network.
     """
-    try:
-        graph = _Tracer().trace(net)
-    except (TraceError, TypeError, NotImplementedError, AssertionError):  # control flow that depends on the input
-        return None
-    nodes = [node for node in graph.nodes if node.op != "get_attr"]  # parameters are taken along to where they are used
+    nodes = _traced(net)
     frozen = _frozen(nodes, net)
     for place in range(len(nodes) - 2, 0, -1):
         before = set(nodes[: place + 1])
@@ -40,6 +36,26 @@ def cut(net: Any) -> Cut | None:
         if before <= frozen and crossing == {nodes[place]} and not _is_tuple(nodes[place]):
             return Cut(_part(net, nodes[: place + 1]), _part(net, nodes[place + 1 :]))
     return None
+
+
+def used_parameters(net: Any) -> list[nn.Parameter]:
+    """The parameters that the last feature map depends on; all where torch.fx cannot trace the network.
+
+    Some networks have more, which only their classifier looks through: ConvNeXt's last norm, MobileNet's last layer.
+    """
+    nodes = _traced(net)
+    return [parameter for node in nodes for parameter in _parameters(node, net)] or list(net.parameters())
+
+
+def _traced(net: Any) -> list[fx.Node]:
+    """What `forward_features` does, step by step; nothing where torch.fx cannot tell.
+
+    Reading a parameter is no step of its own: it is taken along to where the parameter is used.
+    """
+    try:
+        return [node for node in _Tracer().trace(net).nodes if node.op != "get_attr"]
+    except (TraceError, TypeError, NotImplementedError, AssertionError):  # control flow that depends on the input
+        return []
 
 
 class _Tracer(fx.Tracer):
@@ -63,7 +79,7 @@ def _frozen(nodes: Sequence[fx.Node], net: nn.Module) -> set[fx.Node]:
     """Nodes that no trained parameter has a part in."""
     frozen: set[fx.Node] = set()
     for node in nodes:
-        if node.op == "output" or _is_trained(node, net):
+        if node.op == "output" or any(parameter.requires_grad for parameter in _parameters(node, net)):
             continue
         if all(source in frozen or source.op == "get_attr" for source in node.all_input_nodes):
             frozen.add(node)
@@ -75,12 +91,13 @@ def _is_tuple(node: fx.Node) -> bool:
     return any(user.target is getitem and isinstance(user.args[1], int) for user in node.users)
 
 
-def _is_trained(node: fx.Node, net: nn.Module) -> bool:
+def _parameters(node: fx.Node, net: nn.Module) -> list[nn.Parameter]:
+    """The parameters that a step itself makes use of."""
     used = [source for source in node.all_input_nodes if source.op == "get_attr"]
     parameters = [parameter for source in used if isinstance(parameter := _attribute(net, source), nn.Parameter)]
     if node.op == "call_module":
         parameters += net.get_submodule(str(node.target)).parameters()
-    return any(parameter.requires_grad for parameter in parameters)
+    return parameters
 
 
 def _attribute(net: nn.Module, node: fx.Node) -> Any:

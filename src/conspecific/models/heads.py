@@ -21,28 +21,43 @@ class Whitened(nn.Linear):
     def fit(self, pooled: Tensor, labels: Tensor) -> None:
         """Set the weights from pooled vectors [N, C] of training pictures and their species [N].
 
-        Within-species variances are raised by their mean, since few pictures say little of most directions. Outputs get
-        a mean length of sqrt(D). Raises ConfigError where no two pictures of a species differ.
+        Outputs get a mean length of sqrt(D). Raises ConfigError where no two pictures of a species differ.
         """
-        vectors = pooled.double()
-        species, place = torch.unique(labels, return_inverse=True)
-        sums = torch.zeros(len(species), vectors.shape[1], dtype=vectors.dtype).index_add_(0, place, vectors)
-        within = vectors - (sums / torch.bincount(place)[:, None])[place]
-        variances, directions = torch.linalg.eigh(within.T @ within / len(vectors))
-        shrunk = variances.clamp(min=0)
-        if not shrunk.any():
-            raise ConfigError(
-                f"model.head=whitened compares pictures of one species, and of the {len(vectors)} training pictures no "
-                "two of a species differ: set model.head=linear"
-            )
-        whitening = directions / (shrunk + shrunk.mean()).sqrt()
-        white = (vectors - vectors.mean(dim=0)) @ whitening
-        _, axes = torch.linalg.eigh(white.T @ white)
-        matrix = whitening @ axes.flip(1)[:, : self.out_features]
-        length = ((vectors - vectors.mean(dim=0)) @ matrix).norm(dim=1).mean()
-        matrix *= self.out_features**0.5 / length
+        matrix, centre = _whitening(pooled.double(), labels, self.out_features)
         self.weight.copy_(matrix.T)
-        self.bias.copy_(-(vectors.mean(dim=0) @ matrix))
+        self.bias.copy_(-(centre @ matrix))
+
+    @torch.no_grad()
+    def fit_again(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Whiten what the trained layer gives now, [N, D], by changing its weights; labels as for `fit`."""
+        matrix, centre = _whitening(embeddings.double(), labels, self.out_features)
+        weight, bias = self.weight.double().cpu(), self.bias.double().cpu()
+        self.weight.copy_(matrix.T @ weight)
+        self.bias.copy_((bias - centre) @ matrix)
+
+
+def _whitening(vectors: Tensor, labels: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
+    """Return the matrix [C, D] and the centre [C] that whiten vectors [N, C] within species.
+
+    Within-species variances are raised by their mean, since few pictures say little of most directions.
+    """
+    species, place = torch.unique(labels, return_inverse=True)
+    sums = torch.zeros(len(species), vectors.shape[1], dtype=vectors.dtype).index_add_(0, place, vectors)
+    within = vectors - (sums / torch.bincount(place)[:, None])[place]
+    variances, directions = torch.linalg.eigh(within.T @ within / len(vectors))
+    variances = variances.clamp(min=0)
+    if not variances.any():
+        raise ConfigError(
+            f"model.head=whitened compares pictures of one species, and of the {len(vectors)} training pictures no "
+            "two of a species differ: set model.head=linear"
+        )
+    whitening = directions / (variances + variances.mean()).sqrt()
+    centre = vectors.mean(dim=0)
+    white = (vectors - centre) @ whitening
+    _, axes = torch.linalg.eigh(white.T @ white)
+    matrix = whitening @ axes.flip(1)[:, :dimensions]
+    length = ((vectors - centre) @ matrix).norm(dim=1).mean()
+    return matrix * dimensions**0.5 / length, centre
 
 
 def create_head(name: str, channels: int, dimensions: int) -> nn.Module:
@@ -52,7 +67,8 @@ def create_head(name: str, channels: int, dimensions: int) -> nn.Module:
     if name == "whitened":
         if dimensions > channels:
             raise ConfigError(
-                f"model.dimensions={dimensions} is more than the {channels} that a whitened head can give"
+                f"model.dimensions={dimensions} is more than a whitened head can make of this backbone's {channels} "
+                f"channels: set model.dimensions={channels} or fewer, or model.head=linear"
             )
         return Whitened(channels, dimensions)
     if name == "linear":

@@ -2,16 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file
-from torch import nn
 
 from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
@@ -20,7 +17,8 @@ from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
-from conspecific.models.heads import Whitened
+from conspecific.training.beginning import begin, training_embeddings
+from conspecific.training.choice import choose
 from conspecific.training.datamodule import Pictures
 from conspecific.training.expected import expected_warnings
 from conspecific.training.hard_negatives import HardNegatives
@@ -30,7 +28,6 @@ from conspecific.training.progress import EpochBar
 from conspecific.training.record import save_weights
 from conspecific.training.resume import load_checkpoint
 from conspecific.training.retrieval import RetrievalCallback
-from conspecific.training.shares import best_share
 from conspecific.training.teacher import teach
 from conspecific.training.views import cache_views
 from conspecific.types import EvalResult
@@ -48,7 +45,7 @@ def fit(
 
     validation: the references. copies: pairs of sample ids that are one picture. resumed: the checkpoint to go on from.
     Returns the embedder, its validation result, and facts of the training: chosen_epoch, tuned_share (of the way from
-    the weights before training to that epoch's), training_minutes.
+    the weights before training to that epoch's), rewhitened, training_minutes.
     """
     began = time.perf_counter()
     module, pictures = build_parts(config, evaluator)
@@ -61,7 +58,7 @@ def fit(
     if config.recipe.cached_views:
         pictures.cached = cache_views(backbone, pictures, evaluator, config)
     if resumed is None:
-        _begin(module, pictures, config, evaluator)
+        begin(module, pictures, config, evaluator)
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         save_weights(module.embedder, run.start)
     evaluator = evaluator.encoded_once(backbone, "val", evaluator.splits.val.ids)
@@ -72,37 +69,17 @@ def fit(
     trainer = _trainer(config, evaluator, callbacks, run)
     with expected_warnings():
         trainer.fit(module, datamodule=pictures, ckpt_path=resumed, weights_only=True)
-    found = _chosen(module, trainer, config, evaluator, run)
+    found = choose(
+        module,
+        _best_checkpoint(trainer),
+        config,
+        evaluator,
+        run,
+        embed_training=lambda embedder: training_embeddings(embedder, pictures, config, evaluator),
+    )
     save_weights(found.embedder, run.weights)
     minutes = (time.perf_counter() - began) / 60
-    facts = {"chosen_epoch": found.epoch, "tuned_share": found.share, "training_minutes": round(minutes, 2)}
-    return found.embedder, found.validation, facts
-
-
-class Chosen(NamedTuple):
-    """What validation chose: an epoch's weights, or a share of the way to the last epoch's."""
-
-    embedder: Embedder
-    validation: EvalResult
-    epoch: int
-    share: float
-
-
-def _chosen(
-    module: FineTuner, trainer: pl.Trainer, config: TrainConfig, evaluator: Evaluator, run: RunDirectory
-) -> Chosen:
-    """The best epoch, or the best share of the way to the last where one is better than that."""
-    between: Chosen | None = None
-    last = trainer.current_epoch
-    if config.recipe.tuned_shares:
-        start = load_file(run.start)
-        share, result, mixed = best_share(module.searched, start, config.recipe.tuned_shares, evaluator, config.monitor)
-        between = Chosen(mixed, replace(result, facts={**result.facts, "epoch": last}), last, share)
-    epoch = load_checkpoint(module, _best_checkpoint(trainer))["epoch"] + 1
-    chosen = Chosen(module.searched, _chosen_validation(module.searched, epoch, evaluator, run), epoch, 1.0)
-    if between and between.validation.metrics[config.monitor] > chosen.validation.metrics[config.monitor]:
-        return between
-    return chosen
+    return found.embedder, found.validation, {**found.facts, "training_minutes": round(minutes, 2)}
 
 
 def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, Pictures]:
@@ -130,30 +107,6 @@ def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Ma
     return Matryoshka(make, sorted({*beginnings, dimensions})) if beginnings else make(dimensions)
 
 
-def _begin(module: FineTuner, pictures: Pictures, config: TrainConfig, evaluator: Evaluator) -> None:
-    """Give a whitened head its weights, and the loss each species' mean embedding, from the training pictures.
-
-    Of cached views the first is taken, so that no picture is read again.
-    """
-    parts = module.embedder
-    if not module.loss.imprinted and not isinstance(parts.head, Whitened):
-        return
-    pooling = Embedder(parts.backbone, parts.pooling, nn.Identity(), normalize=False, search_head=False)
-    size, ids = config.loader.train_size, evaluator.splits.train
-    kept = pictures.cached.values[size][0] if pictures.cached else None
-    training = replace(evaluator, image_size=size)
-    found = training.embed({"train": pooling}, ids, "Looking at the training pictures", kept)["train"]
-    pooled, labels = torch.from_numpy(found.vectors), module.class_of_label.cpu()[torch.from_numpy(found.labels)]
-    head = parts.head.cpu()
-    if isinstance(head, Whitened):
-        head.fit(pooled, labels)
-    if module.loss.imprinted:
-        with torch.no_grad():
-            projected = F.normalize(head(pooled))
-        sums = torch.zeros(int(labels.max()) + 1, projected.shape[1]).index_add_(0, labels, projected)
-        module.loss.imprint(sums / torch.bincount(labels)[:, None])
-
-
 def _trainer(config: TrainConfig, evaluator: Evaluator, own: Sequence[pl.Callback], run: RunDirectory) -> pl.Trainer:
     bar = EpochBar(evaluator.console)  # first, so that it has gone when the epoch is scored
     callbacks = [bar, *own, *(build(node) for node in config.callbacks.values())]
@@ -173,12 +126,3 @@ def _best_checkpoint(trainer: pl.Trainer) -> Path:
     if not path:
         raise ConfigError("no checkpoint was kept: callbacks needs a ModelCheckpoint that monitors a val/ metric")
     return Path(path)
-
-
-def _chosen_validation(embedder: Embedder, epoch: int, evaluator: Evaluator, run: RunDirectory) -> EvalResult:
-    """The chosen epoch's validation result as the callback kept it, or scored anew where it is lost or of another."""
-    stem = run.results / "val_model"
-    if stem.with_suffix(".json").is_file() and (kept := EvalResult.load(stem)).facts["epoch"] == epoch:
-        return kept
-    scored = evaluator.score({"model": embedder}, "val", f"Scoring epoch {epoch} again")["model"]
-    return replace(scored, facts={**scored.facts, "epoch": epoch})

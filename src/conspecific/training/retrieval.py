@@ -31,6 +31,8 @@ class RetrievalCallback(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FineTuner)
         epoch = trainer.current_epoch + 1
+        if not all(bool(parameter.isfinite().all()) for parameter in pl_module.searched.parameters()):
+            raise self._lost("the weights are no numbers any more", epoch)
         evaluator = replace(self.evaluator, device=pl_module.device)  # the model stays where the trainer put it
         result = evaluator.score({"model": pl_module.searched}, "val", f"Scoring epoch {epoch}")["model"]
         baseline = self.references["flatten"]
@@ -78,8 +80,12 @@ class RetrievalCallback(Callback):
                 f"{result.metrics[self.monitor]:.3f} and the loss rose to {loss:.3g}"
             )
         if what is not None:
-            kept = f"epoch {earlier[-1]['epoch']} is the last good checkpoint" if earlier else "no checkpoint was good"
-            raise TrainingError(
-                f"{what} after epoch {epoch}. Lower optimizer.backbone_lr or loss_lr, raise optimizer.warmup_epochs, "
-                f"or choose another loss or miner; {kept} in {self.run.checkpoints}"
-            )
+            raise self._lost(what, epoch)
+
+    def _lost(self, what: str, epoch: int) -> TrainingError:
+        earlier = [line["epoch"] for line in self.run.read_epochs() if line["epoch"] < epoch]
+        kept = f"epoch {earlier[-1]} is the last good checkpoint" if earlier else "no checkpoint was good"
+        return TrainingError(
+            f"{what} after epoch {epoch}. Lower optimizer.backbone_lr or loss_lr, raise optimizer.warmup_epochs, or "
+            f"choose another loss or miner; {kept} in {self.run.checkpoints}"
+        )

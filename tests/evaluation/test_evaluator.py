@@ -1,0 +1,127 @@
+"""One set-up for the baseline, every epoch and the final test."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from conspecific.data.dataset import EvaluationPictures, Item
+from conspecific.data.sources import from_folder
+from conspecific.data.splits import split
+from conspecific.errors import ConfigError
+from conspecific.evaluation import Evaluator, device_for, workers_for
+from conspecific.models import Backbone, Embedder, build_embedder
+
+
+@pytest.fixture
+def evaluator(make_folder: Callable[..., Path]) -> Evaluator:
+    manifest = from_folder(str(make_folder({"robin": 8, "wren": 8, "tit": 9})))
+    splits = split(manifest, "seen", val_share=0.5)
+    return Evaluator(manifest, splits, "unread", 32, 1, torch.device("cpu"), Console(quiet=True))
+
+
+def embedder_of(stages: int | None, backbone: str = "resnet18") -> Embedder:
+    torch.manual_seed(0)
+    return build_embedder(backbone, "none", head="linear", dimensions=8, trainable_stages=stages, freeze_norms=False)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Counts pictures that are read, and those that go through the whole backbone, its frozen and its trained part."""
+    counts = {"read": 0, "forward": 0, "activations": 0, "finish": 0}
+    read = EvaluationPictures.__getitem__
+
+    def reading(pictures: EvaluationPictures, place: int) -> Item:
+        counts["read"] += 1
+        return read(pictures, place)
+
+    def counted(name: str) -> Callable[..., torch.Tensor]:
+        original = getattr(Backbone, name)
+
+        def counting(backbone: Backbone, given: torch.Tensor) -> torch.Tensor:
+            counts[name] += len(given)
+            found: torch.Tensor = original(backbone, given)
+            return found
+
+        return counting
+
+    monkeypatch.setattr(EvaluationPictures, "__getitem__", reading)
+    for name in ("forward", "activations", "finish"):
+        monkeypatch.setattr(Backbone, name, counted(name))
+    return counts
+
+
+@pytest.mark.parametrize("stages", [0, 1])
+@pytest.mark.parametrize("training", [True, False])
+def test_what_is_encoded_once_scores_as_what_is_encoded_anew(evaluator: Evaluator, stages: int, training: bool) -> None:
+    embedder, ids = embedder_of(stages).train(training), evaluator.splits.val.ids
+    once = evaluator.encoded_once(embedder.backbone, "val", ids)
+    assert once.activations["val"].shape[0] == len(ids)
+    for _ in range(2):
+        wanted, found = (each.score({"model": embedder}, "val", "")["model"] for each in (evaluator, once))
+        assert found.metrics == wanted.metrics
+        assert found.facts["queries"] == wanted.facts["queries"]
+        columns = ["path", "neighbor_paths"]
+        assert found.per_query.select(columns).equals(wanted.per_query.select(columns))
+        nearness = [np.array(each.per_query["neighbor_scores"].to_list()) for each in (found, wanted)]
+        np.testing.assert_allclose(*nearness, atol=1e-5)
+        with torch.no_grad():  # as an epoch does
+            for parameter in embedder.parameters():
+                parameter.add_(0.01 * torch.randn_like(parameter) * parameter.requires_grad)
+    assert evaluator.activations == {}, "the one before is left as it was"
+
+
+def test_epochs_finish_what_was_begun_once(evaluator: Evaluator, work: dict[str, int]) -> None:
+    embedder, ids = embedder_of(1), evaluator.splits.val.ids
+    once = evaluator.encoded_once(embedder.backbone, "val", ids)
+    for _ in range(3):
+        once.score({"model": embedder}, "val", "")
+    assert work == {"read": len(ids), "forward": 0, "activations": len(ids), "finish": 3 * len(ids)}
+
+
+def test_other_parts_are_read_as_ever(evaluator: Evaluator, work: dict[str, int]) -> None:
+    embedder, train = embedder_of(1), evaluator.splits.train
+    once = evaluator.encoded_once(embedder.backbone, "train", train).encoded_once(embedder.backbone, "val", train[:1])
+    assert set(once.activations) == {"train", "val"}
+    begun = work["read"]
+    once.score({"model": embedder}, "test", "")
+    assert work["forward"] == work["read"] - begun == len(evaluator.splits.test.ids)
+    rows = once.embed({"model": embedder}, train, "", once.activations["train"])["model"]
+    np.testing.assert_allclose(
+        rows.vectors, evaluator.embed({"model": embedder}, train, "")["model"].vectors, atol=1e-5
+    )
+    assert rows.ids.tolist() == train.tolist()
+
+
+@pytest.mark.parametrize(("stages", "backbone"), [(None, "resnet18"), (1, "swin_tiny_patch4_window7_224")])
+def test_where_nothing_can_be_kept_nothing_changes(
+    evaluator: Evaluator, stages: int | None, backbone: str, work: dict[str, int]
+) -> None:
+    embedder = embedder_of(stages, backbone)
+    same = replace(evaluator, image_size=224 if "224" in backbone else 32)
+    assert same.encoded_once(embedder.backbone, "val", same.splits.val.ids) is same
+    result = same.score({"model": embedder}, "val", "")["model"]
+    assert work["forward"] == len(same.splits.val.ids)
+    assert 0 <= result.metrics["map@r"] <= 1
+
+
+def test_facts_say_what_was_scored(evaluator: Evaluator) -> None:
+    facts = evaluator.score({"mine": embedder_of(0)}, "test", "")["mine"].facts
+    assert (facts["name"], facts["part"], facts["protocol"], facts["image_size"]) == ("mine", "test", "seen", 32)
+
+
+def test_a_part_that_is_not_there_is_named(evaluator: Evaluator) -> None:
+    with pytest.raises(ConfigError, match=r"part=train is unknown\. Known here: test, val\."):
+        evaluator.part("train")
+
+
+def test_workers_and_devices() -> None:
+    assert workers_for(0) == 0
+    assert 1 <= workers_for(None) <= 8
+    assert device_for("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError, match="device=abacus cannot be used here"):
+        device_for("abacus")

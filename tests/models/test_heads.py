@@ -1,0 +1,117 @@
+"""What lies between the pooled layer and the embedding."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from conspecific.errors import ConfigError
+from conspecific.models.heads import Whitened, create_head
+
+
+def pooled_birds(species: int, pictures: int, channels: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Species differ in a few directions, pictures of one species in others, and there most."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.linalg.qr(torch.randn(channels, channels, generator=torch.Generator().manual_seed(99)))[0]
+    between, within = torch.full((channels,), 0.05), torch.full((channels,), 0.3)
+    between[: channels // 4], within[channels // 2 :] = 1.0, 1.5
+    centres = torch.randn(species, channels, generator=generator) * between
+    labels = torch.arange(species).repeat_interleave(pictures)
+    vectors = centres[labels] + torch.randn(len(labels), channels, generator=generator) * within
+    return vectors @ mixing + 5, labels
+
+
+def within_covariance(vectors: Tensor, labels: Tensor) -> Tensor:
+    means = torch.stack([vectors[labels == label].mean(dim=0) for label in labels.unique()])
+    apart = (vectors - means[labels]).double()
+    return apart.T @ apart / len(vectors)
+
+
+def map_at_r(vectors: Tensor, labels: Tensor, pictures: int) -> float:
+    """By cosine, each picture a query among the others; the tests elsewhere hold the real one to its formula."""
+    unit = torch.nn.functional.normalize(vectors)
+    nearest = (unit @ unit.T).fill_diagonal_(-9).topk(pictures - 1).indices
+    hits = (labels[nearest] == labels[:, None]).double()
+    precision = hits.cumsum(dim=1) / torch.arange(1, pictures)
+    return float((precision * hits).mean())
+
+
+@given(st.integers(2, 12), st.integers(2, 10), st.integers(1, 16), st.integers(0, 99))
+def test_differences_within_species_become_alike_in_all_directions(
+    species: int, pictures: int, dimensions: int, seed: int
+) -> None:
+    """Once their mean variance is added to each: a head M makes M (S + mean) M' a multiple of one.
+
+    With few pictures there are more channels than pictures, and S alone could not be inverted.
+    """
+    vectors, labels = pooled_birds(species, pictures, 16, seed)
+    head = Whitened(16, dimensions)
+    head.fit(vectors, labels)
+    within = within_covariance(vectors, labels)
+    shrunk = within + torch.eye(16) * within.trace() / 16
+    matrix = head.weight.detach().double()
+    white = matrix @ shrunk @ matrix.T
+    torch.testing.assert_close(white, torch.eye(dimensions).double() * white[0, 0], rtol=1e-3, atol=1e-3 * white[0, 0])
+
+
+def test_outputs_are_centred_of_a_known_length_and_the_widest_come_first() -> None:
+    vectors, labels = pooled_birds(20, 12, 32)
+    head = Whitened(32, 8)
+    head.fit(vectors, labels)
+    with torch.no_grad():
+        found = head(vectors)
+    assert found.shape == (240, 8)
+    assert found.mean(dim=0).abs().max() < 1e-3
+    assert found.norm(dim=1).mean().item() == pytest.approx(8**0.5, rel=1e-3)
+    covariance = found.T @ found / 240
+    spread = covariance.diagonal()
+    assert (spread.diff() < 0).all(), "falling"
+    assert (covariance - spread.diag()).abs().max() < 1e-3 * spread.max(), "and uncorrelated"
+
+
+def test_the_beginning_of_a_longer_head_is_the_shorter_one() -> None:
+    vectors, labels = pooled_birds(20, 12, 32)
+    long, short = Whitened(32, 16), Whitened(32, 4)
+    for head in (long, short):
+        head.fit(vectors, labels)
+    rows = long.weight[:4] / short.weight
+    torch.testing.assert_close(rows, rows[0, 0].expand_as(rows), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("pictures", [4, 12], ids=["fewer pictures than channels", "more"])
+def test_species_that_it_was_not_fitted_on_are_found_better(pictures: int) -> None:
+    """Against the pooled layer as it is, and centred: whitening must gain more than the mean that it takes away."""
+    seen, labels = pooled_birds(15, pictures, 64, seed=1)
+    unseen, others = pooled_birds(15, 12, 64, seed=2)
+    head = Whitened(64, 16)
+    head.fit(seen, labels)
+    with torch.no_grad():
+        whitened = map_at_r(head(unseen), others, 12)
+    assert whitened > 1.3 * map_at_r(unseen - seen.mean(dim=0), others, 12)
+    assert whitened > 1.3 * map_at_r(unseen, others, 12)
+
+
+def test_labels_may_have_gaps_and_any_order() -> None:
+    vectors, labels = pooled_birds(5, 6, 16)
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
+    plain, other = Whitened(16, 4), Whitened(16, 4)
+    plain.fit(vectors, labels)
+    other.fit(vectors[order], labels[order] * 7 + 3)
+    torch.testing.assert_close((other.weight / plain.weight).abs(), torch.ones(4, 16), rtol=1e-3, atol=1e-3)
+
+
+def test_species_of_one_picture_each_say_nothing_of_what_to_shrink() -> None:
+    with pytest.raises(ConfigError, match=r"of the 5 training pictures no two of a species differ: set model\.head="):
+        Whitened(16, 4).fit(torch.randn(5, 16), torch.arange(5))
+
+
+def test_it_is_a_linear_layer_to_the_optimizer_and_on_disk() -> None:
+    head = create_head("whitened", 16, 16)
+    assert {name: tuple(each.shape) for name, each in head.state_dict().items()} == {"weight": (16, 16), "bias": (16,)}
+    assert all(parameter.requires_grad for parameter in head.parameters())
+
+
+def test_more_dimensions_than_channels_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model\.dimensions=17 is more .* 16 channels: set model\.dimensions=16"):
+        create_head("whitened", 16, 17)

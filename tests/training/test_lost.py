@@ -1,0 +1,132 @@
+"""A training that is lost stops, says what to change, and leaves its last good checkpoint behind."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from conspecific.config.run_directory import RunDirectory
+from conspecific.errors import TrainingError
+from conspecific.losses import MetricLoss
+from conspecific.metrics import Geometry
+from conspecific.training.module import FineTuner
+from conspecific.training.resume import read_checkpoint
+from conspecific.training.retrieval import RetrievalCallback
+from conspecific.training.run import Outcome
+from conspecific.types import EvalResult
+
+TrainTiny = Callable[..., Outcome | None]
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, epoch: int, wreck: Callable[[nn.Module], None]) -> None:
+    """Have the head wrecked after the last step of an epoch, just before it is scored."""
+    plain = RetrievalCallback.on_train_epoch_end
+
+    def spoiled(callback: RetrievalCallback, trainer: Any, module: FineTuner) -> None:
+        if trainer.current_epoch + 1 == epoch:
+            with torch.no_grad():
+                wreck(module.searched.head)
+        plain(callback, trainer, module)
+
+    monkeypatch.setattr(RetrievalCallback, "on_train_epoch_end", spoiled)
+
+
+def assert_kept(folder: Path, epoch: int) -> None:
+    """Both checkpoints are of an epoch that was good, and whole."""
+    for name in ("last", "best"):
+        checkpoint = read_checkpoint(RunDirectory(folder).checkpoints / f"{name}.ckpt")
+        assert checkpoint["epoch"] + 1 == epoch
+        weight = checkpoint["state_dict"]["embedder.head.weight"]
+        assert torch.isfinite(weight).all() and weight.abs().sum() > 0
+
+
+def test_embeddings_that_collapse(tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 2, lambda head: nn.init.zeros_(head.weight))  # type: ignore[arg-type]
+    with pytest.raises(TrainingError) as caught:
+        train_tiny(tmp_path)
+    told = str(caught.value)
+    assert told.startswith(
+        "the embeddings have collapsed: all pictures are nearly the same to the encoder after epoch 2."
+    )
+    assert "Lower optimizer.backbone_lr or loss_lr, raise optimizer.warmup_epochs, or choose another loss" in told
+    assert told.endswith(f"epoch 1 is the last good checkpoint in {tmp_path / 'checkpoints'}")
+    assert_kept(tmp_path, epoch=1)
+    monkeypatch.undo()
+    assert train_tiny(tmp_path, f"resume={tmp_path}") is not None, "from there it can go on"
+
+
+def test_a_first_epoch_that_collapses_leaves_no_checkpoint(
+    tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(monkeypatch, 1, lambda head: nn.init.zeros_(head.weight))  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match=r"after epoch 1\. .* no checkpoint was good in"):
+        train_tiny(tmp_path)
+    assert not [*RunDirectory(tmp_path).checkpoints.glob("*.ckpt")]
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a last step of an epoch may leave them, with no loss after it to tell."""
+    spoil(monkeypatch, 2, lambda head: nn.init.constant_(head.weight, float("nan")))  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match=r"epoch 2\. Lower optimizer\.backbone_lr .* epoch 1 is the last good"):
+        train_tiny(tmp_path)
+    assert_kept(tmp_path, epoch=1)
+
+
+def test_a_loss_that_is_no_number(tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, steps = MetricLoss.forward, []
+
+    def forward(loss: MetricLoss, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        steps.append(1)
+        return plain(loss, embeddings, labels) * (float("nan") if len(steps) == 4 else 1)
+
+    monkeypatch.setattr(MetricLoss, "forward", forward)
+    with pytest.raises(TrainingError, match=r"the loss became nan at step 3\. Lower optimizer\.backbone_lr or loss_lr"):
+        train_tiny(tmp_path)
+    assert_kept(tmp_path, epoch=1)
+
+
+# --- what counts as lost
+
+
+def stop(folder: Path, epochs: list[tuple[float, float]], **geometry: float) -> None:
+    """Judge the last of some epochs, each a loss and a score."""
+    run = RunDirectory(folder)
+    lines = [{"epoch": epoch, "loss": loss, "map@r": score} for epoch, (loss, score) in enumerate(epochs, start=1)]
+    run.epochs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shape = Geometry(0.5, -2.0, **{"effective_rank": 8.0, "mean_similarity": 0.1, **geometry}, pictures=9, species=3)
+    metrics = {"map@r": epochs[-1][1]}
+    result = EvalResult(metrics, metrics, None, {"geometry": shape.to_json()})  # type: ignore[arg-type]
+    RetrievalCallback(None, {}, run, "map@r")._stop_if_lost(len(epochs), result)  # type: ignore[arg-type]
+
+
+def test_losing_half_of_what_was_found_while_the_loss_doubles(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError) as caught:
+        stop(tmp_path, [(2.0, 0.5), (1.0, 0.6), (2.1, 0.29)])
+    assert str(caught.value).startswith(
+        "training diverges: validation map@r fell from 0.600 to 0.290 and the loss rose to 2.1 after epoch 3. Lower"
+    )
+    assert "epoch 2 is the last good checkpoint" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        [(3.0, 0.01)],
+        [(2.0, 0.6), (2.1, 0.2)],
+        [(1.0, 0.6), (9.0, 0.31)],
+        [(2.0, 0.6), (1.0, 0.2), (1.9, 0.1)],
+    ],
+    ids=["a first epoch", "a worse score alone", "a worse loss alone", "a loss that fell in between"],
+)
+def test_what_may_yet_come_right_goes_on(epochs: list[tuple[float, float]], tmp_path: Path) -> None:
+    stop(tmp_path, epochs)
+
+
+def test_a_point_and_a_line_are_collapsed_whatever_the_score(tmp_path: Path) -> None:
+    for geometry in ({"mean_similarity": 0.99}, {"effective_rank": 1.5}):
+        with pytest.raises(TrainingError, match="the embeddings have collapsed"):
+            stop(tmp_path, [(2.0, 0.5), (1.0, 0.6)], **geometry)
