@@ -13,9 +13,11 @@ from torch import Tensor
 from conspecific.config.run_directory import RunDirectory
 from conspecific.data.dataset import EvaluationPictures, Item, TrainingPictures, View
 from conspecific.errors import ConfigError
+from conspecific.evaluation import Evaluator
 from conspecific.models import Embedder
-from conspecific.training import fit, shares
+from conspecific.training import choice
 from conspecific.training.module import FineTuner
+from conspecific.training.resume import read_checkpoint
 from conspecific.training.run import Outcome
 from conspecific.types import EvalResult
 
@@ -122,27 +124,33 @@ def test_beginnings_of_an_embedding_are_trained_to_stand_alone(
         train_tiny(tmp_path / "c", "recipe.matryoshka=[4,32]")
 
 
-@pytest.mark.parametrize("liked", [True, False])
-def test_a_share_of_the_way_is_kept_where_validation_likes_it_better(
-    liked: bool, tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("liked", ["Going", "Whitening", "nothing else"])
+def test_validation_chooses_what_is_kept(
+    liked: str, tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run's weights lie on the line from before training to after it, where its record says."""
+    """An epoch, a share of the way from before training to after it, or a head whitened again, as the record says."""
+    plain = choice._score
 
-    def best_share(*arguments: Any) -> tuple[float, EvalResult, Embedder]:
-        share, result, mixed = shares.best_share(*arguments)
-        return share, replace(result, metrics={**result.metrics, "map@r": 2.0 if liked else -1.0}), mixed
+    def score(embedder: Embedder, epoch: int, evaluator: Evaluator, title: str) -> EvalResult:
+        result = plain(embedder, epoch, evaluator, title)
+        if not title.startswith(("Going", "Whitening")):
+            return result
+        return replace(result, metrics={**result.metrics, "map@r": 2.0 if title.startswith(liked) else -1.0})
 
-    monkeypatch.setattr(fit, "best_share", best_share)
-    outcome = train_tiny(tmp_path, "recipe.tuned_shares=[0.25]")
+    monkeypatch.setattr(choice, "_score", score)
+    outcome = train_tiny(tmp_path, "recipe.tuned_shares=[0.25]", "model.head=whitened", "recipe.rewhiten=true")
     assert outcome is not None
-    run = RunDirectory(tmp_path)
-    share = 0.25 if liked else 1.0
-    assert outcome.facts["tuned_share"] == share
-    assert outcome.facts["chosen_epoch"] == outcome.validation["model"].facts["epoch"]
-    assert outcome.score == (2.0 if liked else max(line["map@r"] for line in run.read_epochs()))
-    checkpoint = run.checkpoints / ("last.ckpt" if liked else "best.ckpt")
-    start, end = load_file(run.start), torch.load(checkpoint, weights_only=True)["state_dict"]
-    for name, kept in load_file(run.weights).items():
-        if kept.is_floating_point():
-            torch.testing.assert_close(kept, (1 - share) * start[name] + share * end[f"embedder.{name}"])
+    run, share, epoch = RunDirectory(tmp_path), outcome.facts["tuned_share"], outcome.facts["chosen_epoch"]
+    assert (share, outcome.facts["rewhitened"]) == (0.25 if liked == "Going" else 1.0, liked == "Whitening")
+    assert outcome.validation["model"].facts["epoch"] == epoch
+    assert outcome.score == (max(line["map@r"] for line in run.read_epochs()) if liked == "nothing else" else 2.0)
+    start, kept = load_file(run.start), load_file(run.weights)
+    checkpoints = [read_checkpoint(run.checkpoints / f"{name}.ckpt") for name in ("last", "best")]
+    end = next(each["state_dict"] for each in checkpoints if each["epoch"] + 1 == epoch)
+    for name in (name for name, tensor in kept.items() if tensor.is_floating_point()):
+        wanted = (1 - share) * start[name] + share * end[f"embedder.{name}"]
+        if liked != "Whitening" or not name.startswith("head"):
+            torch.testing.assert_close(kept[name], wanted)
+        else:
+            assert not torch.allclose(kept[name], wanted)
     assert not torch.equal(start["head.weight"], end["embedder.head.weight"])

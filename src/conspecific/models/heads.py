@@ -61,16 +61,14 @@ def _whitening(vectors: Tensor, labels: Tensor, dimensions: int) -> tuple[Tensor
 
 
 def create_head(name: str, channels: int, dimensions: int) -> nn.Module:
-    """Return a head by name, from `channels` to `dimensions`; `none` leaves the pooled layer as it is."""
+    """Return a head by name, from `channels` to `dimensions`.
+
+    `whitened` gives `channels` at most, `none` leaves the pooled layer as it is. Raises ConfigError for another name.
+    """
     if name not in HEADS:
         raise ConfigError(f"model.head={name} is unknown. {did_you_mean(name, HEADS)}")
     if name == "whitened":
-        if dimensions > channels:
-            raise ConfigError(
-                f"model.dimensions={dimensions} is more than a whitened head can make of this backbone's {channels} "
-                f"channels: set model.dimensions={channels} or fewer, or model.head=linear"
-            )
-        return Whitened(channels, dimensions)
+        return Whitened(channels, min(dimensions, channels))
     if name == "linear":
         return nn.Linear(channels, dimensions)
     if name == "mlp":

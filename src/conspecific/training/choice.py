@@ -52,12 +52,13 @@ def choose(
     """
     recipe, last = config.recipe, run.read_epochs()[-1]["epoch"]
     rewhiten = recipe.rewhiten and isinstance(module.embedder.head, Whitened) and module.embedder.search_head
-    tried = [Chosen(copy.deepcopy(module.searched), _validation_of(module.searched, last, evaluator, run), last)]
-    if recipe.tuned_shares:
-        tried += _on_the_way(module.searched, load_file(run.start), last, recipe.tuned_shares, evaluator)
+    ended, shares = copy.deepcopy(module.searched), recipe.tuned_shares
     epoch = load_checkpoint(module, best)["epoch"] + 1
+    tried = [Chosen(module.searched, _validation_of(module.searched, epoch, evaluator, run), epoch)]
     if epoch != last:
-        tried.append(Chosen(module.searched, _validation_of(module.searched, epoch, evaluator, run), epoch))
+        tried.append(Chosen(ended, _validation_of(ended, last, evaluator, run), last))
+    if shares:
+        tried += _on_the_way(ended, load_file(run.start), last, shares, evaluator)
     again = [_whitened_again(found, embed_training, evaluator) for found in tried] if rewhiten else []
     _print(tried, again, config.monitor, evaluator)
     return max(tried + again, key=lambda found: found.validation.metrics[config.monitor])

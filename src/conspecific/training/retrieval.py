@@ -66,15 +66,17 @@ class RetrievalCallback(Callback):
     def _stop_if_lost(self, epoch: int, result: EvalResult) -> None:
         """Stop before this epoch's checkpoint is written, so that the last one stays the last good one.
 
-        Lost is an encoder to which all pictures are nearly the same, or one that lost both half of what it once found
-        and what its loss had learnt. Raises TrainingError.
+        Lost is an encoder to which all pictures are nearly the same, or one that lost half of what it once found, fell
+        below the baseline, and whose loss doubled: harder batches or larger crops may raise a loss without any harm.
+        Raises TrainingError.
         """
         earlier = [line for line in self.run.read_epochs() if line["epoch"] < epoch]
         loss, best = self.run.read_epochs()[-1]["loss"], max((line[self.monitor] for line in earlier), default=0.0)
+        bad = min(best / 2, self.references["flatten"].metrics[self.monitor])
         what = None
         if Geometry(**result.facts["geometry"]).is_collapsed:
             what = "the embeddings have collapsed: all pictures are nearly the same to the encoder"
-        elif result.metrics[self.monitor] < best / 2 and loss > 2 * min(line["loss"] for line in earlier):
+        elif result.metrics[self.monitor] < bad and loss > 2 * min(line["loss"] for line in earlier):
             what = (
                 f"training diverges: validation {self.monitor} fell from {best:.3f} to "
                 f"{result.metrics[self.monitor]:.3f} and the loss rose to {loss:.3g}"
