@@ -71,10 +71,10 @@ def test_greedy_leaves_out_what_lowers_validation(conspecific: Command, pair: li
 def test_what_cannot_be_averaged_is_said(conspecific: Command, pair: list[RunDirectory]) -> None:
     first, second = pair
     config = second.config.read_text()
-    second.config.write_text(config.replace("pooling: avg", "pooling: max"))
+    second.config.write_text(config.replace("pooling: gem", "pooling: max"))
     done = conspecific("soup", first.path, second.path)
     assert done.returncode == 2
-    assert "cannot be averaged, they differ in model.pooling: avg and max" in done.stderr
+    assert "cannot be averaged, they differ in model.pooling: gem and max" in done.stderr
     second.config.write_text(config)
     splits = pl.read_parquet(second.splits)
     splits.with_columns(train=~pl.col("train")).write_parquet(second.splits)

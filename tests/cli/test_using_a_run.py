@@ -92,10 +92,10 @@ def test_evaluate_with_the_first_dimensions_alone(conspecific: Command, copied: 
     assert folder.name.endswith("_first16")
     assert [EvalResult.load(folder / name).facts["dimensions"] for name in ("model", "pooled")] == [16, 1280]
     assert "The model's first 16 dimensions" in done.stdout
-    for asked in (0, 1281):
+    for asked in (0, 513):
         done = conspecific("evaluate", copied.path, f"truncate={asked}")
         assert done.returncode == 2
-        assert done.stderr == f"error: truncate must be 1 to 1280, the dimensions of these embeddings; found {asked}\n"
+        assert done.stderr == f"error: truncate must be 1 to 512, the dimensions of these embeddings; found {asked}\n"
 
 
 # --- embed
@@ -105,12 +105,12 @@ def test_embed_any_folder_of_pictures(conspecific: Command, run: RunDirectory, p
     done = conspecific("embed", run.path, "data=pictures", f"data.root={picture.parent}", "output=my vectors")
     assert (done.returncode, done.stderr) == (0, "")
     vectors, table = np.load("my vectors/vectors.npy"), pl.read_parquet("my vectors/pictures.parquet")
-    assert vectors.shape == (8, 1280)
+    assert vectors.shape == (8, 512)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     assert table.columns == ["id", "path", "label"]
     assert table["path"].to_list() == sorted(path.name for path in picture.parent.iterdir())
-    assert "8 embeddings of 1280 dimensions, compared by cosine: my vectors" in done.stdout
+    assert "8 embeddings of 512 dimensions, compared by cosine: my vectors" in done.stdout
 
 
 def test_shortened_embeddings_lie_beside_the_whole_ones(

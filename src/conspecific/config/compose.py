@@ -8,12 +8,13 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conspecific.config.explain import explain
-from conspecific.config.location import config_dir
+from conspecific.config.location import config_dir, groups
 from conspecific.config.neighbours import unknown_key
 from conspecific.config.overrides import literal
 from conspecific.config.targets import check_targets
@@ -28,11 +29,26 @@ def compose_config(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     Raises ConfigError for a key or an option that does not exist, naming its neighbours.
     """
     GlobalHydra.instance().clear()
+    plain = _plain_keys(name)
+    values = [text for text in overrides if text.partition("=")[0] in plain]
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return compose(name, [literal(text) for text in overrides])
+            config = compose(name, [literal(text) for text in overrides if text not in values])
+        for parsed in OverridesParser.create().parse_overrides(values):
+            OmegaConf.update(config, parsed.key_or_group, parsed.value())
+        return config
     except (HydraException, ValueError) as error:  # Hydra raises ValueError for a group that is set to null
         raise explained(error, name, overrides) from error
+
+
+def _plain_keys(name: str) -> set[str]:
+    """Keys of `configs/NAME.yaml` that are groups of another command, as `protocol` is of `train`.
+
+    Hydra takes them for groups here too, because it goes by the names of folders.
+    """
+    own = OmegaConf.to_container(OmegaConf.load(config_dir() / f"{name}.yaml"), resolve=False)
+    assert isinstance(own, dict), "a command's configuration is a mapping"
+    return {str(key) for key in own} & set(groups())
 
 
 def explained(error: Exception, name: str, overrides: Sequence[str]) -> ConfigError:
