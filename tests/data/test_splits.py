@@ -278,3 +278,10 @@ def test_saved_table_says_what_each_picture_was_used_for(
     assert table.select("path", "label").equals(manifest.table.select("path", "label"))
     columns = ["train", "val_query", "val_gallery", "test_query", "test_gallery"]
     assert [np.flatnonzero(table[name].to_numpy()).tolist() for name in columns] == contents(splits)
+
+
+def test_a_division_of_species_is_refused_for_seen() -> None:
+    labels = species_of(6, 8)
+    column = ["test" if label > "species002" else "train" for label in labels]
+    with pytest.raises(DataError, match="the split column's test has none of its train: choose protocol=unseen"):
+        split(listed(labels, split=column), "seen")

@@ -86,8 +86,8 @@ def split(
         train, or else the gallery; then validation searches with `val_share` of each species' training pictures in
         the rest of them, as the test searches the gallery with pictures from outside.
 
-    Raises DataError when the protocol is unknown, a share is outside (0, 1), or a part comes out empty or with too few
-    species to train on or to score.
+    Raises DataError when the protocol is unknown, a share is outside (0, 1), a part comes out empty or with too few
+    species to train on or to score, or the split column is class-disjoint where the protocol is seen.
     """
     for name, share in (("test_share", test_share), ("val_share", val_share)):
         if not 0 < share < 1:
@@ -108,6 +108,11 @@ def split(
 
 def _seen(manifest: Manifest, rng: np.random.Generator, test_share: float, val_share: float) -> Splits:
     train, val, test = _named_split(manifest)
+    if train.size and test.size and not _share_species(manifest, train, test):
+        raise DataError(
+            "protocol=seen tests species that were trained on, and the split column's test has none of its train: "
+            "choose protocol=unseen, which such a division is for"
+        )
     if not test.size:
         train, test = _draw_pictures(manifest, _all_but(manifest, val), test_share, rng)
     if not val.size:
