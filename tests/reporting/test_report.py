@@ -111,6 +111,14 @@ def test_the_headline_and_the_differences(make_report: Callable[..., Report], tm
     assert "ringed epoch, 3, was kept" in text
 
 
+def test_weights_that_are_no_epochs_are_told_of(make_report: Callable[..., Report], tmp_path: Path) -> None:
+    between = dataclasses.replace(make_report(), tuned_share=0.7, rewhitened=True)
+    text = Tags(page_of(between, tmp_path)).text
+    assert "ringed" not in text and "· kept" not in text
+    assert "Kept were weights 70 % of the way from those before training to those of epoch 3" in text
+    assert "The head was then whitened again" in text
+
+
 def test_a_difference_within_noise_is_said_to_be_so(make_report: Callable[..., Report], tmp_path: Path) -> None:
     report = make_report()
     change = report.over_flatten[0]

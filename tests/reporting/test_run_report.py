@@ -48,7 +48,8 @@ def make_run(tmp_path: Path) -> Callable[[Report], RunDirectory]:
         gains = {"flatten": [row.to_json() for row in report.over_flatten]}
         gains |= {"pooled": [row.to_json() for row in report.over_pooled]} if report.over_pooled else {}
         summary = COUNTS | {"data_root": str(tmp_path), "test": {name: {} for name in test}, "gains": gains}
-        run.summary.write_text(json.dumps(summary | ({"chosen_epoch": 3} if report.model else {})))
+        chosen = {"chosen_epoch": 3, "tuned_share": 0.5, "rewhitened": True} if report.model else {}
+        run.summary.write_text(json.dumps(summary | chosen))
         return run
 
     return make
@@ -70,6 +71,8 @@ def test_what_was_written_down_is_shown(
     assert shown.validation.metrics == report.validation.metrics
     assert shown.leaks is not None and shown.leaks.pairs.height == 1
     assert shown.leak_policy == "drop" and shown.chosen_epoch == 3
+    assert shown.tuned_share == 0.5 and shown.rewhitened and shown.kept_epoch is None
+    assert "chosen: 50% of the way to epoch 3, whitened again, by" in shown.facts["Epochs"]
 
 
 def test_a_run_without_training_or_a_leak_check(

@@ -23,7 +23,8 @@ class Report:
     epochs: one mapping an epoch: `epoch`, `loss`, and validation metrics by name.
     flatten_validation, pooled_validation: the two references' metrics on the validation part.
     chosen_epoch, chosen_by: the epoch whose weights were kept, and the validation metric that chose it.
-    tuned_share: of the way from the weights before training to that epoch's; below 1, it was chosen by the same metric.
+    tuned_share: of the way from the weights before training to that epoch's. rewhitened: whether the head was then
+    whitened again. Both were chosen by the same metric.
     over_flatten, over_pooled: differences on the test part, of the model (of `pooled` where there is no model).
     validation: the result of `best` on the validation part, which a threshold is chosen on; None where there is none.
     leaks: the pictures found in more than one part, None where nobody looked; leak_policy: what was done about them,
@@ -43,6 +44,7 @@ class Report:
     chosen_epoch: int | None = None
     chosen_by: str = ""
     tuned_share: float = 1.0
+    rewhitened: bool = False
     over_flatten: Sequence[Difference] = ()
     over_pooled: Sequence[Difference] = ()
     validation: EvalResult | None = None

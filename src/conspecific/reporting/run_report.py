@@ -40,6 +40,7 @@ def report_run(run: RunDirectory) -> Report:
         chosen_epoch=summary.get("chosen_epoch"),
         chosen_by=config.monitor,
         tuned_share=summary.get("tuned_share", 1.0),
+        rewhitened=summary.get("rewhitened", False),
         over_flatten=_differences(summary, "flatten"),
         over_pooled=_differences(summary, "pooled"),
         validation=_stored(run, "val_model" if "model" in test else "val_pooled"),
@@ -89,4 +90,5 @@ def _facts(
 
 def _chosen(summary: dict[str, Any]) -> str:
     epoch, share = summary.get("chosen_epoch", "none"), summary.get("tuned_share", 1.0)
-    return f"{epoch}" if share == 1 else f"{share:.0%} of the way to epoch {epoch}"
+    chosen = f"{epoch}" if share == 1 else f"{share:.0%} of the way to epoch {epoch}"
+    return f"{chosen}, whitened again," if summary.get("rewhitened") else chosen
