@@ -54,7 +54,7 @@ class EvaluationPictures(Dataset[Item]):
 class TrainingPictures(Dataset[Item]):
     """Augmented views: RandomResizedCrop, horizontal flip, light colour jitter.
 
-    A view is a function of its sample id and its seed alone, so a resumed run sees what an uninterrupted one would.
+    A view is a function of its sample id, seed and size alone, so a resumed run sees what an uninterrupted one would.
     """
 
     def __init__(self, manifest: Manifest, crop_scale: tuple[float, float], jitter: float) -> None:

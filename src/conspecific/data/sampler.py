@@ -85,7 +85,7 @@ class SpeciesBatches(Sampler[list[View]]):
         while len(found) < count:
             anchor = batch[int(rng.integers(len(batch)))]
             confused = self.confused.get(anchor, [])
-            others = [int(index) for index in confused if self.group_of[int(index)] not in there]
+            others = [index for index in confused if self.group_of[index] not in there]
             if not others:  # of a picture that is confused with none of the rest, any other species will do
                 others = [index for index, group in self.group_of.items() if group not in there]
             found.append(others[int(rng.integers(len(others)))])

@@ -36,14 +36,19 @@ class Whitened(nn.Linear):
         self.bias.copy_((bias - centre) @ matrix)
 
 
+def species_means(vectors: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean of each species' vectors [N, D], [C, D]; labels [N] are dense from 0."""
+    sums = torch.zeros(int(labels.max()) + 1, vectors.shape[1], dtype=vectors.dtype).index_add_(0, labels, vectors)
+    return sums / torch.bincount(labels)[:, None]
+
+
 def _whitening(vectors: Tensor, labels: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
     """Return the matrix [C, D] and the centre [C] that whiten vectors [N, C] within species.
 
     Within-species variances are raised by their mean, since few pictures say little of most directions.
     """
-    species, place = torch.unique(labels, return_inverse=True)
-    sums = torch.zeros(len(species), vectors.shape[1], dtype=vectors.dtype).index_add_(0, place, vectors)
-    within = vectors - (sums / torch.bincount(place)[:, None])[place]
+    place = torch.unique(labels, return_inverse=True)[1]
+    within = vectors - species_means(vectors, place)[place]
     variances, directions = torch.linalg.eigh(within.T @ within / len(vectors))
     variances = variances.clamp(min=0)
     if not variances.any():

@@ -9,7 +9,7 @@ from torch import nn
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator
 from conspecific.models import Embedder
-from conspecific.models.heads import Whitened
+from conspecific.models.heads import Whitened, species_means
 from conspecific.training.datamodule import Pictures
 from conspecific.training.module import FineTuner
 from conspecific.types import EmbeddingSet
@@ -28,9 +28,7 @@ def begin(module: FineTuner, pictures: Pictures, config: TrainConfig, evaluator:
         head.fit(pooled, labels)
     if module.loss.imprinted:
         with torch.no_grad():
-            projected = F.normalize(head(pooled))
-        sums = torch.zeros(int(labels.max()) + 1, projected.shape[1]).index_add_(0, labels, projected)
-        module.loss.imprint(sums / torch.bincount(labels)[:, None])
+            module.loss.imprint(species_means(F.normalize(head(pooled)), labels))
 
 
 def training_embeddings(

@@ -70,8 +70,8 @@ class RetrievalCallback(Callback):
         below the baseline, and whose loss doubled: harder batches or larger crops may raise a loss without any harm.
         Raises TrainingError.
         """
-        earlier = [line for line in self.run.read_epochs() if line["epoch"] < epoch]
-        loss, best = self.run.read_epochs()[-1]["loss"], max((line[self.monitor] for line in earlier), default=0.0)
+        *earlier, this = self.run.read_epochs()
+        loss, best = this["loss"], max((line[self.monitor] for line in earlier), default=0.0)
         bad = min(best / 2, self.references["flatten"].metrics[self.monitor])
         what = None
         if Geometry(**result.facts["geometry"]).is_collapsed:
