@@ -59,7 +59,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 @pytest.mark.parametrize("training", [True, False])
 def test_what_is_encoded_once_scores_as_what_is_encoded_anew(evaluator: Evaluator, stages: int, training: bool) -> None:
     embedder, ids = embedder_of(stages).train(training), evaluator.splits.val.ids
-    once = evaluator.encoded_once(embedder.backbone, "val", ids)
+    once = evaluator.encoded_once(embedder.backbone, "val")
     assert once.activations["val"].shape[0] == len(ids)
     for _ in range(2):
         wanted, found = (each.score({"model": embedder}, "val", "")["model"] for each in (evaluator, once))
@@ -77,7 +77,7 @@ def test_what_is_encoded_once_scores_as_what_is_encoded_anew(evaluator: Evaluato
 
 def test_epochs_finish_what_was_begun_once(evaluator: Evaluator, work: dict[str, int]) -> None:
     embedder, ids = embedder_of(1), evaluator.splits.val.ids
-    once = evaluator.encoded_once(embedder.backbone, "val", ids)
+    once = evaluator.encoded_once(embedder.backbone, "val")
     for _ in range(3):
         once.score({"model": embedder}, "val", "")
     assert work == {"read": len(ids), "forward": 0, "activations": len(ids), "finish": 3 * len(ids)}
@@ -85,16 +85,29 @@ def test_epochs_finish_what_was_begun_once(evaluator: Evaluator, work: dict[str,
 
 def test_other_parts_are_read_as_ever(evaluator: Evaluator, work: dict[str, int]) -> None:
     embedder, train = embedder_of(1), evaluator.splits.train
-    once = evaluator.encoded_once(embedder.backbone, "train", train).encoded_once(embedder.backbone, "val", train[:1])
+    once = evaluator.encoded_once(embedder.backbone, "train").encoded_once(embedder.backbone, "val")
     assert set(once.activations) == {"train", "val"}
     begun = work["read"]
     once.score({"model": embedder}, "test", "")
     assert work["forward"] == work["read"] - begun == len(evaluator.splits.test.ids)
-    rows = once.embed({"model": embedder}, train, "", once.activations["train"])["model"]
+    begun = work["read"]
+    rows = once.embed_training(embedder, "")
+    assert work["read"] == begun
     np.testing.assert_allclose(
         rows.vectors, evaluator.embed({"model": embedder}, train, "")["model"].vectors, atol=1e-5
     )
     assert rows.ids.tolist() == train.tolist()
+
+
+def test_what_the_disk_cannot_hold_is_encoded_anew(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("conspecific.evaluation.evaluator.has_room", asked.append)
+    told, backbone = replace(evaluator, console=Console(width=200)), embedder_of(1).backbone
+    assert told.encoded_once(backbone, "train") is told
+    assert asked == [4 * len(told.splits.train) * backbone.activations(torch.zeros(1, 3, 32, 32)).numel()]
+    assert "The train pictures are encoded anew each time: once for all would take 0.0 GB." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("stages", "backbone"), [(None, "resnet18"), (1, "swin_tiny_patch4_window7_224")])
@@ -103,7 +116,7 @@ def test_where_nothing_can_be_kept_nothing_changes(
 ) -> None:
     embedder = embedder_of(stages, backbone)
     same = replace(evaluator, image_size=224 if "224" in backbone else 32)
-    assert same.encoded_once(embedder.backbone, "val", same.splits.val.ids) is same
+    assert same.encoded_once(embedder.backbone, "val") is same
     result = same.score({"model": embedder}, "val", "")["model"]
     assert work["forward"] == len(same.splits.val.ids)
     assert 0 <= result.metrics["map@r"] <= 1

@@ -1,6 +1,7 @@
 """Pictures to embeddings: the loop that every encoding goes through."""
 
 import math
+import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -93,6 +94,11 @@ def frozen_activations(
             progress.update(task, completed=done)
     assert found is not None, "no part of a split is empty"
     return found
+
+
+def has_room(bytes_needed: int) -> bool:
+    """Whether an array can be kept: in memory where it is small, else in half of the free disk for temporary files."""
+    return bytes_needed <= max(IN_MEMORY_BYTES, shutil.disk_usage(tempfile.gettempdir()).free // 2)
 
 
 def _features(

@@ -12,7 +12,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.progress import progress_bar
 from conspecific.data.splits import Part, Splits
 from conspecific.errors import ConfigError
-from conspecific.evaluation.embed import Activations, embed, frozen_activations
+from conspecific.evaluation.embed import Activations, embed, frozen_activations, has_room
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.models import Backbone, Embedder
 from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray
@@ -42,17 +42,30 @@ class Evaluator:
         found: Part = getattr(self.splits, name)
         return found
 
-    def encoded_once(self, backbone: Backbone, name: str, ids: IntArray) -> "Evaluator":
-        """The same, with what the frozen stages of this backbone make of some pictures computed for all epochs.
+    def encoded_once(self, backbone: Backbone, name: str) -> "Evaluator":
+        """The same, with what the frozen stages of this backbone make of a part's pictures computed for all epochs.
 
-        name: val or test where they are that part's, or anything else to find them by. Only for embedders whose frozen
-        stages are this backbone's. Where it cannot be cut, nothing changes.
+        name: train, val or test. Only for embedders whose frozen stages are this backbone's. Where it cannot be cut,
+        nothing changes, nor where the disk could not hold it.
         """
         if not backbone.is_cut:
             return self
-        pictures, title = EvaluationPictures(self.manifest, ids, self.image_size), f"Encoding {name} once"
+        ids = self.splits.train if name == "train" else self.part(name).ids
+        bytes_needed = 4 * len(ids) * backbone.activation_size(self.image_size)
+        if not has_room(bytes_needed):
+            self.console.print(
+                f"The {name} pictures are encoded anew each time: once for all would take {bytes_needed / 1e9:.1f} GB.",
+                soft_wrap=True,
+                highlight=False,
+            )
+            return self
         found = frozen_activations(
-            backbone, pictures, workers=self.workers, device=self.device, title=title, console=self.console
+            backbone,
+            EvaluationPictures(self.manifest, ids, self.image_size),
+            workers=self.workers,
+            device=self.device,
+            title=f"Encoding {name} once",
+            console=self.console,
         )
         return replace(self, activations={**self.activations, name: found})
 
@@ -71,6 +84,10 @@ class Evaluator:
             activations=activations,
         )
         return dict(zip(embedders, found, strict=True))
+
+    def embed_training(self, embedder: Embedder, title: str) -> EmbeddingSet:
+        """Embed the training pictures as pictures are evaluated: their middle, at the same side."""
+        return self.embed({"train": embedder}, self.splits.train, title, self.activations.get("train"))["train"]
 
     def score(self, embedders: Mapping[str, Embedder], part: str, title: str) -> dict[str, EvalResult]:
         """Embed a part once and score it under each embedder."""

@@ -50,6 +50,16 @@ class Backbone(nn.Module):
         found: Tensor = self._cut.frozen(self._normalised(images))
         return found
 
+    @torch.inference_mode()
+    def activation_size(self, side: int) -> int:
+        """How many numbers `activations` gives for a picture of this side, in pixels."""
+        assert self._cut is not None, "the caller asks is_cut"
+        training = self.training
+        self.eval()
+        found: Tensor = self._cut.frozen(torch.zeros(1, 3, side, side, device=self.mean.device))
+        self.train(training)
+        return found.numel()
+
     def finish(self, activations: Tensor) -> Tensor:
         """The last feature map, from `activations`, as `forward` gives it."""
         assert self._cut is not None, "the caller asks is_cut"

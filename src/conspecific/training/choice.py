@@ -1,7 +1,7 @@
 """What is kept once training is over: of all that is tried, what validation finds best."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from conspecific.models import Embedder
 from conspecific.models.heads import Whitened
 from conspecific.training.module import FineTuner
 from conspecific.training.resume import load_checkpoint
-from conspecific.types import EmbeddingSet, EvalResult
+from conspecific.types import EvalResult
 
 
 class Chosen(NamedTuple):
@@ -43,12 +43,11 @@ def choose(
     config: TrainConfig,
     evaluator: Evaluator,
     run: RunDirectory,
-    embed_training: Callable[[Embedder], EmbeddingSet],
 ) -> Chosen:
     """Choose by the monitored validation metric among the best epoch, the last, and `tuned_shares` of the way to it.
 
     With `rewhiten`, each of them is tried with its head whitened again as well. module: as training left it. best: the
-    checkpoint of the best epoch. embed_training: gives an embedder's embeddings of the training pictures.
+    checkpoint of the best epoch.
     """
     recipe, last = config.recipe, run.read_epochs()[-1]["epoch"]
     rewhiten = recipe.rewhiten and isinstance(module.embedder.head, Whitened) and module.embedder.search_head
@@ -59,7 +58,7 @@ def choose(
         tried.append(Chosen(ended, _validation_of(ended, last, evaluator, run), last))
     if shares:
         tried += _on_the_way(ended, load_file(run.start), last, shares, evaluator)
-    again = [_whitened_again(found, embed_training, evaluator) for found in tried] if rewhiten else []
+    again = [_whitened_again(found, evaluator) for found in tried] if rewhiten else []
     _print(tried, again, config.monitor, evaluator)
     return max(tried + again, key=lambda found: found.validation.metrics[config.monitor])
 
@@ -93,11 +92,11 @@ def _on_the_way(
     return tried
 
 
-def _whitened_again(chosen: Chosen, embed_training: Callable[[Embedder], EmbeddingSet], evaluator: Evaluator) -> Chosen:
+def _whitened_again(chosen: Chosen, evaluator: Evaluator) -> Chosen:
     """Whiten a trained head by what it makes of the training pictures now."""
     again = copy.deepcopy(chosen.embedder)
     again.normalize = False
-    training = embed_training(again)
+    training = evaluator.embed_training(again, "Looking at the training pictures")
     again.normalize = chosen.embedder.normalize
     assert isinstance(again.head, Whitened)
     again.head.fit_again(torch.from_numpy(training.vectors), torch.from_numpy(training.labels))

@@ -17,7 +17,7 @@ from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
-from conspecific.training.beginning import begin, training_embeddings
+from conspecific.training.beginning import begin, begins_from_pictures
 from conspecific.training.choice import choose
 from conspecific.training.datamodule import Pictures
 from conspecific.training.expected import expected_warnings
@@ -57,26 +57,20 @@ def fit(
     backbone = module.embedder.backbone
     if config.recipe.cached_views:
         pictures.cached = cache_views(backbone, pictures, evaluator, config)
+    if begins_from_pictures(module) or config.recipe.hard_negatives:
+        evaluator = evaluator.encoded_once(backbone, "train")
     if resumed is None:
-        begin(module, pictures, config, evaluator)
+        begin(module, evaluator)
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         save_weights(module.embedder, run.start)
-    evaluator = evaluator.encoded_once(backbone, "val", evaluator.splits.val.ids)
+    evaluator = evaluator.encoded_once(backbone, "val")
     callbacks: list[pl.Callback] = [RetrievalCallback(evaluator, validation, run, config.monitor)]
     if config.recipe.hard_negatives:
-        training = evaluator.encoded_once(backbone, "train", evaluator.splits.train)
-        callbacks.append(HardNegatives(training, copies, pictures.batches))
+        callbacks.append(HardNegatives(evaluator, copies, pictures.batches))
     trainer = _trainer(config, evaluator, callbacks, run)
     with expected_warnings():
         trainer.fit(module, datamodule=pictures, ckpt_path=resumed, weights_only=True)
-    found = choose(
-        module,
-        _best_checkpoint(trainer),
-        config,
-        evaluator,
-        run,
-        embed_training=lambda embedder: training_embeddings(embedder, pictures, config, evaluator),
-    )
+    found = choose(module, _best_checkpoint(trainer), config, evaluator, run)
     save_weights(found.embedder, run.weights)
     minutes = (time.perf_counter() - began) / 60
     return found.embedder, found.validation, {**found.facts, "training_minutes": round(minutes, 2)}

@@ -31,6 +31,5 @@ class HardNegatives(Callback):
     def _search(self, module: pl.LightningModule) -> None:
         assert isinstance(module, FineTuner)
         evaluator = replace(self.evaluator, device=module.device)
-        ids, kept = evaluator.splits.train, evaluator.activations.get("train")
-        found = evaluator.embed({"model": module.searched}, ids, "Looking for what is confused", kept)["model"]
+        found = evaluator.embed_training(module.searched, "Looking for what is confused")
         self.batches.confused = hard_negatives(found, module.searched.metric, self.copies)

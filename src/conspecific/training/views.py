@@ -35,7 +35,7 @@ def cache_views(
     if not backbone.is_cut:
         _say(evaluator, "New views are made each epoch: no early stage is frozen, or the backbone cannot be cut there.")
         return None
-    bytes_a_view = len(ids) * sum(_bytes(backbone, size) for size in sizes)
+    bytes_a_view = 2 * len(ids) * sum(backbone.activation_size(size) for size in sizes)  # in half precision
     folder.mkdir(parents=True, exist_ok=True)
     views = min(config.recipe.cached_views, shutil.disk_usage(folder).free // 2 // bytes_a_view)
     if views < 2:
@@ -50,15 +50,6 @@ def cache_views(
         found = _encode(backbone, pictures.train_pictures, asked, evaluator, folder)
         values[size] = found.reshape(views, len(ids), *found.shape[1:])
     return CachedViews(evaluator.manifest, ids, values)
-
-
-@torch.inference_mode()
-def _bytes(backbone: Backbone, size: int) -> int:
-    """What one view takes, in half precision."""
-    training = backbone.training
-    one = backbone.eval().activations(torch.zeros(1, 3, size, size, device=backbone.mean.device))
-    backbone.train(training)
-    return 2 * one.numel()
 
 
 def _say(evaluator: Evaluator, text: str) -> None:
