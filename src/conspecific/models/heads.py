@@ -23,14 +23,23 @@ class Whitened(nn.Linear):
 
         Outputs get a mean length of sqrt(D). Raises ConfigError where no two pictures of a species differ.
         """
-        matrix, centre = _whitening(pooled.double(), labels, self.out_features)
+        vectors = pooled.double()
+        directions, scales = _within(vectors, labels)
+        white = (vectors - vectors.mean(dim=0)) @ (directions * scales)
+        axes = torch.linalg.eigh(white.T @ white)[1].flip(1)[:, : self.out_features]
+        matrix, centre = _scaled(directions * scales @ axes, vectors)
         self.weight.copy_(matrix.T)
         self.bias.copy_(-(centre @ matrix))
 
     @torch.no_grad()
     def fit_again(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Whiten what the trained layer gives now, [N, D], by changing its weights; labels as for `fit`."""
-        matrix, centre = _whitening(embeddings.double(), labels, self.out_features)
+        """Whiten what the trained layer gives now, [N, D], by changing its weights; labels as for `fit`.
+
+        Dimensions keep their meaning and order: weights of several runs can still be averaged, embeddings truncated.
+        """
+        vectors = embeddings.double()
+        directions, scales = _within(vectors, labels)
+        matrix, centre = _scaled(directions * scales @ directions.T, vectors)
         weight, bias = self.weight.double().cpu(), self.bias.double().cpu()
         self.weight.copy_(matrix.T @ weight)
         self.bias.copy_((bias - centre) @ matrix)
@@ -42,8 +51,8 @@ def species_means(vectors: Tensor, labels: Tensor) -> Tensor:
     return sums / torch.bincount(labels)[:, None]
 
 
-def _whitening(vectors: Tensor, labels: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
-    """Return the matrix [C, D] and the centre [C] that whiten vectors [N, C] within species.
+def _within(vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the directions [C, C] in which pictures of one species differ, and what each is multiplied by, [C].
 
     Within-species variances are raised by their mean, since few pictures say little of most directions.
     """
@@ -56,13 +65,14 @@ def _whitening(vectors: Tensor, labels: Tensor, dimensions: int) -> tuple[Tensor
             f"model.head=whitened compares pictures of one species, and of the {len(vectors)} training pictures no "
             "two of a species differ: set model.head=linear"
         )
-    whitening = directions / (variances + variances.mean()).sqrt()
+    return directions, 1 / (variances + variances.mean()).sqrt()
+
+
+def _scaled(matrix: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale a matrix [C, D] so that centred vectors [N, C] come out sqrt(D) long on average; return the centre too."""
     centre = vectors.mean(dim=0)
-    white = (vectors - centre) @ whitening
-    _, axes = torch.linalg.eigh(white.T @ white)
-    matrix = whitening @ axes.flip(1)[:, :dimensions]
     length = ((vectors - centre) @ matrix).norm(dim=1).mean()
-    return matrix * dimensions**0.5 / length, centre
+    return matrix * matrix.shape[1] ** 0.5 / length, centre
 
 
 def create_head(name: str, channels: int, dimensions: int) -> nn.Module:
