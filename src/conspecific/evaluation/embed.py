@@ -1,7 +1,6 @@
 """Pictures to embeddings: the loop that every encoding goes through."""
 
 import math
-import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from conspecific.data.dataset import EvaluationPictures
 from conspecific.data.progress import progress_bar
-from conspecific.evaluation.store import unnamed_file
+from conspecific.evaluation.store import unnamed_file, usable_bytes
 from conspecific.models import Backbone, Embedder, keep_freed_memory
 from conspecific.types import EmbeddingSet, FloatArray
 
@@ -98,7 +97,7 @@ def frozen_activations(
 
 def has_room(bytes_needed: int) -> bool:
     """Whether an array can be kept: in memory where it is small, else in half of the free disk for temporary files."""
-    return bytes_needed <= max(IN_MEMORY_BYTES, shutil.disk_usage(tempfile.gettempdir()).free // 2)
+    return bytes_needed <= max(IN_MEMORY_BYTES, usable_bytes(Path(tempfile.gettempdir())))
 
 
 def _features(

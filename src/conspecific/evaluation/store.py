@@ -65,6 +65,11 @@ def load_embeddings(folder: Path, manifest: Manifest) -> EmbeddingSet:
         ) from error
 
 
+def usable_bytes(folder: Path) -> int:
+    """How much an array on the disk of `folder` may take: half of what is free there, for others write too."""
+    return shutil.disk_usage(folder).free // 2
+
+
 def unnamed_file(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap[Any, Any]:
     """Return an array on the disk of `folder` that goes with the last reference to it, or with the process."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,5 @@
 """The frozen stages' activations of augmented training pictures, computed once."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from conspecific.data.cached_views import CachedViews, cached_seed
 from conspecific.data.dataset import Item, TrainingPictures, View
 from conspecific.data.progress import progress_bar
 from conspecific.evaluation import Evaluator
-from conspecific.evaluation.store import unnamed_file
+from conspecific.evaluation.store import unnamed_file, usable_bytes
 from conspecific.models import Backbone
 from conspecific.training.datamodule import Pictures
 
@@ -37,7 +36,7 @@ def cache_views(
         return None
     bytes_a_view = 2 * len(ids) * sum(backbone.activation_size(size) for size in sizes)  # in half precision
     folder.mkdir(parents=True, exist_ok=True)
-    views = min(config.recipe.cached_views, shutil.disk_usage(folder).free // 2 // bytes_a_view)
+    views = min(config.recipe.cached_views, usable_bytes(folder) // bytes_a_view)
     if views < 2:
         _say(evaluator, f"New views are made each epoch: one of each picture would take {bytes_a_view / 1e9:.1f} GB.")
         return None
