@@ -139,7 +139,7 @@ class TrialSweeper(Sweeper):
         score = _score(found)
         came_to = "failed" if score is None else f"{found.state.name.lower()}, validation {score:.4f}"
         best = _best(study)
-        so_far = "" if best is None else f"; best so far {best:.4f}, trial {study.best_trial.number}"
+        so_far = "" if best is None else f"; best so far {best:.4f}, run {study.best_trial.number}"
         self.console.print(f"Trial {number} of {self.n_trials}: {came_to}{so_far}\n", soft_wrap=True, highlight=False)
 
 
