@@ -2,9 +2,9 @@
 
     python benchmarks/leaks.py DATA [--copies 300]
 
-DATA is a folder with a folder of pictures for each species. First every picture is compared with every other, with an
-empty cache, and the pairs are counted: look at them before calling them false. Then altered copies of some pictures,
-drawn by chance, are laid beside the pictures, one kind at a time. Results also go to benchmarks/leaks.json.
+DATA is a folder with a folder of images for each species. First every image is compared with every other, with an
+empty cache, and the pairs are counted: look at them before calling them false. Then altered copies of some images,
+drawn by chance, are laid beside the images, one kind at a time. Results also go to benchmarks/leaks.json.
 """
 
 import argparse
@@ -23,19 +23,19 @@ import polars as pl
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from rich.console import Console
 
-from conspecific.data.fingerprints import fingerprints
-from conspecific.data.images import open_rgb
 from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
-from conspecific.evaluation.duplicates import find_duplicates
-from conspecific.evaluation.evaluator import device_for, workers_for
+from conspecific.evaluation.evaluator import device_for
+from conspecific.images import open_rgb, workers_for
+from conspecific.leaks.copies import find_duplicates
+from conspecific.leaks.fingerprints import fingerprints
 
 HERE = Path(__file__).resolve().parent
 Alteration = Callable[[Image.Image, random.Random], Image.Image]
 
 
 def main() -> None:
-    """Measure the pictures as they are, then with altered copies beside them."""
+    """Measure the images as they are, then with altered copies beside them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="a folder of species")
     parser.add_argument("--copies", type=int, default=300, help="copies of each kind")
@@ -43,12 +43,12 @@ def main() -> None:
     manifest = from_folder(given.data)
     seconds, pairs = check(manifest)
     plain = counted(manifest, seconds, pairs)
-    print("| pictures | seconds | exact pairs | near pairs | of these under two species | peak GB |")
+    print("| images | seconds | exact pairs | near pairs | of these under two species | peak GB |")
     print("|---|---|---|---|---|---|")
     print(f"| {' | '.join(str(value) for value in plain.values())} |", flush=True)
     known = {(row["first"], row["second"]) for row in pairs.iter_rows(named=True)}
     chosen = sorted(random.Random(0).sample(range(len(manifest)), min(given.copies, len(manifest))))
-    print("\n| copies | found | as what | further pairs with pictures that are no copies |")
+    print("\n| copies | found | as what | further pairs with images that are no copies |")
     print("|---|---|---|---|")
     found = [measure(manifest, name, chosen, known) for name in ALTERATIONS]
     (HERE / "leaks.json").write_text(json.dumps({"plain": plain, "copies": found}, indent=2) + "\n")
@@ -65,11 +65,11 @@ def check(manifest: Manifest) -> tuple[float, pl.DataFrame]:
 
 
 def counted(manifest: Manifest, seconds: float, pairs: pl.DataFrame) -> dict[str, float]:
-    """The figures of the pictures as they are."""
+    """The figures of the images as they are."""
     near = pairs.filter(pl.col("kind") == "near")
     labels = manifest.labels
     return {
-        "pictures": len(manifest),
+        "images": len(manifest),
         "seconds": round(seconds, 1),
         "exact": pairs.height - near.height,
         "near": near.height,
@@ -79,7 +79,7 @@ def counted(manifest: Manifest, seconds: float, pairs: pl.DataFrame) -> dict[str
 
 
 def measure(manifest: Manifest, name: str, chosen: list[int], known: set[tuple[int, int]]) -> dict[str, object]:
-    """Lay copies beside the pictures, check all of them together, and print the row of this alteration."""
+    """Lay copies beside the images, check all of them together, and print the row of this alteration."""
     chance = random.Random(name)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -104,20 +104,20 @@ def measure(manifest: Manifest, name: str, chosen: list[int], known: set[tuple[i
     return {"copies": name, "found": len(hits) / len(chosen), "views": views, "strange": strange}
 
 
-def jpeg(picture: Image.Image, quality: int) -> bytes:
+def jpeg(image: Image.Image, quality: int) -> bytes:
     """The bytes of a JPEG file."""
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=quality)
+    image.save(stream, "JPEG", quality=quality)
     return stream.getvalue()
 
 
 def crop(share: float) -> Alteration:
     """Cut this share of width and of height off, divided between opposite sides by chance."""
 
-    def cut(picture: Image.Image, chance: random.Random) -> Image.Image:
-        width, height = round(picture.width * share), round(picture.height * share)
+    def cut(image: Image.Image, chance: random.Random) -> Image.Image:
+        width, height = round(image.width * share), round(image.height * share)
         left, top = chance.randint(0, width), chance.randint(0, height)
-        return picture.crop((left, top, picture.width - width + left, picture.height - height + top))
+        return image.crop((left, top, image.width - width + left, image.height - height + top))
 
     return cut
 
@@ -125,38 +125,38 @@ def crop(share: float) -> Alteration:
 def one_side(share: float) -> Alteration:
     """Cut this share off one side."""
 
-    def cut(picture: Image.Image, chance: random.Random) -> Image.Image:
-        box = [0, 0, picture.width, picture.height]
+    def cut(image: Image.Image, chance: random.Random) -> Image.Image:
+        box = [0, 0, image.width, image.height]
         side = chance.randrange(4)
-        box[side] += round(share * picture.size[side % 2]) * (1 if side < 2 else -1)
-        return picture.crop((box[0], box[1], box[2], box[3]))
+        box[side] += round(share * image.size[side % 2]) * (1 if side < 2 else -1)
+        return image.crop((box[0], box[1], box[2], box[3]))
 
     return cut
 
 
-def caption(picture: Image.Image, chance: random.Random) -> Image.Image:
+def caption(image: Image.Image, chance: random.Random) -> Image.Image:
     """White text on a black bar at the bottom left, about half the width."""
-    draw, (width, height) = ImageDraw.Draw(picture), picture.size
+    draw, (width, height) = ImageDraw.Draw(image), image.size
     draw.rectangle((0.02 * width, 0.9 * height, 0.5 * width, 0.97 * height), fill="black")
     draw.text((0.04 * width, 0.905 * height), "(c) someone, 2013", fill="white")
-    return picture
+    return image
 
 
 ALTERATIONS: dict[str, Alteration] = {
-    "JPEG quality 30": lambda picture, chance: picture,
-    "resized to 60 %": lambda picture, chance: picture.resize((picture.width * 3 // 5, picture.height * 3 // 5)),
-    "mirrored": lambda picture, chance: ImageOps.mirror(picture),
+    "JPEG quality 30": lambda image, chance: image,
+    "resized to 60 %": lambda image, chance: image.resize((image.width * 3 // 5, image.height * 3 // 5)),
+    "mirrored": lambda image, chance: ImageOps.mirror(image),
     "one side cut by 5 %": one_side(0.05),
     "one side cut by 10 %": one_side(0.10),
     "one side cut by 15 %": one_side(0.15),
     "width and height cut by 5 %": crop(0.05),
     "width and height cut by 10 %": crop(0.10),
     "width and height cut by 15 %": crop(0.15),
-    "mirrored, width and height cut by 10 %": lambda picture, chance: crop(0.10)(ImageOps.mirror(picture), chance),
-    "brightness x 0.7 or 1.35": lambda picture, chance: ImageEnhance.Brightness(picture).enhance(
+    "mirrored, width and height cut by 10 %": lambda image, chance: crop(0.10)(ImageOps.mirror(image), chance),
+    "brightness x 0.7 or 1.35": lambda image, chance: ImageEnhance.Brightness(image).enhance(
         chance.choice((0.7, 1.35))
     ),
-    "contrast x 0.6 or 1.5": lambda picture, chance: ImageEnhance.Contrast(picture).enhance(chance.choice((0.6, 1.5))),
+    "contrast x 0.6 or 1.5": lambda image, chance: ImageEnhance.Contrast(image).enhance(chance.choice((0.6, 1.5))),
     "a caption drawn on": caption,
 }
 

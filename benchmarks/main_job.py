@@ -34,7 +34,7 @@ def main() -> None:
 def measure(data: Path, recipe: str, protocol: str, options: list[str]) -> dict[str, object]:
     """Train one recipe under one protocol and return its summary."""
     folder = Path("runs") / "main_job" / f"{protocol}_{recipe}"
-    # the origin's set-up takes each species' first pictures, whatever split was published
+    # the origin's set-up takes each species' first images, whatever split was published
     published = ["data=manifest", f"data.path={data / 'manifest.csv'}"]
     source = ["data=folder", f"data.root={data / 'images'}"] if protocol == "query_gallery" else published
     words = [f"experiment={recipe}", f"protocol={protocol}", *source, f"hydra.run.dir={folder}", *options]

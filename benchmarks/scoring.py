@@ -36,31 +36,31 @@ def main() -> None:
         return
     found = [run(method, case) for case in CASES["quick" if given.quick else "full"] for method in METHODS]
     (HERE / "scoring.json").write_text(json.dumps(found, indent=2) + "\n")
-    print("| pictures | dimensions | method | seconds | MB beyond the vectors | recall@1 | map@r |")
+    print("| images | dimensions | method | seconds | MB beyond the vectors | recall@1 | map@r |")
     print("|---|---|---|---|---|---|---|")
     for row in found:
         scores = " | ".join("" if row[name] is None else f"{row[name]:.4f}" for name in ("recall@1", "map@r"))
-        sizes = f"{row['pictures']:,} | {row['dimensions']:,}"
+        sizes = f"{row['images']:,} | {row['dimensions']:,}"
         print(f"| {sizes} | {row['method']} | {row['seconds']:.2f} | {row['megabytes']:,.0f} | {scores} |")
 
 
 def run(method: str, case: tuple[int, int, int]) -> dict[str, object]:
     """Measure one method on one case in fresh processes."""
-    pictures, dimensions, species = case
+    images, dimensions, species = case
     words = [sys.executable, str(Path(__file__)), "--one", method, *map(str, case)]
     print(method, *case, file=sys.stderr, flush=True)
     runs = [
         json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout) for _ in range(REPEATS)
     ]
     middle = {name: statistics.median(found[name] for found in runs) for name in ("seconds", "megabytes")}
-    return {"method": method, "pictures": pictures, "dimensions": dimensions, "species": species} | runs[0] | middle
+    return {"method": method, "images": images, "dimensions": dimensions, "species": species} | runs[0] | middle
 
 
-def measure(method: Callable[..., dict[str, float | None]], pictures: int, dimensions: int, species: int) -> dict:
+def measure(method: Callable[..., dict[str, float | None]], images: int, dimensions: int, species: int) -> dict:
     """Seconds, memory and scores of one call."""
     rng = np.random.default_rng(0)
-    labels = np.arange(pictures) % species
-    vectors = rng.standard_normal((pictures, dimensions), dtype=np.float32)
+    labels = np.arange(images) % species
+    vectors = rng.standard_normal((images, dimensions), dtype=np.float32)
     vectors *= max(1.0, 0.1 * dimensions**0.5)  # as hard in many dimensions as in few
     vectors += rng.standard_normal((species, dimensions), dtype=np.float32)[labels]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -85,7 +85,7 @@ def conspecific(vectors: np.ndarray, labels: np.ndarray) -> tuple[dict[str, floa
     import polars as pl
 
     from conspecific.data.manifest import Manifest
-    from conspecific.data.splits import Part
+    from conspecific.data.splits import Subset
     from conspecific.evaluation import evaluate
     from conspecific.types import EmbeddingSet
 
@@ -95,7 +95,7 @@ def conspecific(vectors: np.ndarray, labels: np.ndarray) -> tuple[dict[str, floa
     manifest = Manifest.from_table(Path("."), table)
 
     def work() -> dict[str, float | None]:
-        result = evaluate(EmbeddingSet(vectors, ids, labels), Part(ids, ids), manifest, "cosine")
+        result = evaluate(EmbeddingSet(vectors, ids, labels), Subset(ids, ids), manifest, "cosine")
         return {name: result.metrics[name] for name in ("recall@1", "map@r")}
 
     return timed(work)

@@ -64,7 +64,7 @@ def recipes(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class SmallTrunk(nn.Sequential):
-    """Pictures [B, 3, H, W] -> [B, 8], with batch norm."""
+    """Images [B, 3, H, W] -> [B, 8], with batch norm."""
 
     num_features = 8
     pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # noqa: RUF012 as timm has it
@@ -85,11 +85,11 @@ def test_only_a_careful_peer_keeps_its_batch_norm_statistics(
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
     table.write_text("path,label\n" + "".join(f"{name},{name.partition('/')[0]}\n" for name in names))
     peers, trunk = load("recipes/peers"), SmallTrunk()
-    pictures = peers.read_pictures(table, root)
-    assert pictures.species == 10 and sorted(set(pictures.labels)) == list(range(10))
-    recipe = peers.RECIPES["pml"](trunk, pictures, peers.Choice(loss, mode, 1e-5, 0))
-    images, labels = next(iter(recipe.epoch()))
-    assert images.shape == (32, 3, 224, 224)
+    images = peers.read_images(table, root)
+    assert images.species == 10 and sorted(set(images.labels)) == list(range(10))
+    recipe = peers.RECIPES["pml"](trunk, images, peers.Choice(loss, mode, 1e-5, 0))
+    batch, labels = next(iter(recipe.epoch()))
+    assert batch.shape == (32, 3, 224, 224)
     assert labels.unique(return_counts=True)[1].tolist() == [4] * 8
     assert [optimizer.defaults["lr"] for optimizer in recipe.optimizers] == [1e-5, 1e-3][: 1 + (loss == "arcface")]
     peers.set_mode(recipe.embed, mode)
@@ -112,7 +112,7 @@ def test_a_peer_stops_where_its_loss_is_not_a_number_and_keeps_nothing(recipes: 
         peers.train(recipe, minutes=1)
 
 
-def test_the_clock_of_a_peer_goes_on_while_pictures_load(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_of_a_peer_goes_on_while_images_load(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     peers, trunk, seconds = load("recipes/peers"), SmallTrunk(), [0.0]
     monkeypatch.setattr(peers.time, "perf_counter", lambda: seconds[0])
 
@@ -127,7 +127,7 @@ def test_the_clock_of_a_peer_goes_on_while_pictures_load(recipes: Path, monkeypa
 
 
 @pytest.mark.parametrize("protocol", ["seen", "unseen"])
-def test_peers_are_given_every_picture_but_those_of_the_test(
+def test_peers_are_given_every_image_but_those_of_the_test(
     protocol: str, recipes: Path, make_manifest: Callable[..., Manifest]
 ) -> None:
     manifest = make_manifest([f"species {number}" for number in range(8) for _ in range(10)])

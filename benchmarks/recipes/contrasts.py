@@ -69,7 +69,7 @@ def scored(recipe: Path) -> list[Path]:
 
 
 def training(seed: Path) -> dict[str, Any]:
-    """What is known of a training: minutes, and for the peers steps and pictures a second."""
+    """What is known of a training: minutes, and for the peers steps and images a second."""
     if (peer := seed / "training.json").is_file():
         facts: dict[str, Any] = json.loads(peer.read_text())
         return facts | {"minutes": facts["seconds"] / 60}

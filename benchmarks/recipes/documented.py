@@ -1,7 +1,7 @@
 """Recipes of two metric-learning libraries as their documentation has them; benchmarks/recipes/peers.py trains them.
 
 oml, open-metric-learning 4.0:
-    loop, Adam, BalanceSampler: README, "Examples", whose 2 labels x 2 pictures and rate of 1e-4 are for a toy; here
+    loop, Adam, BalanceSampler: README, "Examples", whose 2 labels x 2 images and rate of 1e-4 are for a toy; here
     16 x 4, and 1e-5, one rate for network and loss: oml/configs/optimizer/adam.yaml, oml/lightning/pipelines/train.py.
     TripletLossWithMiner(0.1): README. HardTripletsMiner: README, FAQ, and pipelines/features_extraction/extractor_sop.
     Features as they come: README, whose network (vits16_dino) does not
@@ -17,7 +17,7 @@ pml, pytorch-metric-learning 2.9:
     ArcFaceLoss: margin 28.6 degrees and scale 64 are its defaults; an optimizer of its own as in "Losses" of the
     documentation, Adam 1e-3, between the examples' rates (SGD 1e-2 there, Adam 1e-4 in SubCenterArcFaceMNIST.ipynb).
 
-Where the documentation's pictures or network do not fit, the peers get what serves them: 224 px, the mean and
+Where the documentation's images or network do not fit, the peers get what serves them: 224 px, the mean and
 deviation the weights were trained with, no new layer on top of the pooled features (MetricLossOnly.ipynb puts 64
 random dimensions there), and loading processes that stay. A careful user keeps the pretrained statistics of batch norm
 (peers.set_mode), besides the one point above; all else is as documented.
@@ -36,8 +36,8 @@ SIZE = 224
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Training pictures: where each lies, and its species as a number from 0."""
+class Images:
+    """Training images: where each lies, and its species as a number from 0."""
 
     paths: Sequence[str]
     labels: Sequence[int]
@@ -60,7 +60,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a library's documentation has: an epoch of (pictures, labels), the network that is called, loss, optimizers.
+    """What a library's documentation has: an epoch of (images, labels), the network that is called, loss, optimizers.
 
     loss: embeddings [B, D] and labels [B] -> scalar.
     """
@@ -71,7 +71,7 @@ class Recipe:
     optimizers: Sequence[Optimizer]
 
 
-def open_metric_learning(trunk: Any, pictures: Pictures, asked: Choice) -> Recipe:
+def open_metric_learning(trunk: Any, images: Images, asked: Choice) -> Recipe:
     """The recipe of open-metric-learning."""
     import pandas as pd
     from oml.datasets import ImageLabeledDataset
@@ -94,14 +94,14 @@ def open_metric_learning(trunk: Any, pictures: Pictures, asked: Choice) -> Recip
             return nn.functional.normalize(self.trunk(x)) if asked.mode == "careful" else self.trunk(x)
 
     extractor = Extractor()
-    table = pd.DataFrame({"path": pictures.paths, "label": pictures.labels, "split": "train"})
+    table = pd.DataFrame({"path": images.paths, "label": images.labels, "split": "train"})
     table = table.assign(is_query=None, is_gallery=None)
     data = ImageLabeledDataset(table, transform=get_augs_hypvit(SIZE, **moments(trunk)))
     sampler = BalanceSampler(data.get_labels(), n_labels=16, n_instances=4)
     loader = DataLoader(data, batch_sampler=sampler, num_workers=asked.workers, persistent_workers=asked.workers > 0)
     criterion: nn.Module = TripletLossWithMiner(0.1, HardTripletsMiner())
     if asked.loss == "arcface":
-        criterion = ArcFaceLoss(extractor.feat_dim, pictures.species, m=0.4, s=64)
+        criterion = ArcFaceLoss(extractor.feat_dim, images.species, m=0.4, s=64)
     return Recipe(
         lambda: ((batch["input_tensors"], batch["labels"]) for batch in loader),
         extractor,
@@ -110,13 +110,13 @@ def open_metric_learning(trunk: Any, pictures: Pictures, asked: Choice) -> Recip
     )
 
 
-def pytorch_metric_learning(trunk: Any, pictures: Pictures, asked: Choice) -> Recipe:
+def pytorch_metric_learning(trunk: Any, images: Images, asked: Choice) -> Recipe:
     """The recipe of pytorch-metric-learning."""
     from pytorch_metric_learning import losses, miners, samplers
 
-    sampler = samplers.MPerClassSampler(pictures.labels, m=4, length_before_new_iter=len(pictures.labels))
+    sampler = samplers.MPerClassSampler(images.labels, m=4, length_before_new_iter=len(images.labels))
     loader = DataLoader(
-        Loaded(pictures, moments(trunk)),
+        Loaded(images, moments(trunk)),
         batch_size=32,
         sampler=sampler,
         num_workers=asked.workers,
@@ -125,7 +125,7 @@ def pytorch_metric_learning(trunk: Any, pictures: Pictures, asked: Choice) -> Re
     )
     optimizers = [Adam(trunk.parameters(), lr=asked.lr, weight_decay=1e-4)]
     if asked.loss == "arcface":
-        arcface = losses.ArcFaceLoss(pictures.species, trunk.num_features)
+        arcface = losses.ArcFaceLoss(images.species, trunk.num_features)
         return Recipe(lambda: loader, trunk, arcface, [*optimizers, Adam(arcface.parameters(), lr=1e-3)])
     miner, triplet = miners.MultiSimilarityMiner(epsilon=0.1), losses.TripletMarginLoss(margin=0.1)
     return Recipe(lambda: loader, trunk, lambda found, labels: triplet(found, labels, miner(found, labels)), optimizers)
@@ -135,22 +135,22 @@ RECIPES = {"oml": open_metric_learning, "pml": pytorch_metric_learning}
 
 
 class Loaded(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Pictures under the augmentation of MetricLossOnly.ipynb."""
+    """Images under the augmentation of MetricLossOnly.ipynb."""
 
-    def __init__(self, pictures: Pictures, moments: dict[str, tuple[float, ...]]) -> None:
+    def __init__(self, images: Images, moments: dict[str, tuple[float, ...]]) -> None:
         from torchvision import transforms as t
 
         crop = t.RandomResizedCrop(SIZE, scale=(0.16, 1), ratio=(0.75, 1.33))
         steps = [t.Resize(SIZE), crop, t.RandomHorizontalFlip(0.5), t.ToTensor(), t.Normalize(**moments)]
-        self.pictures, self.augment = pictures, t.Compose(steps)
+        self.images, self.augment = images, t.Compose(steps)
 
     def __len__(self) -> int:
-        return len(self.pictures.paths)
+        return len(self.images.paths)
 
     def __getitem__(self, place: int) -> tuple[Tensor, int]:
         from torchvision.datasets.folder import default_loader
 
-        return self.augment(default_loader(self.pictures.paths[place])), self.pictures.labels[place]
+        return self.augment(default_loader(self.images.paths[place])), self.images.labels[place]
 
 
 def moments(trunk: Any) -> dict[str, tuple[float, ...]]:

@@ -4,7 +4,7 @@
                                        --weights FILE --output FOLDER [--minutes 5] [--seed 0]
 
 Runs in the environment of benchmarks/recipes/environment.py. FILE of --manifest is a CSV with columns path and label,
-every row a training picture; --weights is a state dict of the timm model as .safetensors. Writes weights.safetensors
+every row a training image; --weights is a state dict of the timm model as .safetensors. Writes weights.safetensors
 and training.json to --output. The clock runs from the first batch, its loading included, and stops after the step
 during which the minutes end.
 
@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from documented import RECIPES, Choice, Pictures, Recipe
+from documented import RECIPES, Choice, Images, Recipe
 from torch import Tensor, nn
 
 BACKBONE = "tf_efficientnet_lite0"
@@ -41,11 +41,11 @@ def main() -> None:
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(given.seed)
     trunk = load_trunk(given.weights)
-    pictures = read_pictures(given.manifest, given.root)
-    recipe = RECIPES[given.library](trunk, pictures, Choice(given.loss, given.mode, given.lr, given.workers))
+    images = read_images(given.manifest, given.root)
+    recipe = RECIPES[given.library](trunk, images, Choice(given.loss, given.mode, given.lr, given.workers))
     set_mode(recipe.embed, given.mode)
     facts = {name: getattr(given, name) for name in ("library", "loss", "mode", "seed", "minutes", "lr", "workers")}
-    found = facts | train(recipe, given.minutes) | {"pictures": len(pictures.paths), "species": pictures.species}
+    found = facts | train(recipe, given.minutes) | {"images": len(images.paths), "species": images.species}
     write(given.output, trunk, found | environment())
 
 
@@ -60,12 +60,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=1e-5, help="of the network; documented is 1e-5")
-    parser.add_argument("--workers", type=int, default=2, help="processes that load pictures")
+    parser.add_argument("--workers", type=int, default=2, help="processes that load images")
     return parser.parse_args()
 
 
 def load_trunk(weights: Path) -> Any:
-    """The backbone with pooling and without classifier: pictures -> [B, 1280]."""
+    """The backbone with pooling and without classifier: images -> [B, 1280]."""
     import timm
     from safetensors.torch import load_file
 
@@ -74,12 +74,12 @@ def load_trunk(weights: Path) -> Any:
     return trunk
 
 
-def read_pictures(manifest: Path, root: Path) -> Pictures:
+def read_images(manifest: Path, root: Path) -> Images:
     """Read the CSV; species are numbered in the order of their names."""
     with manifest.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     number = {name: place for place, name in enumerate(sorted({row["label"] for row in rows}))}
-    return Pictures([str(root / row["path"]) for row in rows], [number[row["label"]] for row in rows])
+    return Images([str(root / row["path"]) for row in rows], [number[row["label"]] for row in rows])
 
 
 def set_mode(network: nn.Module, mode: str) -> None:
@@ -93,11 +93,11 @@ def set_mode(network: nn.Module, mode: str) -> None:
 def train(recipe: Recipe, minutes: float) -> dict[str, float]:
     """Take steps until the minutes have passed. Ends the program where the loss is not finite."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for part in (recipe.embed, recipe.loss):
-        if isinstance(part, nn.Module):
-            part.to(device)
+    for subset in (recipe.embed, recipe.loss):
+        if isinstance(subset, nn.Module):
+            subset.to(device)
     taken: list[float] = []
-    pictures, seconds, began = 0, 0.0, time.perf_counter()
+    seen, seconds, began = 0, 0.0, time.perf_counter()
     for images, labels in endless(recipe):
         loss = recipe.loss(recipe.embed(images.to(device)), labels.to(device))
         for optimizer in recipe.optimizers:
@@ -106,7 +106,7 @@ def train(recipe: Recipe, minutes: float) -> dict[str, float]:
         for optimizer in recipe.optimizers:
             optimizer.step()
         taken.append(loss.item())
-        pictures, seconds = pictures + len(labels), time.perf_counter() - began
+        seen, seconds = seen + len(labels), time.perf_counter() - began
         if not math.isfinite(taken[-1]):
             raise SystemExit(f"error: the loss is {taken[-1]} after {len(taken)} steps: no weights are kept")
         if len(taken) % 20 == 0:
@@ -116,7 +116,7 @@ def train(recipe: Recipe, minutes: float) -> dict[str, float]:
     return {
         "seconds": round(seconds, 2),
         "steps": len(taken),
-        "images_per_second": round(pictures / seconds, 2),
+        "images_per_second": round(seen / seconds, 2),
         "first_loss": statistics.fmean(taken[:10]),
         "last_loss": statistics.fmean(taken[-10:]),
     }

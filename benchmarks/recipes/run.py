@@ -1,9 +1,9 @@
-"""Our recipe against the documented recipes of two libraries: same weights, pictures, minutes; one evaluator for all.
+"""Our recipe against the documented recipes of two libraries: same weights, images, minutes; one evaluator for all.
 
     python benchmarks/recipes/run.py DATA [--ours KEY=VALUE ...] [--quick]
 
 DATA is a folder with a manifest.csv (path, label, split). Every recipe is trained with every seed under every protocol,
-never two at once, in its own process; the peers in an environment of their own (environment.py), on all pictures that
+never two at once, in its own process; the peers in an environment of their own (environment.py), on all images that
 are not of the test, validation included, with nothing chosen: their last weights count. Then each is scored on the
 test and the table is printed (contrasts.py). The order is by seed, so the first table can be had after a third of the
 time: `python benchmarks/recipes/contrasts.py OUTPUT`. What is done already is not done again.
@@ -30,7 +30,8 @@ from conspecific.config.overrides import override
 from conspecific.data.check import check_manifest
 from conspecific.data.sources import from_file
 from conspecific.data.splits import split
-from conspecific.evaluation import Evaluator, device_for, references, workers_for
+from conspecific.evaluation import Evaluator, device_for, references
+from conspecific.images import workers_for
 from conspecific.models import build_embedder
 from conspecific.models.weights import create_backbone
 
@@ -44,7 +45,7 @@ CACHE = Path(os.environ.get("CONSPECIFIC_CACHE", "~/.cache/conspecific")).expand
 def main() -> None:
     """Train and score what is not there yet, one after the other, then print the table."""
     given = arguments()
-    parts = {protocol: prepare(given, protocol) for protocol in given.protocols}
+    subsets = {protocol: prepare(given, protocol) for protocol in given.protocols}
     python = peers_python(given.environment) if "peers" in given.steps else Path(sys.executable)
     for seed in given.seeds:
         for protocol in given.protocols:
@@ -53,7 +54,7 @@ def main() -> None:
                     words = ["--library", library, "--loss", loss, "--mode", mode, "--seed", str(seed)]
                     folder = given.output / protocol / f"{library}_{loss}_{mode}" / f"seed{seed}"
                     train_peer(given, python, folder, words)
-                    score(parts[protocol], folder)
+                    score(subsets[protocol], folder)
             if "ours" in given.steps:
                 train_ours(given, protocol, seed)
     subprocess.run([sys.executable, HERE / "contrasts.py", given.output, "--ours", given.name], check=True)
@@ -91,23 +92,23 @@ def peers_python(folder: Path) -> Path:
 
 
 def prepare(given: argparse.Namespace, protocol: str) -> Evaluator:
-    """Divide the pictures, write what the peers are given, and score the weights that all start from."""
+    """Divide the images, write what the peers are given, and score the weights that all start from."""
     manifest = from_file(str(given.data / "manifest.csv"))
     fingerprint, splits = check_manifest(manifest, CACHE), split(manifest, protocol)
     console = Console(file=sys.stderr)
-    part = Evaluator(manifest, splits, fingerprint, SIZE, workers_for(None), device_for("auto"), console)
+    subset = Evaluator(manifest, splits, fingerprint, SIZE, workers_for(None), device_for("auto"), console)
     folder = given.output / protocol
     folder.mkdir(parents=True, exist_ok=True)
-    manifest.table[training_ids(part)].select("path", "label").write_csv(folder / "training.csv")
+    manifest.table[training_ids(subset)].select("path", "label").write_csv(folder / "training.csv")
     save_file(create_backbone(BACKBONE, "bundled").state_dict(), given.output / "start.safetensors")
-    start = references(part, "test", BACKBONE, "bundled", CACHE)["pooled"]
+    start = references(subset, "test", BACKBONE, "bundled", CACHE)["pooled"]
     start.save(folder / "start" / "seed0" / "results" / "test_model")
-    return part
+    return subset
 
 
-def training_ids(part: Evaluator) -> np.ndarray:
-    """What the peers are trained on: training and validation pictures."""
-    splits = part.splits
+def training_ids(subset: Evaluator) -> np.ndarray:
+    """What the peers are trained on: training and validation images."""
+    splits = subset.splits
     ids: np.ndarray = np.union1d(splits.train, splits.val.ids)
     return ids
 
@@ -152,12 +153,12 @@ def begin(folder: Path, words: Sequence[str], last: str) -> bool:
     return False
 
 
-def score(part: Evaluator, folder: Path) -> None:
+def score(subset: Evaluator, folder: Path) -> None:
     """Score a peer's weights on the test with the evaluator that scores ours: pooled, normalised, cosine."""
     stem = folder / "results" / "test_model"
     if not stem.with_suffix(".json").is_file():
         embedder = build_embedder(BACKBONE, str(folder / "weights.safetensors"))
-        part.score({"model": embedder}, "test", f"Scoring {folder.parent.name}")["model"].save(stem)
+        subset.score({"model": embedder}, "test", f"Scoring {folder.parent.name}")["model"].save(stem)
 
 
 if __name__ == "__main__":

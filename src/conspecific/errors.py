@@ -13,7 +13,7 @@ class ConfigError(ConspecificError):
 
 
 class DataError(ConspecificError):
-    """Pictures, manifests or splits that cannot be used as they are."""
+    """Images, manifests or splits that cannot be used as they are."""
 
 
 class RunError(ConspecificError):

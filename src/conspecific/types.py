@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from conspecific.errors import RunError
 
-Metric = Literal["cosine", "l2"]
+Similarity = Literal["cosine", "l2"]
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSet:
-    """Embeddings of N pictures.
+    """Embeddings of N images.
 
     vectors: [N, D] float32, in memory or memory-mapped.
     ids: [N] int64, the sample ids (row numbers of the manifest), each at most once.
@@ -66,7 +66,7 @@ class EmbeddingSet:
 
 @dataclass(frozen=True, slots=True)
 class Neighbors:
-    """The K nearest gallery pictures of Q queries, nearest first.
+    """The K nearest gallery images of Q queries, nearest first.
 
     ids: [Q, K] int64 sample ids, -1 where the gallery had fewer than K others.
     scores: [Q, K] float32, higher is nearer: cosine similarity, or minus the squared L2 distance; -inf beside id -1.
@@ -88,7 +88,7 @@ class EvalResult:
     macro: the same, as the mean over species of each species' mean: the rare count as much as the common.
     per_query: a row for each of those queries: id, path, label (species name), positives (R), one column a metric,
         neighbor_ids, neighbor_paths, neighbor_labels, neighbor_scores, neighbor_hits (lists, nearest first, up to 10).
-    facts: what was scored, as JSON values: name, part, protocol, similarity, dimensions, queries, gallery,
+    facts: what was scored, as JSON values: name, subset, protocol, similarity, dimensions, queries, gallery,
         excluded (queries without a positive), species, geometry (see `metrics.geometry`), epoch.
     """
 

@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from conspecific.cli.main import main
-from conspecific.config.run_directory import RunDirectory
+from conspecific.runs.directory import RunDirectory
 
 COMMAND = "import sys; from conspecific.cli.main import main; sys.exit(main())"
 
@@ -20,12 +20,12 @@ def tiny() -> list[str]:
     """Overrides of a training of seconds: six species of eight small butterflies, two epochs."""
     return [
         "data.species=6",
-        "data.pictures=8",
+        "data.images=8",
         "data.size=96",
         "loader.image_size=96",
         "loader.train_size=96",
-        "loader.batch_species=4",
-        "loader.batch_pictures=2",
+        "loader.classes_per_batch=4",
+        "loader.samples_per_class=2",
         "loader.workers=0",
         "trainer.accelerator=cpu",
         "trainer.max_epochs=2",
@@ -34,7 +34,7 @@ def tiny() -> list[str]:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the drawn pictures and the baselines of these tests are kept."""
+    """Where the drawn images and the baselines of these tests are kept."""
     return tmp_path_factory.mktemp("cache")
 
 

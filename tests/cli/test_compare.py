@@ -8,8 +8,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from conspecific.config.run_directory import RunDirectory
 from conspecific.metrics import METRICS
+from conspecific.runs.directory import RunDirectory
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -42,7 +42,7 @@ def test_a_multirun_is_compared_by_group_and_seed(conspecific: Command, tiny: li
     assert "does best on validation" in sorted_by_validation.stdout
 
 
-def test_seeds_are_tested_on_the_same_pictures(conspecific: Command, tiny: list[str], run: RunDirectory) -> None:
+def test_seeds_are_tested_on_the_same_images(conspecific: Command, tiny: list[str], run: RunDirectory) -> None:
     other = conspecific("train", "experiment=default", "seed=5", "hydra.run.dir=other", *tiny)
     assert (other.returncode, other.stderr) == (0, "")
     done = conspecific("compare", run.path, "other")
@@ -54,7 +54,7 @@ def test_seeds_are_tested_on_the_same_pictures(conspecific: Command, tiny: list[
     assert "A against R" in done.stdout
 
 
-def test_runs_on_other_pictures_are_refused(conspecific: Command, tiny: list[str], run: RunDirectory) -> None:
+def test_runs_on_other_images_are_refused(conspecific: Command, tiny: list[str], run: RunDirectory) -> None:
     other = conspecific("train", "experiment=default", "split.seed=1", "hydra.run.dir=other", *tiny)
     assert (other.returncode, other.stderr) == (0, "")
     done = conspecific("compare", run.path, "other")
@@ -87,7 +87,7 @@ def test_what_cannot_be_compared_is_said(
 
 @pytest.fixture
 def leaky(run: RunDirectory) -> Path:
-    """The tiny pictures with one of each species copied to two more files, which land in different parts."""
+    """The tiny images with one of each species copied to two more files, which land in different subsets."""
     root = shutil.copytree(json.loads(run.summary.read_text())["data_root"], "leaky")
     for species in sorted(Path(root).glob("*/")):
         first = min(species.iterdir())
@@ -101,13 +101,13 @@ def test_leaks_are_reported_dropped_or_refused(conspecific: Command, tiny: list[
     data = ["data=folder", f"data.root={leaky}", "trainer.max_epochs=1"]
     refused = conspecific("train", *rest, *data, "leaks=error", "hydra.run.dir=refused")
     assert refused.returncode == 2
-    assert "the parts share pictures" in refused.stderr
+    assert "the subsets share images" in refused.stderr
     assert "leaks=drop" in refused.stderr
     assert not Path("refused").exists()
 
     reported = conspecific("train", *rest, *data, "hydra.run.dir=reported")
     assert (reported.returncode, reported.stderr) == (0, "")
-    assert "pairs of copies lie in different parts" in reported.stdout
+    assert "pairs of copies lie in different subsets" in reported.stdout
     assert "queries that have a copy in training or validation: recall@1" in reported.stdout
     assert "copies between training, validation and test" in Path("reported/report.html").read_text()
 

@@ -78,9 +78,9 @@ def test_an_unknown_command_names_its_neighbour(capsys: pytest.CaptureFixture[st
         (["soup", "runs/gone"], "runs/gone is not a run directory and holds none"),
         (["soup", "RUN", "greedi=true"], "greedi is not a key of this configuration. Did you mean greedy?"),
         (["soup"], "a soup needs two runs or more; found 0"),
-        (["search", "runs/gone"], "search needs a picture: conspecific search RUN IMAGE"),
+        (["search", "runs/gone"], "search needs an image: conspecific search RUN IMAGE"),
         (["search", "runs/gone", "a.jpg", "k=0"], "k must be 1 or more; found 0"),
-        (["search", "runs/gone", "a.jpg", "output=sheet.doc"], "output=sheet.doc must end in a kind of picture"),
+        (["search", "runs/gone", "a.jpg", "output=sheet.doc"], "output=sheet.doc must end in a kind of image"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

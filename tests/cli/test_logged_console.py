@@ -7,7 +7,7 @@ import pytest
 from rich.table import Table
 
 from conspecific.cli.logged_console import LoggedConsole
-from conspecific.data.progress import progress_bar
+from conspecific.progress import progress_bar
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from conspecific.config.run_directory import RunDirectory
 from conspecific.evaluation import baseline
-from conspecific.training.module import FineTuner
+from conspecific.runs.directory import RunDirectory
+from conspecific.training.fine_tuner import FineTuner
 
 Command = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture
 def quick(tiny: list[str], run: RunDirectory) -> list[str]:
-    """Overrides of a single epoch; the references of its pictures are in the cache, because `run` is."""
+    """Overrides of a single epoch; the references of its images are in the cache, because `run` is."""
     return [*tiny, "trainer.max_epochs=1"]
 
 
@@ -50,9 +50,9 @@ def test_the_baseline_experiment_trains_nothing(conspecific: Command, quick: lis
 
 @pytest.mark.parametrize("experiment", ["default", "triplet"])
 def test_validate_leaves_no_run_directory(experiment: str, conspecific: Command, quick: list[str]) -> None:
-    done = conspecific("train", f"experiment={experiment}", "validate=true", "logger=wandb", *quick)
+    done = conspecific("train", f"experiment={experiment}", "dry_run=true", "logger=wandb", *quick)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Everything fits: 12 training, 12 validation and 24 test pictures of 6 species" in done.stdout
+    assert "Everything fits: 12 training, 12 validation and 24 test images of 6 species" in done.stdout
     assert not list(Path.cwd().rglob("train.log"))
     assert list(Path("runs").iterdir()) == []
 
@@ -84,7 +84,7 @@ def test_a_job_that_fails_is_told_and_the_others_run(conspecific: Command, quick
     assert Path("sweep/1/report.html").is_file()
 
 
-def test_pictures_in_a_folder_with_a_difficult_name(conspecific: Command, quick: list[str], run: RunDirectory) -> None:
+def test_images_in_a_folder_with_a_difficult_name(conspecific: Command, quick: list[str], run: RunDirectory) -> None:
     drawn = json.loads(run.summary.read_text())["data_root"]
     shutil.copytree(drawn, "It's my butterflies, 2024")
     overrides = [text for text in quick if not text.startswith("data.")]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from conspecific.config.run_directory import RunDirectory
+from conspecific.runs.directory import RunDirectory
 from conspecific.types import EvalResult
 
 Command = Callable[..., CompletedProcess[str]]
@@ -79,7 +79,7 @@ def test_what_cannot_be_averaged_is_said(conspecific: Command, pair: list[RunDir
     splits = pl.read_parquet(second.splits)
     splits.with_columns(train=~pl.col("train")).write_parquet(second.splits)
     done = conspecific("soup", first.path, second.path)
-    assert "their training, validation or test pictures differ" in done.stderr
+    assert "their training, validation or test images differ" in done.stderr
     splits.write_parquet(second.splits)
     (second.results / "val_model.json").unlink()
     done = conspecific("soup", first.path, second.path)

@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 
 from conspecific.cli.search_space import search_space
 from conspecific.config.location import config_dir, options
-from conspecific.config.run_directory import RunDirectory
 from conspecific.errors import ConfigError
-from conspecific.training.module import FineTuner
+from conspecific.runs.directory import RunDirectory
+from conspecific.training.fine_tuner import FineTuner
 
 optuna = pytest.importorskip("optuna")
 
@@ -24,8 +24,8 @@ Command = Callable[..., CompletedProcess[str]]
 
 @pytest.fixture
 def sweep(tiny: list[str], run: RunDirectory) -> list[str]:
-    """Words of a small sweep; the references of its pictures are in the cache, because `run` is."""
-    own = ["hydra.sweep.dir=sweep", "loader.batch_species=4", "loader.batch_pictures=2", "loss.loss.scale=20"]
+    """Words of a small sweep; the references of its images are in the cache, because `run` is."""
+    own = ["hydra.sweep.dir=sweep", "loader.classes_per_batch=4", "loader.samples_per_class=2", "loss.loss.scale=20"]
     return ["train", "-m", "experiment=sweep/arcface", *tiny, *own]
 
 

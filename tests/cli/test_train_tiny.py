@@ -11,10 +11,10 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from conspecific.config.run_directory import RunDirectory
 from conspecific.config.targets import build
-from conspecific.evaluation.leaks import Leaks
+from conspecific.leaks.leaks import Leaks
 from conspecific.metrics import METRICS
+from conspecific.runs.directory import RunDirectory
 from conspecific.types import EvalResult
 
 PLAIN = (bool, int, float, str, type(None), torch.Tensor)
@@ -66,13 +66,13 @@ def test_the_run_directory_holds_every_file_it_names(run: RunDirectory) -> None:
 def test_every_result_can_be_read_again(run: RunDirectory) -> None:
     stems = {path.with_suffix("").name for path in run.results.iterdir()}
     names = ("flatten", "pooled", "model")
-    assert stems == {f"{part}_{name}" for part in ("val", "test") for name in names}
+    assert stems == {f"{subset}_{name}" for subset in ("val", "test") for name in names}
     test = read_summary(run)["test"]
     for name in names:
         result = EvalResult.load(run.results / f"test_{name}")
         assert dict(result.metrics) == test[name]
         assert result.per_query.height == result.facts["queries"] == 24
-        assert result.facts["part"] == "test"
+        assert result.facts["subset"] == "test"
 
 
 def test_the_epochs_and_the_summary_agree(run: RunDirectory) -> None:
@@ -143,7 +143,7 @@ def test_the_log_holds_the_tables_and_no_progress_bars(run: RunDirectory) -> Non
     assert "\x1b" not in log
 
 
-def test_the_report_is_one_file_with_its_pictures_inside(run: RunDirectory) -> None:
+def test_the_report_is_one_file_with_its_images_inside(run: RunDirectory) -> None:
     report = run.report.read_text()
     assert "data:image/" in report
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", report)

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from conspecific.config.run_directory import RunDirectory
+from conspecific.runs.directory import RunDirectory
 from conspecific.types import EvalResult
 
 Command = Callable[..., CompletedProcess[str]]
@@ -25,8 +25,8 @@ def copied(run: RunDirectory, tmp_path: Path) -> RunDirectory:
 
 
 @pytest.fixture
-def picture(run: RunDirectory) -> Path:
-    """A picture of the run's test part."""
+def image(run: RunDirectory) -> Path:
+    """An image of the run's test subset."""
     row = EvalResult.load(run.results / "test_model").per_query.row(0, named=True)
     return Path(json.loads(run.summary.read_text())["data_root"]) / str(row["path"])
 
@@ -75,7 +75,7 @@ def test_evaluate_weights_of_another_model_says_so(conspecific: Command, run: Ru
     ("given", "told"),
     [
         ("protocol=open", "protocol=open is unknown. Known here: query_gallery, seen, unseen."),
-        ("part=train", "part=train is unknown. Known here: test, val."),
+        ("subset=train", "subset=train is unknown. Known here: test, val."),
         ("device=abacus", "device=abacus "),
     ],
 )
@@ -101,22 +101,22 @@ def test_evaluate_with_the_first_dimensions_alone(conspecific: Command, copied: 
 # --- embed
 
 
-def test_embed_any_folder_of_pictures(conspecific: Command, run: RunDirectory, picture: Path) -> None:
-    done = conspecific("embed", run.path, "data=pictures", f"data.root={picture.parent}", "output=my vectors")
+def test_embed_any_folder_of_images(conspecific: Command, run: RunDirectory, image: Path) -> None:
+    done = conspecific("embed", run.path, "data=images", f"data.root={image.parent}", "output=my vectors")
     assert (done.returncode, done.stderr) == (0, "")
-    vectors, table = np.load("my vectors/vectors.npy"), pl.read_parquet("my vectors/pictures.parquet")
+    vectors, table = np.load("my vectors/vectors.npy"), pl.read_parquet("my vectors/images.parquet")
     assert vectors.shape == (8, 512)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     assert table.columns == ["id", "path", "label"]
-    assert table["path"].to_list() == sorted(path.name for path in picture.parent.iterdir())
+    assert table["path"].to_list() == sorted(path.name for path in image.parent.iterdir())
     assert "8 embeddings of 512 dimensions, compared by cosine: my vectors" in done.stdout
 
 
 def test_shortened_embeddings_lie_beside_the_whole_ones(
-    conspecific: Command, copied: RunDirectory, picture: Path
+    conspecific: Command, copied: RunDirectory, image: Path
 ) -> None:
-    assert conspecific("search", copied.path, picture, "truncate=64").returncode == 0
+    assert conspecific("search", copied.path, image, "truncate=64").returncode == 0
     done = conspecific("embed", copied.path, "truncate=64")
     assert done.returncode == 0, done.stderr
     assert "of 64 dimensions" in done.stdout
@@ -127,11 +127,11 @@ def test_shortened_embeddings_lie_beside_the_whole_ones(
 
 
 def test_embed_does_not_replace_what_is_not_embeddings(
-    conspecific: Command, run: RunDirectory, picture: Path, here: Path
+    conspecific: Command, run: RunDirectory, image: Path, here: Path
 ) -> None:
     (here / "letters").mkdir()
     (here / "letters" / "dear.txt").write_text("Dear")
-    done = conspecific("embed", run.path, "data=pictures", f"data.root={picture.parent}", "output=letters")
+    done = conspecific("embed", run.path, "data=images", f"data.root={image.parent}", "output=letters")
     assert done.returncode == 2
     assert done.stderr.startswith("error: letters holds other things than embeddings, which would be lost")
     assert (here / "letters" / "dear.txt").read_text() == "Dear"
@@ -140,51 +140,51 @@ def test_embed_does_not_replace_what_is_not_embeddings(
 # --- search
 
 
-def test_search_prints_the_nearest_and_saves_their_picture(
-    conspecific: Command, copied: RunDirectory, picture: Path, here: Path
+def test_search_prints_the_nearest_and_saves_their_image(
+    conspecific: Command, copied: RunDirectory, image: Path, here: Path
 ) -> None:
-    done = conspecific("search", copied.path, picture, "k=3")
+    done = conspecific("search", copied.path, image, "k=3")
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split() for line in done.stdout.splitlines() if re.match(r" *\d+  ", line)]
     assert [row[0] for row in rows] == ["1", "2", "3"]
-    assert "1.000" in rows[0], "a picture of the gallery finds itself first"
-    sheet = here / f"search_{picture.stem}.png"
-    assert done.stdout.splitlines()[-1] == f"Picture: {sheet.name}"
-    with Image.open(sheet) as image:
-        assert image.format == "PNG"
-        assert min(image.size) > 200
+    assert "1.000" in rows[0], "an image of the gallery finds itself first"
+    sheet = here / f"search_{image.stem}.png"
+    assert done.stdout.splitlines()[-1] == f"Image: {sheet.name}"
+    with Image.open(sheet) as written:
+        assert written.format == "PNG"
+        assert min(written.size) > 200
     assert (copied.embeddings / "all" / "vectors.npy").is_file()
 
 
-def test_search_with_a_picture_from_outside_in_a_gallery_from_outside(
-    conspecific: Command, copied: RunDirectory, picture: Path, here: Path
+def test_search_with_a_image_from_outside_in_a_gallery_from_outside(
+    conspecific: Command, copied: RunDirectory, image: Path, here: Path
 ) -> None:
-    Image.new("L", (300, 50), 128).save(here / "grey picture.gif")
-    gallery = ["data=folder", f"data.root={picture.parents[1]}"]
-    done = conspecific("search", copied.path, "grey picture.gif", "k=12", *gallery, "output=new/sheet.jpg")
+    Image.new("L", (300, 50), 128).save(here / "grey image.gif")
+    gallery = ["data=folder", f"data.root={image.parents[1]}"]
+    done = conspecific("search", copied.path, "grey image.gif", "k=12", *gallery, "output=new/sheet.jpg")
     assert done.returncode == 0, done.stderr
     assert sum(bool(re.match(r" *\d+  ", line)) for line in done.stdout.splitlines()) == 12
     assert (here / "new" / "sheet.jpg").is_file()
 
 
-def test_search_with_something_that_is_no_picture_says_so(conspecific: Command, run: RunDirectory, here: Path) -> None:
-    (here / "notes.jpg").write_text("not a picture")
+def test_search_with_something_that_is_no_image_says_so(conspecific: Command, run: RunDirectory, here: Path) -> None:
+    (here / "notes.jpg").write_text("not an image")
     for name in ("notes.jpg", "gone.jpg"):
         done = conspecific("search", run.path, name)
         assert done.returncode == 2
-        assert done.stderr.startswith(f"error: {name} cannot be read as a picture")
+        assert done.stderr.startswith(f"error: {name} cannot be read as an image")
         assert done.stderr.count("\n") == 1
 
 
-def test_a_run_without_weights_says_so(conspecific: Command, copied: RunDirectory, picture: Path) -> None:
+def test_a_run_without_weights_says_so(conspecific: Command, copied: RunDirectory, image: Path) -> None:
     copied.weights.unlink()
-    for arguments in (["evaluate"], ["embed"], ["search", picture]):
+    for arguments in (["evaluate"], ["embed"], ["search", image]):
         command, *rest = arguments
         done = conspecific(command, copied.path, *rest)
         assert done.returncode == 2
         assert "weights.safetensors does not exist: the run was cut off before it ended" in done.stderr
 
 
-def test_the_words_of_search_may_be_given_by_name(conspecific: Command, copied: RunDirectory, picture: Path) -> None:
-    done = conspecific("search", f"run={copied.path}", f"image={picture}", "k=1")
+def test_the_words_of_search_may_be_given_by_name(conspecific: Command, copied: RunDirectory, image: Path) -> None:
+    done = conspecific("search", f"run={copied.path}", f"image={image}", "k=1")
     assert done.returncode == 0, done.stderr

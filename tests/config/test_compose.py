@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 
 from conspecific.config.compose import compose_config, save_yaml, typed
 from conspecific.config.location import all_groups, config_dir, groups, options
-from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import (
     EmbedConfig,
     EvaluateConfig,
@@ -20,12 +19,13 @@ from conspecific.config.schema import (
 )
 from conspecific.config.targets import build
 from conspecific.errors import ConfigError, RunError
+from conspecific.runs.directory import RunDirectory
 
 OPTIONS = [(group, option) for group in all_groups() for option in options(group)]
 NEEDED = {  # what an option cannot do without
-    ("data", "folder"): ["data.root=pictures"],
-    ("data", "manifest"): ["data.path=pictures.csv"],
-    ("data", "pictures"): ["data.root=pictures"],
+    ("data", "folder"): ["data.root=images"],
+    ("data", "manifest"): ["data.path=images.csv"],
+    ("data", "images"): ["data.root=images"],
     ("model", "timm"): ["model.backbone=resnet18"],
     ("teacher", "timm"): ["teacher.backbone=resnet50"],
 }
@@ -122,7 +122,7 @@ def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
         ("losss=triplet", "losss", "loss"),
         ("loss/minr=semi_hard", "loss/minr", "loss/miner"),
         ("split.test_shar=0.3", "split.test_shar", "test_share"),
-        ("loader.batch_specis=3", "loader.batch_specis", "batch_species"),
+        ("loader.classes_per_bath=3", "loader.classes_per_bath", "classes_per_batch"),
         ("paths.cash=here", "paths.cash", "cache"),
         ("trainer.max_epoch=3", "trainer.max_epoch", "max_epochs"),
         ("model.poling=avg", "model.poling", "pooling"),
@@ -178,7 +178,7 @@ def test_a_key_that_belongs_to_another_option_names_it() -> None:
     assert message("data.path=birds.csv").endswith("is not a key of this configuration. It belongs to data=manifest.")
     told = message("data.root=birds")
     assert told.partition(". It belongs to ")[2].endswith(".")
-    assert {"data=folder", "data=manifest", "data=pictures"} <= set(told.rstrip(".").split())
+    assert {"data=folder", "data=manifest", "data=images"} <= set(told.rstrip(".").split())
     assert "data=butterflies" not in told
     assert message("data.root=birds", name="embed", schema=EmbedConfig).startswith("data.root cannot be set.")
 
@@ -216,7 +216,7 @@ def test_nothing_can_be_set_below_a_value() -> None:
         ("seed=abc", "seed: Value 'abc' of type 'str' could not be converted to Integer"),
         (
             "split=3",
-            "split=3: split has keys of its own: seed, test_share, val_share, gallery_pictures, query_pictures",
+            "split=3: split has keys of its own: seed, test_share, val_share, gallery_images, query_images",
         ),
         ("trainer.max_epochs=ten", "trainer.max_epochs=ten is of another type than pytorch_lightning.Trainer takes"),
         (
@@ -227,14 +227,14 @@ def test_nothing_can_be_set_below_a_value() -> None:
         ("loader.image_size=8", "loader.image_size must be 32 pixels or more; found 8"),
         ("loader.workers=-1", "loader.workers must be null, 0 or more; found -1"),
         ("recipe.head_epochs=-1", "recipe.head_epochs must be 0 or more; found -1"),
-        ("recipe.cached_views=-1", "recipe.cached_views must be 0 or more; found -1"),
+        ("recipe.cached_augmentations=-1", "recipe.cached_augmentations must be 0 or more; found -1"),
         ("recipe.distillation=-0.5", "recipe.distillation must be 0 or more; found -0.5"),
         ("recipe.ema=1", "recipe.ema is a share, from 0 to below 1; found 1.0"),
         ("recipe.ema=-0.1", "recipe.ema is a share, from 0 to below 1; found -0.1"),
         ("recipe.hard_negatives=1.0", "recipe.hard_negatives is a share, from 0 to below 1; found 1.0"),
-        ("recipe.start_size=16", "recipe.start_size must be 32 pixels or more; found 16"),
-        ("recipe.tuned_shares=[0.5,1]", "recipe.tuned_shares are shares between 0 and 1; found [0.5, 1.0]"),
-        ("recipe.tuned_shares=[0]", "recipe.tuned_shares are shares between 0 and 1; found [0.0]"),
+        ("recipe.initial_size=16", "recipe.initial_size must be 32 pixels or more; found 16"),
+        ("recipe.wise_ft_alphas=[0.5,1]", "recipe.wise_ft_alphas are shares between 0 and 1; found [0.5, 1.0]"),
+        ("recipe.wise_ft_alphas=[0]", "recipe.wise_ft_alphas are shares between 0 and 1; found [0.0]"),
         ("recipe.matryoshka=[128,64]", "recipe.matryoshka must rise from 1 or more, as [64,128,256]; found [128, 64]"),
         ("recipe.matryoshka=[64,64]", "recipe.matryoshka must rise from 1 or more, as [64,128,256]; found [64, 64]"),
         ("recipe.matryoshka=[0,64]", "recipe.matryoshka must rise from 1 or more, as [64,128,256]; found [0, 64]"),
@@ -258,7 +258,7 @@ def test_a_value_that_does_not_fit_is_told_in_a_line(given: str, told: str) -> N
 
 @pytest.mark.parametrize(
     "place",
-    ["/home/My Pictures", "birds (2024)", "it's", "a=b", "back\\slash\\", "[x]", "{y}", "ünï/ç", "plain/x.csv"],
+    ["/home/My Images", "birds (2024)", "it's", "a=b", "back\\slash\\", "[x]", "{y}", "ünï/ç", "plain/x.csv"],
 )
 def test_a_place_is_taken_to_the_letter(place: str) -> None:
     config = train_config("data=folder", f"data.root={place}", f"paths.cache={place}")

@@ -1,4 +1,4 @@
-"""The synthetic butterflies: what decides a picture, and how the tree gets to disk."""
+"""The synthetic butterflies: what decides an image, and how the tree gets to disk."""
 
 import json
 import re
@@ -8,33 +8,33 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conspecific.data.butterflies import draw_picture, species_names, write_butterflies
+from conspecific.data.butterflies import draw_image, species_names, write_butterflies
 
-SMALL = {"species": 3, "pictures": 2, "size": 48}
+SMALL = {"species": 3, "images": 2, "size": 48}
 
 
 def tree(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def test_a_picture_is_decided_by_its_arguments_alone() -> None:
-    first = draw_picture(0, 3, 7, 64)
-    draw_picture(1, 5, 2, 64)
+def test_a_image_is_decided_by_its_arguments_alone() -> None:
+    first = draw_image(0, 3, 7, 64)
+    draw_image(1, 5, 2, 64)
     assert first.shape == (64, 64, 3)
     assert first.dtype == np.uint8
-    np.testing.assert_array_equal(first, draw_picture(0, 3, 7, 64))
+    np.testing.assert_array_equal(first, draw_image(0, 3, 7, 64))
 
 
 @pytest.mark.parametrize("other", [(1, 3, 7), (0, 4, 7), (0, 3, 8)])
-def test_seed_species_and_picture_each_change_the_picture(other: tuple[int, int, int]) -> None:
-    assert np.abs(draw_picture(0, 3, 7, 64).astype(int) - draw_picture(*other, 64)).mean() > 3
+def test_seed_species_and_image_each_change_the_image(other: tuple[int, int, int]) -> None:
+    assert np.abs(draw_image(0, 3, 7, 64).astype(int) - draw_image(*other, 64)).mean() > 3
 
 
 def test_every_species_can_be_drawn_at_odd_sizes() -> None:
     for species in range(40):
-        picture = draw_picture(5, species, species, 33)
-        assert picture.shape == (33, 33, 3)
-        assert picture.std() > 4
+        image = draw_image(5, species, species, 33)
+        assert image.shape == (33, 33, 3)
+        assert image.std() > 4
 
 
 def test_names_are_unique_letters_and_stable_under_more_species() -> None:
@@ -53,7 +53,7 @@ def test_the_tree_holds_one_folder_a_species(tmp_path: Path) -> None:
     assert heard == [2, 4, 6]
     with Image.open(root / names[0] / "0001.jpg") as image:
         assert image.size == (48, 48)
-        drawn = draw_picture(0, 0, 1, 48).astype(int)
+        drawn = draw_image(0, 0, 1, 48).astype(int)
         assert np.abs(np.asarray(image, int) - drawn).mean() < 6
     assert [path.name for path in root.parent.iterdir()] == ["set"]
 
@@ -99,12 +99,12 @@ def test_a_set_that_appears_meanwhile_is_accepted(tmp_path: Path) -> None:
             write_butterflies(root, **SMALL, workers=0)
 
     assert write_butterflies(root, **SMALL, workers=0, progress=race) == root
-    assert json.loads((root / "butterflies.json").read_text())["pictures"] == 2
+    assert json.loads((root / "butterflies.json").read_text())["images"] == 2
     assert list(tmp_path.iterdir()) == [root]
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("species", 1), ("pictures", 1), ("size", 31), ("seed", -1), ("workers", -1)]
+    ("name", "value"), [("species", 1), ("images", 1), ("size", 31), ("seed", -1), ("workers", -1)]
 )
 def test_bad_arguments_are_named(tmp_path: Path, name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least .* found {value}"):

@@ -21,7 +21,7 @@ def birds(make_folder: Callable[..., Path]) -> Manifest:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the pictures that were decoded, in no certain order."""
+    """Names of the images that were decoded, in no certain order."""
     names: list[str] = []
     plain = check.open_rgb
 
@@ -48,37 +48,37 @@ def test_good_data_gives_its_fingerprint(birds: Manifest, tmp_path: Path) -> Non
     assert check_manifest(birds, tmp_path / "cache") == birds.fingerprint()
 
 
-def test_pictures_that_passed_once_are_not_decoded_again(birds: Manifest, tmp_path: Path, decoded: list[str]) -> None:
+def test_images_that_passed_once_are_not_decoded_again(birds: Manifest, tmp_path: Path, decoded: list[str]) -> None:
     check_manifest(birds, tmp_path / "cache")
     assert len(decoded) == 5
     check_manifest(birds, tmp_path / "cache")
     assert len(decoded) == 5
 
 
-def test_changed_pictures_are_decoded_again(birds: Manifest, tmp_path: Path, decoded: list[str]) -> None:
+def test_changed_images_are_decoded_again(birds: Manifest, tmp_path: Path, decoded: list[str]) -> None:
     check_manifest(birds, tmp_path / "cache")
-    (birds.root / "wren" / "00.png").write_bytes(b"no picture any more")
-    assert "1 pictures cannot be read: wren/00.png (not a picture)" in message_of(birds, tmp_path / "cache")
+    (birds.root / "wren" / "00.png").write_bytes(b"no image any more")
+    assert "1 images cannot be read: wren/00.png (not an image)" in message_of(birds, tmp_path / "cache")
     assert len(decoded) == 10
 
 
-def test_bad_pictures_are_not_remembered_as_good(birds: Manifest, tmp_path: Path) -> None:
-    (birds.root / "wren" / "00.png").write_bytes(b"no picture")
+def test_bad_images_are_not_remembered_as_good(birds: Manifest, tmp_path: Path) -> None:
+    (birds.root / "wren" / "00.png").write_bytes(b"no image")
     assert message_of(birds, tmp_path / "cache") == message_of(birds, tmp_path / "cache")
 
 
-def test_other_faults_are_found_in_pictures_that_passed(birds: Manifest, tmp_path: Path) -> None:
+def test_other_faults_are_found_in_images_that_passed(birds: Manifest, tmp_path: Path) -> None:
     alone = Manifest.from_table(birds.root, birds.table[:4])
     check_manifest(alone, tmp_path / "cache", scored=False)
-    assert "1 species have a single picture: wren" in message_of(alone, tmp_path / "cache")
+    assert "1 species have a single image: wren" in message_of(alone, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("size", [0, 40])
-def test_unreadable_pictures_are_named_with_their_folder(size: int, birds: Manifest, tmp_path: Path) -> None:
+def test_unreadable_images_are_named_with_their_folder(size: int, birds: Manifest, tmp_path: Path) -> None:
     for name in ("robin/00.png", "wren/01.png"):
         (birds.root / name).write_bytes((birds.root / name).read_bytes()[:size])
     message = message_of(birds, tmp_path / "cache")
-    assert "2 pictures cannot be read: robin/00.png (" in message
+    assert "2 images cannot be read: robin/00.png (" in message
     assert ", wren/01.png (" in message
 
 
@@ -113,9 +113,9 @@ def test_links_inside_the_root_may_stay(birds: Manifest, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("again", ["robin/00.png", "./robin/00.png", "wren/../robin/00.png"])
-def test_pictures_that_appear_twice_are_named(again: str, birds: Manifest, tmp_path: Path) -> None:
+def test_images_that_appear_twice_are_named(again: str, birds: Manifest, tmp_path: Path) -> None:
     message = message_of(with_row(birds, again), tmp_path / "cache")
-    assert "1 paths appear more than once: robin/00.png. Keep one row a picture." in message
+    assert "1 paths appear more than once: robin/00.png. Keep one row an image." in message
 
 
 def test_unknown_split_and_role_names_are_named_with_their_neighbours(birds: Manifest, tmp_path: Path) -> None:
@@ -128,22 +128,22 @@ def test_unknown_split_and_role_names_are_named_with_their_neighbours(birds: Man
 def test_empty_species_folders_are_named(birds: Manifest, tmp_path: Path) -> None:
     (birds.root / "owl").mkdir()
     message = message_of(from_folder(str(birds.root)), tmp_path / "cache")
-    assert "1 species folders hold no picture: owl. Remove them or put pictures there." in message
+    assert "1 species folders hold no image: owl. Remove them or put images there." in message
 
 
-def test_species_with_one_picture_are_named(birds: Manifest, tmp_path: Path) -> None:
+def test_species_with_one_image_are_named(birds: Manifest, tmp_path: Path) -> None:
     message = message_of(with_row(birds, "robin/00.png", label="owl"), tmp_path / "cache")
-    assert "1 species have a single picture: owl." in message
+    assert "1 species have a single image: owl." in message
 
 
-def test_pictures_that_are_not_scored_need_no_company(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_images_that_are_not_scored_need_no_company(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     root = make_folder({"robin": 1, "wren": 1})
     (root / "owl").mkdir()
     check_manifest(from_folder(str(root)), tmp_path / "cache", scored=False)
 
 
 def test_everything_wrong_is_in_one_message(birds: Manifest, tmp_path: Path) -> None:
-    (birds.root / "robin" / "00.png").write_bytes(b"no picture")
+    (birds.root / "robin" / "00.png").write_bytes(b"no image")
     (birds.root / "robin" / "01.png").unlink()
     (birds.root / "owl").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "outside.png")
@@ -153,15 +153,15 @@ def test_everything_wrong_is_in_one_message(birds: Manifest, tmp_path: Path) -> 
         "the data cannot be used as it is:",
         f"  - 1 paths leave the root folder: ../outside.png. Every path must lie under {birds.root}; set data.root.",
         f"  - 1 files are missing: robin/01.png. Paths are taken from {birds.root}.",
-        "  - 1 pictures cannot be read: robin/00.png (not a picture). Mend or remove them.",
-        "  - 1 paths appear more than once: wren/00.png. Keep one row a picture.",
+        "  - 1 images cannot be read: robin/00.png (not an image). Mend or remove them.",
+        "  - 1 paths appear more than once: wren/00.png. Keep one row an image.",
         "  - split 'trian' is unknown. Did you mean train? role 'queries' is unknown. Did you mean query?",
-        "  - 1 species folders hold no picture: owl. Remove them or put pictures there.",
-        "  - 1 species have a single picture: kite. Each needs two or more, or must go.",
+        "  - 1 species folders hold no image: owl. Remove them or put images there.",
+        "  - 1 species have a single image: kite. Each needs two or more, or must go.",
     ]
 
 
 def test_long_lists_are_counted_and_cut(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     root = make_folder({f"species{number}": 1 for number in range(8)})
     message = message_of(from_folder(str(root)), tmp_path / "cache")
-    assert "8 species have a single picture: species0, species1, species2, species3, species4 and 3 more." in message
+    assert "8 species have a single image: species0, species1, species2, species3, species4 and 3 more." in message

@@ -1,4 +1,4 @@
-"""Pictures as tensors."""
+"""Images as tensors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from conspecific.data.dataset import EvaluationPictures, TrainingPictures, View, centre_square, picture_tensor
+from conspecific.data.dataset import EvaluationImages, TrainingImages, View
 from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
+from conspecific.images import center_crop, image_tensor
 
 
 @pytest.fixture
@@ -19,45 +20,45 @@ def birds(make_folder: Callable[..., Path]) -> Manifest:
 
 
 def test_evaluation_item_is_a_square_with_its_label_and_sample_id(birds: Manifest) -> None:
-    pictures = EvaluationPictures(birds, [4, 1], size=32)
-    assert len(pictures) == 2
-    item = pictures[0]
+    images = EvaluationImages(birds, [4, 1], size=32)
+    assert len(images) == 2
+    item = images[0]
     assert item["image"].shape == (3, 32, 32)
     assert item["image"].dtype == torch.uint8
     assert item["image"].is_contiguous()
     assert (item["index"].item(), item["label"].item()) == (4, 1)
     assert item["index"].dtype == item["label"].dtype == torch.int64
-    assert pictures[1]["index"].item() == 1
+    assert images[1]["index"].item() == 1
 
 
-def test_evaluation_reads_pictures_from_anywhere_alike(birds: Manifest) -> None:
-    image = EvaluationPictures(birds, [3], size=32)[0]["image"]
-    assert torch.equal(image, picture_tensor(birds.path(3), 32))
+def test_evaluation_reads_images_from_anywhere_alike(birds: Manifest) -> None:
+    image = EvaluationImages(birds, [3], size=32)[0]["image"]
+    assert torch.equal(image, image_tensor(birds.path(3), 32))
 
 
 @pytest.mark.parametrize("size", [(400, 100), (100, 400)])
 def test_evaluation_shows_the_centre_and_cuts_the_longer_side(size: tuple[int, int]) -> None:
-    picture = Image.new("RGB", size, "red")
+    image = Image.new("RGB", size, "red")
     centre = tuple(side // 2 - 50 for side in size)
-    picture.paste("blue", (*centre, centre[0] + 100, centre[1] + 100))
-    square = np.asarray(centre_square(picture, 20))
+    image.paste("blue", (*centre, centre[0] + 100, centre[1] + 100))
+    square = np.asarray(center_crop(image, 20))
     assert square.shape == (20, 20, 3)
     assert (square[2:-2, 2:-2] == [0, 0, 255]).all()
 
 
 @pytest.mark.parametrize("size", [(33, 47), (47, 33), (224, 225), (1, 5), (224, 224)])
-def test_evaluation_square_has_its_size_whatever_the_picture(size: tuple[int, int]) -> None:
-    assert centre_square(Image.new("RGB", size), 32).size == (32, 32)
+def test_evaluation_square_has_its_size_whatever_the_image(size: tuple[int, int]) -> None:
+    assert center_crop(Image.new("RGB", size), 32).size == (32, 32)
 
 
-def test_pictures_of_the_right_size_stay_as_they_are() -> None:
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8))
-    np.testing.assert_array_equal(np.asarray(centre_square(picture, 48)), np.asarray(picture))
+def test_images_of_the_right_size_stay_as_they_are() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8))
+    np.testing.assert_array_equal(np.asarray(center_crop(image, 48)), np.asarray(image))
 
 
 def test_a_view_is_decided_by_sample_id_and_seed(birds: Manifest) -> None:
-    first = TrainingPictures(birds, (0.3, 1.0), 0.2)
-    again = TrainingPictures(birds, (0.3, 1.0), 0.2)
+    first = TrainingImages(birds, (0.3, 1.0), 0.2)
+    again = TrainingImages(birds, (0.3, 1.0), 0.2)
     torch.manual_seed(1)
     image = first[View(2, 77, 32)]["image"]
     torch.manual_seed(2)
@@ -65,24 +66,24 @@ def test_a_view_is_decided_by_sample_id_and_seed(birds: Manifest) -> None:
     assert torch.equal(image, again[View(2, 77, 32)]["image"])
 
 
-def test_views_differ_by_seed_and_by_picture(birds: Manifest) -> None:
-    pictures = TrainingPictures(birds, (0.3, 1.0), 0.2)
-    images = [pictures[View(*view, 32)]["image"] for view in ((2, 77), (2, 78), (1, 77))]
-    assert not torch.equal(images[0], images[1])
-    assert not torch.equal(images[0], images[2])
+def test_views_differ_by_seed_and_by_image(birds: Manifest) -> None:
+    images = TrainingImages(birds, (0.3, 1.0), 0.2)
+    views = [images[View(*view, 32)]["image"] for view in ((2, 77), (2, 78), (1, 77))]
+    assert not torch.equal(views[0], views[1])
+    assert not torch.equal(views[0], views[2])
 
 
 def test_making_views_leaves_the_random_numbers_of_others_alone(birds: Manifest) -> None:
-    pictures = TrainingPictures(birds, (0.3, 1.0), 0.2)
+    images = TrainingImages(birds, (0.3, 1.0), 0.2)
     torch.manual_seed(3)
     wanted = torch.rand(2)
     torch.manual_seed(3)
-    pictures[View(0, 1, 32)]
+    images[View(0, 1, 32)]
     assert torch.equal(torch.rand(2), wanted)
 
 
 def test_training_item_has_the_shape_of_an_evaluation_item(birds: Manifest) -> None:
-    trained, evaluated = TrainingPictures(birds, (0.3, 1.0), 0.2)[View(4, 0, 32)], EvaluationPictures(birds, [4], 32)[0]
+    trained, evaluated = TrainingImages(birds, (0.3, 1.0), 0.2)[View(4, 0, 32)], EvaluationImages(birds, [4], 32)[0]
     for key in ("image", "label", "index"):
         assert trained[key].shape == evaluated[key].shape  # type: ignore[literal-required]
         assert trained[key].dtype == evaluated[key].dtype  # type: ignore[literal-required]
@@ -91,8 +92,8 @@ def test_training_item_has_the_shape_of_an_evaluation_item(birds: Manifest) -> N
 
 
 def test_a_view_has_the_side_it_is_asked_for(birds: Manifest) -> None:
-    pictures = TrainingPictures(birds, (0.3, 1.0), 0.2)
-    assert [pictures[View(2, 7, side)]["image"].shape for side in (32, 48, 32)] == [
+    images = TrainingImages(birds, (0.3, 1.0), 0.2)
+    assert [images[View(2, 7, side)]["image"].shape for side in (32, 48, 32)] == [
         (3, 32, 32),
         (3, 48, 48),
         (3, 32, 32),

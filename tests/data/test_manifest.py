@@ -1,4 +1,4 @@
-"""The table that says which pictures there are."""
+"""The table that says which images there are."""
 
 import os
 from collections.abc import Callable
@@ -68,22 +68,22 @@ def test_fingerprint_stays_while_nothing_changes(make_folder: Callable[..., Path
     assert from_folder(root).fingerprint() == from_folder(root).fingerprint()
 
 
-@pytest.mark.parametrize("change", ["content", "time", "name", "label", "split", "role", "picture"])
+@pytest.mark.parametrize("change", ["content", "time", "name", "label", "split", "role", "image"])
 def test_fingerprint_changes_with(change: str, make_folder: Callable[..., Path]) -> None:
     root = make_folder({"robin": 2, "wren": 2})
     manifest = from_folder(str(root))
     before = manifest.fingerprint()
-    picture, table = root / "robin" / "00.png", manifest.table
-    stat = picture.stat()
+    image, table = root / "robin" / "00.png", manifest.table
+    stat = image.stat()
     if change == "content":
-        picture.write_bytes(picture.read_bytes() + b"more")
-        os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        image.write_bytes(image.read_bytes() + b"more")
+        os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     elif change == "time":
-        os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
+        os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
     elif change == "name":
-        picture.rename(root / "robin" / "99.png")
+        image.rename(root / "robin" / "99.png")
         table = from_folder(str(root)).table
-    elif change == "picture":
+    elif change == "image":
         table = table[:-1]
     else:
         table = table.with_columns(pl.lit("test").alias(change))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conspecific.data.dataset import View
-from conspecific.data.sampler import SpeciesBatches
+from conspecific.data.sampler import PKSampler
 from conspecific.errors import DataError
 
 worlds = st.tuples(
@@ -16,12 +16,10 @@ worlds = st.tuples(
 )
 
 
-def batches_of(
-    counts: list[int], species: int, pictures: int, seed: int = 0, hard_share: float = 0.0
-) -> SpeciesBatches:
+def batches_of(counts: list[int], species: int, images: int, seed: int = 0, hard_share: float = 0.0) -> PKSampler:
     """Sample ids are 1000 and up, so that they are not mistaken for rows."""
     labels = np.repeat(np.arange(len(counts)), counts)
-    return SpeciesBatches(np.arange(1000, 1000 + labels.size), labels, species, pictures, seed, [32], hard_share)
+    return PKSampler(np.arange(1000, 1000 + labels.size), labels, species, images, seed, [32], hard_share)
 
 
 def ids_of(batch: list[View]) -> list[int]:
@@ -34,29 +32,29 @@ def label_of(view: View, counts: list[int]) -> int:
 
 @given(worlds)
 def test_a_batch_holds_p_species_k_times(world: tuple[list[int], int, int, int]) -> None:
-    counts, species, pictures, seed = world
-    sampler = batches_of(counts, species, pictures, seed)
+    counts, species, images, seed = world
+    sampler = batches_of(counts, species, images, seed)
     batches = list(sampler)
     assert len(batches) == len(sampler)
     for batch in batches:
         found = Counter(label_of(view, counts) for view in batch)
         assert len(found) == min(species, len(counts))
-        assert set(found.values()) == {pictures}
+        assert set(found.values()) == {images}
 
 
 @given(worlds)
 def test_every_species_comes_up_equally_often(world: tuple[list[int], int, int, int]) -> None:
-    counts, species, pictures, seed = world
-    batches = list(batches_of(counts, species, pictures, seed))
+    counts, species, images, seed = world
+    batches = list(batches_of(counts, species, images, seed))
     dealt = Counter(label_of(view, counts) for batch in batches for view in batch)
-    times = [dealt[label] // pictures for label in range(len(counts))]
+    times = [dealt[label] // images for label in range(len(counts))]
     assert max(times) - min(times) <= 1
 
 
 @given(worlds)
-def test_pictures_of_a_species_come_up_equally_often(world: tuple[list[int], int, int, int]) -> None:
-    counts, species, pictures, seed = world
-    dealt = Counter(view.sample_id for batch in batches_of(counts, species, pictures, seed) for view in batch)
+def test_images_of_a_species_come_up_equally_often(world: tuple[list[int], int, int, int]) -> None:
+    counts, species, images, seed = world
+    dealt = Counter(view.sample_id for batch in batches_of(counts, species, images, seed) for view in batch)
     first = 1000
     for count in counts:
         times = [dealt[index] for index in range(first, first + count)]
@@ -82,20 +80,20 @@ def test_epochs_and_seeds_differ() -> None:
     assert list(batches_of([10] * 10, 5, 2, seed=1)) != epochs[0]
 
 
-def test_an_epoch_shows_about_as_many_pictures_as_there_are() -> None:
+def test_an_epoch_shows_about_as_many_images_as_there_are() -> None:
     assert len(batches_of([10] * 10, 5, 4)) == 5
     assert len(batches_of([10] * 11, 5, 4)) == 6
     assert len(batches_of([1, 1], 2, 8)) == 1
 
 
-def test_small_species_repeat_pictures_as_other_views() -> None:
+def test_small_species_repeat_images_as_other_views() -> None:
     [batch] = batches_of([1, 8], 2, 4)
     alone = [view for view in batch if view.sample_id == 1000]
     assert len(alone) == 4
     assert len({view.seed for view in alone}) == 4
 
 
-def test_large_species_do_not_repeat_pictures_in_a_batch() -> None:
+def test_large_species_do_not_repeat_images_in_a_batch() -> None:
     for batch in batches_of([9] * 6, 3, 4):
         assert len({view.sample_id for view in batch}) == 12
 
@@ -104,10 +102,12 @@ def test_more_species_a_batch_than_there_are_takes_all() -> None:
     assert len(next(iter(batches_of([4, 4, 4], 16, 2)))) == 6
 
 
-@pytest.mark.parametrize(("counts", "species", "pictures"), [([9], 4, 2), ([9, 9], 1, 4), ([9, 9], 2, 0)])
-def test_batches_that_compare_nothing_are_refused(counts: list[int], species: int, pictures: int) -> None:
-    with pytest.raises(DataError, match=f"batch_species={species} .of {len(counts)} in train. .*_pictures={pictures}"):
-        batches_of(counts, species, pictures)
+@pytest.mark.parametrize(("counts", "species", "images"), [([9], 4, 2), ([9, 9], 1, 4), ([9, 9], 2, 0)])
+def test_batches_that_compare_nothing_are_refused(counts: list[int], species: int, images: int) -> None:
+    with pytest.raises(
+        DataError, match=f"classes_per_batch={species} .of {len(counts)} in train. .*samples_per_class={images}"
+    ):
+        batches_of(counts, species, images)
 
 
 def test_the_order_is_what_it_always_was() -> None:
@@ -126,7 +126,7 @@ def test_a_share_of_hard_species_changes_nothing_until_it_is_known_what_is_confu
 
 def test_each_epoch_has_its_size_and_later_ones_the_last() -> None:
     labels = np.repeat(np.arange(3), 4)
-    sampler = SpeciesBatches(np.arange(12), labels, 2, 2, 0, [32, 32, 64])
+    sampler = PKSampler(np.arange(12), labels, 2, 2, 0, [32, 32, 64])
     found = []
     for epoch in range(5):
         sampler.set_epoch(epoch)
@@ -138,9 +138,9 @@ def test_each_epoch_has_its_size_and_later_ones_the_last() -> None:
 
 
 @st.composite
-def confused_worlds(draw: st.DrawFn) -> tuple[SpeciesBatches, list[int]]:
-    counts, species, pictures, seed = draw(worlds)
-    sampler = batches_of(counts, species, pictures, seed, draw(st.sampled_from([0.1, 0.5, 0.9])))
+def confused_worlds(draw: st.DrawFn) -> tuple[PKSampler, list[int]]:
+    counts, species, images, seed = draw(worlds)
+    sampler = batches_of(counts, species, images, seed, draw(st.sampled_from([0.1, 0.5, 0.9])))
     labels = np.repeat(np.arange(len(counts)), counts)
     ids = list(range(1000, 1000 + labels.size))
     other = {index: [each for each in ids if labels[each - 1000] != labels[index - 1000]] for index in ids}
@@ -152,7 +152,7 @@ def confused_worlds(draw: st.DrawFn) -> tuple[SpeciesBatches, list[int]]:
 
 @given(confused_worlds())
 def test_batches_of_confused_species_are_p_times_k_and_decided_by_seed_and_epoch(
-    world: tuple[SpeciesBatches, list[int]],
+    world: tuple[PKSampler, list[int]],
 ) -> None:
     sampler, counts = world
     batches = list(sampler)
@@ -161,14 +161,14 @@ def test_batches_of_confused_species_are_p_times_k_and_decided_by_seed_and_epoch
     for batch in batches:
         found = Counter(label_of(view, counts) for view in batch)
         assert len(found) == sampler.species
-        assert set(found.values()) == {sampler.pictures}
+        assert set(found.values()) == {sampler.images}
         for label, group in enumerate(sampler.groups):
             shown = Counter(view.sample_id for view in batch if label_of(view, counts) == label)
-            assert len(shown) in (0, min(len(group), sampler.pictures)), "no picture twice where there are others"
+            assert len(shown) in (0, min(len(group), sampler.images)), "no image twice where there are others"
 
 
-def test_a_batch_holds_the_very_pictures_that_its_others_are_confused_with() -> None:
-    """Species 2n and 2n + 1 are confused, each picture with one of the other."""
+def test_a_batch_holds_the_very_images_that_its_others_are_confused_with() -> None:
+    """Species 2n and 2n + 1 are confused, each image with one of the other."""
     counts = [6] * 20
     sampler = batches_of(counts, 8, 3, hard_share=0.5)
     sampler.confused = {index: [1000 + ((index - 1000) // 6 ^ 1) * 6 + index % 6] for index in range(1000, 1120)}
@@ -202,6 +202,6 @@ def test_one_species_of_a_batch_is_dealt_whatever_the_share() -> None:
     assert len({(index - 1000) // 4 for index in dealt}) == 6
 
 
-def _at(sampler: SpeciesBatches, epoch: int) -> SpeciesBatches:
+def _at(sampler: PKSampler, epoch: int) -> PKSampler:
     sampler.set_epoch(epoch)
     return sampler

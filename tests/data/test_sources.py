@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from conspecific.data.sources import butterflies, from_file, from_folder, from_pictures
+from conspecific.data.sources import butterflies, from_file, from_folder, from_images
 from conspecific.errors import DataError
 
 
@@ -31,7 +31,7 @@ def test_a_folder_is_a_species_with_all_below_it(tmp_path: Path) -> None:
 def test_hidden_and_other_files_are_left_out(tmp_path: Path) -> None:
     touch(tmp_path, "wren/a.jpg", "wren/.b.jpg", "wren/.thumbs/c.jpg", "wren/notes.txt", ".trash/d.jpg", "readme.md")
     assert listed(tmp_path) == {"wren/a.jpg": "wren"}
-    assert listed(tmp_path, from_pictures) == {"wren/a.jpg": "wren"}
+    assert listed(tmp_path, from_images) == {"wren/a.jpg": "wren"}
 
 
 def test_a_hidden_folder_above_the_data_does_not_hide_it(tmp_path: Path) -> None:
@@ -44,9 +44,9 @@ def test_empty_species_folders_are_remembered(tmp_path: Path) -> None:
     assert from_folder(str(tmp_path)).empty == ("owl", "robin")
 
 
-def test_pictures_anywhere_take_the_label_of_the_folder_they_lie_in(tmp_path: Path) -> None:
+def test_images_anywhere_take_the_label_of_the_folder_they_lie_in(tmp_path: Path) -> None:
     root = touch(tmp_path / "gallery", "a.jpg", "deep/er/b.png")
-    assert listed(root, from_pictures) == {"a.jpg": "gallery", "deep/er/b.png": "er"}
+    assert listed(root, from_images) == {"a.jpg": "gallery", "deep/er/b.png": "er"}
 
 
 def test_a_table_keeps_labels_as_they_are_written(tmp_path: Path) -> None:
@@ -66,13 +66,13 @@ def test_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
 
 
 def test_paths_of_a_table_are_taken_from_the_root_given(tmp_path: Path) -> None:
-    touch(tmp_path, "pictures/a.jpg", "tables/list.csv")
+    touch(tmp_path, "images/a.jpg", "tables/list.csv")
     (tmp_path / "tables" / "list.csv").write_text("path,label\na.jpg,robin\n")
-    manifest = from_file(str(tmp_path / "tables" / "list.csv"), root=str(tmp_path / "pictures"))
+    manifest = from_file(str(tmp_path / "tables" / "list.csv"), root=str(tmp_path / "images"))
     assert manifest.path(0).is_file()
 
 
-@pytest.mark.parametrize("source", [from_folder, from_pictures])
+@pytest.mark.parametrize("source", [from_folder, from_images])
 def test_a_folder_that_is_not_there_is_named(source: Callable[..., object], tmp_path: Path) -> None:
     touch(tmp_path, "file.jpg")
     for name in ("nowhere", "file.jpg"):
@@ -86,10 +86,10 @@ def test_a_folder_without_species_folders_is_explained(tmp_path: Path) -> None:
         from_folder(str(tmp_path))
 
 
-@pytest.mark.parametrize("source", [from_folder, from_pictures])
-def test_folders_without_pictures_are_refused(source: Callable[..., object], tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [from_folder, from_images])
+def test_folders_without_images_are_refused(source: Callable[..., object], tmp_path: Path) -> None:
     touch(tmp_path, "wren/notes.txt")
-    with pytest.raises(DataError, match="no pictures under"):
+    with pytest.raises(DataError, match="no images under"):
         source(str(tmp_path))
 
 
@@ -129,9 +129,9 @@ def test_a_table_or_root_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_butterflies_are_drawn_once_and_kept(tmp_path: Path) -> None:
-    first = butterflies(str(tmp_path), species=3, pictures=2, size=32)
+    first = butterflies(str(tmp_path), species=3, images=2, size=32)
     drawn = {path: path.stat().st_mtime_ns for path in first.root.rglob("*.jpg")}
-    again = butterflies(str(tmp_path), species=3, pictures=2, size=32)
+    again = butterflies(str(tmp_path), species=3, images=2, size=32)
     assert len(first.species) == 3
     assert len(first) == len(drawn) == 6
     assert again.fingerprint() == first.fingerprint()

@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conspecific.data.manifest import Manifest
-from conspecific.data.splits import Part, Splits, split
+from conspecific.data.splits import Splits, Subset, split
 from conspecific.errors import DataError
 
 
-def species_of(count: int, pictures: int) -> list[str]:
-    """Labels of `count` species with `pictures` pictures each, the species taking turns."""
-    return [f"species{number:03}" for number in range(count)] * pictures
+def species_of(count: int, images: int) -> list[str]:
+    """Labels of `count` species with `images` images each, the species taking turns."""
+    return [f"species{number:03}" for number in range(count)] * images
 
 
 def listed(labels: list[str], split: list[str | None] | None = None, role: list[str | None] | None = None) -> Manifest:
     columns: dict[str, list[str] | list[str | None]] = {"path": [f"{n:04}.jpg" for n in range(len(labels))]}
     columns |= {"label": labels} | ({"split": split} if split else {}) | ({"role": role} if role else {})
-    return Manifest.from_table(Path("/pictures"), pl.DataFrame(columns))
+    return Manifest.from_table(Path("/images"), pl.DataFrame(columns))
 
 
 def species(manifest: Manifest, ids: np.ndarray) -> set[int]:
@@ -30,8 +30,8 @@ def species(manifest: Manifest, ids: np.ndarray) -> set[int]:
 
 
 def contents(splits: Splits) -> list[list[int]]:
-    parts = (splits.train, splits.val.query, splits.val.gallery, splits.test.query, splits.test.gallery)
-    return [ids.tolist() for ids in parts]
+    subsets = (splits.train, splits.val.query, splits.val.gallery, splits.test.query, splits.test.gallery)
+    return [ids.tolist() for ids in subsets]
 
 
 many_species = st.lists(st.integers(6, 14), min_size=8, max_size=20).map(
@@ -41,7 +41,7 @@ shares = st.floats(0.2, 0.4)
 
 
 @given(many_species, shares, shares, st.integers(0, 99))
-def test_seen_has_every_species_everywhere_and_no_picture_twice(
+def test_seen_has_every_species_everywhere_and_no_image_twice(
     labels: list[str], test_share: float, val_share: float, seed: int
 ) -> None:
     manifest = listed(labels)
@@ -50,22 +50,22 @@ def test_seen_has_every_species_everywhere_and_no_picture_twice(
     assert sorted(together) == list(range(len(manifest)))
     for ids in (splits.train, splits.test.query):
         assert species(manifest, ids) == set(range(len(manifest.species)))
-    for part in (splits.val, splits.test):
-        np.testing.assert_array_equal(part.query, part.gallery)
+    for subset in (splits.val, splits.test):
+        np.testing.assert_array_equal(subset.query, subset.gallery)
 
 
 @given(many_species, shares, shares, st.integers(0, 99))
 def test_unseen_has_no_species_in_two_parts(labels: list[str], test_share: float, val_share: float, seed: int) -> None:
     manifest = listed(labels)
     splits = split(manifest, "unseen", seed=seed, test_share=test_share, val_share=val_share)
-    parts = [species(manifest, ids) for ids in (splits.train, splits.val.query, splits.test.query)]
-    assert sum(map(len, parts)) == len(set.union(*parts)) == len(manifest.species)
+    subsets = [species(manifest, ids) for ids in (splits.train, splits.val.query, splits.test.query)]
+    assert sum(map(len, subsets)) == len(set.union(*subsets)) == len(manifest.species)
     assert sum(map(len, (splits.train, splits.val.query, splits.test.query))) == len(manifest)
 
 
 @given(many_species, shares, st.integers(0, 99))
 def test_query_gallery_never_validates_on_what_it_tests_with(labels: list[str], val_share: float, seed: int) -> None:
-    splits = split(listed(labels), "query_gallery", seed=seed, val_share=val_share, gallery_pictures=5)
+    splits = split(listed(labels), "query_gallery", seed=seed, val_share=val_share, gallery_images=5)
     assert not np.intersect1d(splits.test.query, splits.test.gallery).size
     assert not np.intersect1d(splits.test.query, splits.val.ids).size
     assert not np.intersect1d(splits.test.query, splits.train).size
@@ -86,7 +86,7 @@ def test_the_test_of_these_protocols_does_not_depend_on_the_seed(protocol: str) 
     assert contents(split(manifest, protocol, seed=3))[3:] == contents(split(manifest, protocol, seed=4))[3:]
 
 
-def test_shares_of_seen_are_of_each_species_pictures() -> None:
+def test_shares_of_seen_are_of_each_species_images() -> None:
     manifest = listed(species_of(4, 20))
     splits = split(manifest, "seen", test_share=0.4, val_share=0.25)
     for ids, count in ((splits.test.query, 8), (splits.val.query, 3), (splits.train, 9)):
@@ -102,7 +102,7 @@ def test_shares_of_unseen_are_of_species() -> None:
 
 
 @pytest.mark.parametrize(("test_share", "val_share"), [(0.5, 0.5), (0.1, 0.1), (0.5, 0.9)])
-def test_a_part_is_never_left_with_a_single_picture_of_a_species(test_share: float, val_share: float) -> None:
+def test_a_part_is_never_left_with_a_single_image_of_a_species(test_share: float, val_share: float) -> None:
     manifest = listed(species_of(3, 8))
     splits = split(manifest, "seen", test_share=test_share, val_share=val_share)
     counts = [np.bincount(manifest.labels[ids]) for ids in (splits.train, splits.val.query, splits.test.query)]
@@ -123,7 +123,7 @@ def test_origin_protocol_goes_by_path_not_by_row() -> None:
     manifest = listed(species_of(3, 6))
     shuffled = manifest.table.sample(fraction=1, shuffle=True, seed=1)
     other = Manifest.from_table(manifest.root, shuffled)
-    options = {"gallery_pictures": 4, "query_pictures": 2}
+    options = {"gallery_images": 4, "query_images": 2}
     wanted = split(manifest, "query_gallery", **options).test
     found = split(other, "query_gallery", **options).test
     assert set(other.table["path"].gather(found.query)) == set(manifest.table["path"].gather(wanted.query))
@@ -138,7 +138,7 @@ def test_role_column_names_queries_and_gallery() -> None:
     assert np.union1d(splits.train, splits.val.query).tolist() == list(range(2, 10))
 
 
-def test_role_column_with_training_pictures_of_other_species_validates_on_other_species() -> None:
+def test_role_column_with_training_images_of_other_species_validates_on_other_species() -> None:
     labels = [*species_of(6, 4), "tested", "tested", "too", "too"]
     role = [None] * 24 + ["query", "gallery"] * 2
     manifest = listed(labels, split=["train"] * 24 + ["test"] * 4, role=role)
@@ -148,7 +148,7 @@ def test_role_column_with_training_pictures_of_other_species_validates_on_other_
     np.testing.assert_array_equal(splits.val.query, splits.val.gallery)
 
 
-def test_role_column_with_training_pictures_of_the_same_species_validates_on_those() -> None:
+def test_role_column_with_training_images_of_the_same_species_validates_on_those() -> None:
     role = [None] * 12 + ["query", "gallery"] * 2
     manifest = listed([*species_of(2, 6), "species000", "species000", "species001", "species001"], ["train"] * 16, role)
     splits = split(manifest, "query_gallery")
@@ -228,7 +228,7 @@ def test_columns_of_one_name_alone_give_a_split_or_a_message(protocol: str, colu
     try:
         splits = split(manifest, protocol)
     except DataError as error:
-        assert "leaves no pictures for: " in str(error)
+        assert "leaves no images for: " in str(error)
     else:
         assert all(contents(splits))
 
@@ -236,10 +236,10 @@ def test_columns_of_one_name_alone_give_a_split_or_a_message(protocol: str, colu
 @pytest.mark.parametrize(
     ("labels", "protocol", "options", "message"),
     [
-        (species_of(4, 10), "query_gallery", {}, "leaves no pictures for: test queries"),
-        (species_of(4, 3), "query_gallery", {"gallery_pictures": 0}, "no pictures for: train, validation queries"),
-        (species_of(4, 2), "seen", {}, "no pictures for: validation queries, .* test queries, test gallery"),
-        (species_of(4, 9), "unseen", {"test_share": 0.99}, "leaves no pictures for: train, validation"),
+        (species_of(4, 10), "query_gallery", {}, "leaves no images for: test queries"),
+        (species_of(4, 3), "query_gallery", {"gallery_images": 0}, "no images for: train, validation queries"),
+        (species_of(4, 2), "seen", {}, "no images for: validation queries, .* test queries, test gallery"),
+        (species_of(4, 9), "unseen", {"test_share": 0.99}, "leaves no images for: train, validation"),
         (species_of(1, 30), "seen", {}, "two species at least; found one"),
         (species_of(5, 9), "unseen", {"test_share": 0.2}, "leaves 1 species in test .*; 2 needed"),
         ([*species_of(8, 4), "lone", "tail"], "unseen", {"test_share": 0.2}, "leaves 1 species in test .*; 2 needed"),
@@ -254,21 +254,19 @@ def test_parts_that_could_not_be_used_are_named_before_anything_runs(
 
 def test_a_validation_in_which_nothing_can_be_found_is_refused() -> None:
     column: list[str | None] = ["train"] * 8 + ["val"] * 2 + ["test"] * 6
-    with pytest.raises(DataError, match="leaves 0 species in validation with a query and another picture"):
+    with pytest.raises(DataError, match="leaves 0 species in validation with a query and another image"):
         split(listed(species_of(2, 8), split=column), "seen")
 
 
 def test_positives_are_counted_without_the_query_itself() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2, -1, -1])
     everything = np.arange(8)
-    assert Part(everything, everything).count_positives(labels).tolist() == [2, 2, 2, 1, 1, 0, 0, 0]
-    part = Part(query=np.array([0, 3, 5, 6]), gallery=np.array([0, 1, 4, 5, 7]))
-    assert part.count_positives(labels).tolist() == [1, 1, 0, 0]
+    assert Subset(everything, everything).count_positives(labels).tolist() == [2, 2, 2, 1, 1, 0, 0, 0]
+    subset = Subset(query=np.array([0, 3, 5, 6]), gallery=np.array([0, 1, 4, 5, 7]))
+    assert subset.count_positives(labels).tolist() == [1, 1, 0, 0]
 
 
-def test_saved_table_says_what_each_picture_was_used_for(
-    tmp_path: Path, make_manifest: Callable[..., Manifest]
-) -> None:
+def test_saved_table_says_what_each_image_was_used_for(tmp_path: Path, make_manifest: Callable[..., Manifest]) -> None:
     manifest = make_manifest(species_of(4, 15))
     splits = split(manifest, "query_gallery")
     hashes = [f"{number:032x}" for number in range(len(manifest))]

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
 from conspecific.errors import ConfigError, RunError
-from conspecific.evaluation import Evaluator, device_for, references, workers_for
+from conspecific.evaluation import Evaluator, device_for, references
+from conspecific.images import workers_for
 from conspecific.models import Backbone
 
 baseline = sys.modules["conspecific.evaluation.baseline"]
@@ -58,7 +59,7 @@ def test_both_references_come_from_one_backbone(
     assert {name: result.facts["similarity"] for name, result in found.items()} == {"flatten": "l2", "pooled": "cosine"}
     for name, result in found.items():
         assert result.facts["name"] == name
-        assert result.facts["part"] == "test"
+        assert result.facts["subset"] == "test"
         assert result.facts["protocol"] == "seen"
         assert result.facts["image_size"] == 32
         assert result.facts["queries"] == result.facts["gallery"] == 12
@@ -86,19 +87,19 @@ def test_a_copy_of_the_weights_counts_as_the_same(
     assert len(made) == 1
 
 
-@pytest.mark.parametrize("change", ["weights", "size", "part", "pictures", "split", "protocol", "code"])
+@pytest.mark.parametrize("change", ["weights", "size", "subset", "images", "split", "protocol", "code"])
 def test_whatever_the_numbers_depend_on_makes_them_be_computed_anew(
     change: str, evaluator: Evaluator, weights: Path, tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     references(evaluator, "test", "resnet18", str(weights), tmp_path)
-    part = "test"
+    subset = "test"
     if change == "weights":
         weights = write_weights(tmp_path / "other.safetensors")
     elif change == "size":
         evaluator = dataclasses.replace(evaluator, image_size=40)
-    elif change == "part":
-        part = "val"
-    elif change == "pictures":
+    elif change == "subset":
+        subset = "val"
+    elif change == "images":
         evaluator = dataclasses.replace(evaluator, fingerprint="another")
     elif change == "split":
         evaluator = dataclasses.replace(evaluator, splits=split(evaluator.manifest, "seen", seed=1))
@@ -106,7 +107,7 @@ def test_whatever_the_numbers_depend_on_makes_them_be_computed_anew(
         evaluator = dataclasses.replace(evaluator, splits=dataclasses.replace(evaluator.splits, protocol="unseen"))
     else:
         monkeypatch.setattr(baseline, "SCORING", baseline.SCORING + 1)
-    references(evaluator, part, "resnet18", str(weights), tmp_path)
+    references(evaluator, subset, "resnet18", str(weights), tmp_path)
     assert len(made) == 2
 
 
@@ -131,8 +132,8 @@ def test_a_stored_result_that_was_changed_is_refused(evaluator: Evaluator, weigh
 
 
 def test_unknown_parts_and_devices_are_named(evaluator: Evaluator) -> None:
-    with pytest.raises(ConfigError, match=r"part=train is unknown\. Known here: test, val\."):
-        evaluator.part("train")
+    with pytest.raises(ConfigError, match=r"subset=train is unknown\. Known here: test, val\."):
+        evaluator.subset("train")
     with pytest.raises(ConfigError, match="device=gpu cannot be used here"):
         device_for("gpu")
     assert device_for("cpu") == torch.device("cpu")

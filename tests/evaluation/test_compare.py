@@ -11,7 +11,7 @@ from conspecific.evaluation import Difference, compare
 from conspecific.metrics import METRICS, Interval, paired_intervals, sign_flip_test
 from conspecific.types import EvalResult
 
-from .conftest import result_of
+from ..runs.conftest import result_of
 
 
 def interval_of(values: np.ndarray, groups: np.ndarray | None = None) -> Interval:
@@ -76,9 +76,9 @@ def test_a_difference_survives_being_written() -> None:
 
 def test_results_on_other_queries_are_refused_and_counted() -> None:
     whole = result_of([0, 1, 0, 1], "abab")
-    part = EvalResult(whole.metrics, whole.macro, whole.per_query[1:], whole.facts)
+    subset = EvalResult(whole.metrics, whole.macro, whole.per_query[1:], whole.facts)
     with pytest.raises(RunError, match=r"different queries \(4 and 3, 3 in common\)"):
-        compare(whole, part)
+        compare(whole, subset)
 
 
 def test_too_few_to_resample_is_an_error_to_read() -> None:

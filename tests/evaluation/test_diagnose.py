@@ -10,30 +10,30 @@ import polars as pl
 import pytest
 
 from conspecific.data.manifest import Manifest
-from conspecific.data.splits import Part
+from conspecific.data.splits import Subset
 from conspecific.errors import RunError
 from conspecific.evaluation import evaluate
 from conspecific.evaluation.diagnose import by_species, calibrate, confused_pairs, hubs
 from conspecific.metrics import METRICS, skewness
 from conspecific.types import EmbeddingSet, EvalResult
 
-PICTURES = ["a1", "a2", "b1", "b2", "c1", "u1"]
+IMAGES = ["a1", "a2", "b1", "b2", "c1", "u1"]
 SPECIES = {"a": "ant", "b": "bee", "c": "cat", "u": None}
 
 
 def asked(queries: dict[str, Sequence[tuple[str, float]]], **facts: object) -> EvalResult:
-    """A result from the pictures each query found; a picture's first letter is its species, u unknown."""
+    """A result from the images each query found; an image's first letter is its species, u unknown."""
     rows = []
     for query, answers in queries.items():
         label = SPECIES[query[0]]
         labels = [SPECIES[path[0]] for path, _ in answers]
         rows.append(
             {
-                "id": PICTURES.index(query),
+                "id": IMAGES.index(query),
                 "path": query,
                 "label": label,
                 "positives": 1,
-                "neighbor_ids": [PICTURES.index(path) for path, _ in answers],
+                "neighbor_ids": [IMAGES.index(path) for path, _ in answers],
                 "neighbor_paths": [path for path, _ in answers],
                 "neighbor_labels": labels,
                 "neighbor_scores": [score for _, score in answers],
@@ -42,7 +42,7 @@ def asked(queries: dict[str, Sequence[tuple[str, float]]], **facts: object) -> E
             }
         )
     table = pl.DataFrame(rows, schema_overrides={"neighbor_labels": pl.List(pl.String)})
-    given = {"gallery": len(PICTURES), "similarity": "cosine", "part": "test"} | facts
+    given = {"gallery": len(IMAGES), "similarity": "cosine", "subset": "test"} | facts
     return EvalResult(metrics={}, macro={}, per_query=table, facts=given)
 
 
@@ -63,12 +63,12 @@ def random() -> EvalResult:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 9, 240)
     table = {"path": [f"{row}.jpg" for row in range(240)], "label": [f"s{number}" for number in labels]}
-    manifest = Manifest.from_table(Path("/pictures"), pl.DataFrame(table))
+    manifest = Manifest.from_table(Path("/images"), pl.DataFrame(table))
     vectors = (rng.normal(size=(9, 8))[labels] * 0.7 + rng.normal(size=(240, 8))).astype(np.float32)
     known = np.where(rng.random(240) < 0.1, -1, manifest.labels)
-    part = Part(np.arange(60), np.arange(50, 240))
+    subset = Subset(np.arange(60), np.arange(50, 240))
     embeddings = EmbeddingSet(vectors, np.arange(240), known)
-    return evaluate(embeddings, part, manifest, "cosine", {"part": "test"})
+    return evaluate(embeddings, subset, manifest, "cosine", {"subset": "test"})
 
 
 def test_confused_pairs_counted_by_hand(four: EvalResult) -> None:
@@ -116,7 +116,7 @@ def test_nothing_confused_is_an_empty_table() -> None:
 
 def test_hubs_counted_by_hand(four: EvalResult) -> None:
     found = hubs(four)
-    assert found.pictures.rows() == [
+    assert found.images.rows() == [
         ("a1", "ant", 3, 2),
         ("b1", "bee", 2, 1),
         ("u1", None, 2, 0),
@@ -129,20 +129,20 @@ def test_hubs_counted_by_hand(four: EvalResult) -> None:
     assert found.skewness == pytest.approx(skewness(np.array([3, 2, 2, 1, 1, 1])))
 
 
-def test_pictures_that_are_never_answers_count_as_zeros(random: EvalResult) -> None:
+def test_images_that_are_never_answers_count_as_zeros(random: EvalResult) -> None:
     counts = Counter(path for paths in random.per_query["neighbor_paths"] for path in paths)
     found = hubs(random, most=5)
     zeros = 190 - len(counts)
     assert zeros > 0 and found.never == pytest.approx(zeros / 190)
     assert found.skewness == pytest.approx(skewness(np.array([*counts.values(), *[0] * zeros])))
     assert found.expected == pytest.approx(random.per_query.height * 10 / 190)
-    assert found.pictures["count"].to_list() == [count for _, count in counts.most_common(5)]
-    assert all(counts[path] == count for path, count in found.pictures.select("path", "count").rows())
+    assert found.images["count"].to_list() == [count for _, count in counts.most_common(5)]
+    assert all(counts[path] == count for path, count in found.images.select("path", "count").rows())
 
 
 @pytest.mark.parametrize("facts", [{"gallery": 3}, {"gallery": 0}])
 def test_a_gallery_smaller_than_its_answers_is_an_error(facts: dict[str, object]) -> None:
-    with pytest.raises(RunError, match="names 4 pictures in its answers and a gallery of"):
+    with pytest.raises(RunError, match="names 4 images in its answers and a gallery of"):
         hubs(asked({"a1": [("a2", 1.0), ("b1", 0.5)], "b1": [("a1", 0.2), ("b2", 0.1)]}, **facts))
 
 
@@ -161,23 +161,23 @@ def test_species_are_listed_worst_first(random: EvalResult) -> None:
 
 
 def test_a_threshold_is_chosen_on_one_part_and_judged_on_another(four: EvalResult) -> None:
-    chosen_on = asked({"a1": [("a2", 0.9), ("b1", 0.62)], "b1": [("b2", 0.62), ("a1", 0.1)]}, part="val")
+    chosen_on = asked({"a1": [("a2", 0.9), ("b1", 0.62)], "b1": [("b2", 0.62), ("a1", 0.1)]}, subset="val")
     found = calibrate(chosen_on, four, precision=0.6)
     assert found.threshold == pytest.approx(0.62), "of 0.9 right, 0.62 right and wrong, 0.1 wrong: 2 of 3"
     assert found.precision == pytest.approx(1 / 4), "of 0.95, 0.95, 0.9 wrong and 0.8 right; u1 is not known"
     assert found.kept == pytest.approx(4 / 8)
     assert found.answered == pytest.approx(3 / 4)
-    assert (found.chosen_part, found.part, found.similarity, found.wanted) == ("val", "test", "cosine", 0.6)
+    assert (found.chosen_subset, found.subset, found.similarity, found.wanted) == ("val", "test", "cosine", 0.6)
     expected = [(0.95, 0, 0.25), (0.9, 0, 0.375), (0.8, 0.25, 0.5), (0.6, 0.4, 0.625)]
     assert [pytest.approx(point) for point in expected] == found.curve[:4]
     assert found.curve[-1] == pytest.approx((0.3, 0.5, 1))
 
 
 def test_a_precision_out_of_reach_keeps_nothing(four: EvalResult) -> None:
-    wrong = asked({"a1": [("b1", 0.9)]}, part="val")
+    wrong = asked({"a1": [("b1", 0.9)]}, subset="val")
     found = calibrate(wrong, four)
     assert (found.threshold, found.precision, found.kept, found.answered) == (None, None, 0, 0)
-    above = calibrate(asked({"a1": [("a2", 0.99)]}, part="val"), four)
+    above = calibrate(asked({"a1": [("a2", 0.99)]}, subset="val"), four)
     assert (above.threshold, above.precision, above.kept, above.answered) == (0.99, None, 0, 0)
     assert len(above.curve) == 7
 
@@ -198,7 +198,7 @@ def test_the_curve_is_thinned_and_keeps_its_ends(random: EvalResult) -> None:
     )
     assert thresholds[0] == pytest.approx(known["neighbor_scores"].max())
     assert found.curve[-1] == pytest.approx((known["neighbor_scores"].min(), known["neighbor_hits"].mean(), 1))
-    assert found.precision is not None and found.precision >= 0.4, "on the part it was chosen on, it is reached"
+    assert found.precision is not None and found.precision >= 0.4, "on the subset it was chosen on, it is reached"
 
 
 def test_diagnosis_reads_what_was_stored(random: EvalResult, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_diagnosis_reads_what_was_stored(random: EvalResult, tmp_path: Path) -> 
     stored = EvalResult.load(tmp_path / "test_model")
     assert by_species(stored).equals(by_species(random))
     assert confused_pairs(stored).equals(confused_pairs(random))
-    assert hubs(stored).pictures.equals(hubs(random).pictures)
+    assert hubs(stored).images.equals(hubs(random).images)
     assert calibrate(stored, stored) == calibrate(random, random)
 
 

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conspecific.data.manifest import Manifest
-from conspecific.data.splits import Part
+from conspecific.data.splits import Subset
 from conspecific.errors import DataError
 from conspecific.evaluation import evaluate, leave_out
 from conspecific.metrics import METRICS, Geometry, describe_geometry
-from conspecific.types import EmbeddingSet, EvalResult, Metric
+from conspecific.types import EmbeddingSet, EvalResult, Similarity
 
 
 def listed(labels: Sequence[int]) -> Manifest:
-    """Pictures 0.jpg, 1.jpg, ... of these species; the species' numbers become those of their sorted names."""
+    """Images 0.jpg, 1.jpg, ... of these species; the species' numbers become those of their sorted names."""
     table = pl.DataFrame({"path": [f"{row}.jpg" for row in range(len(labels))], "label": [f"s{n:03}" for n in labels]})
-    return Manifest.from_table(Path("/pictures"), table)
+    return Manifest.from_table(Path("/images"), table)
 
 
 def embedded(vectors: object, manifest: Manifest) -> EmbeddingSet:
@@ -30,8 +30,8 @@ def embedded(vectors: object, manifest: Manifest) -> EmbeddingSet:
     return EmbeddingSet(array, np.arange(len(manifest)), manifest.labels)
 
 
-def everything(manifest: Manifest) -> Part:
-    return Part(np.arange(len(manifest)), np.arange(len(manifest)))
+def everything(manifest: Manifest) -> Subset:
+    return Subset(np.arange(len(manifest)), np.arange(len(manifest)))
 
 
 def scored(
@@ -39,16 +39,16 @@ def scored(
     labels: Sequence[int],
     query: Sequence[int] | None = None,
     gallery: Sequence[int] | None = None,
-    metric: Metric = "l2",
+    metric: Similarity = "l2",
 ) -> EvalResult:
     manifest = listed(labels)
     rows = range(len(labels))
-    part = Part(np.array(rows if query is None else query), np.array(rows if gallery is None else gallery))
-    return evaluate(embedded(vectors, manifest), part, manifest, metric)
+    subset = Subset(np.array(rows if query is None else query), np.array(rows if gallery is None else gallery))
+    return evaluate(embedded(vectors, manifest), subset, manifest, metric)
 
 
-def test_a_line_of_pictures_counted_by_hand() -> None:
-    # At 0, 1, 3, 7 and 12, of species a, b, a, a and b: each picture finds the others by their distance.
+def test_a_line_of_images_counted_by_hand() -> None:
+    # At 0, 1, 3, 7 and 12, of species a, b, a, a and b: each image finds the others by their distance.
     result = scored([0, 1, 3, 7, 12], [0, 1, 0, 0, 1])
     table = result.per_query
     assert table["id"].to_list() == [0, 1, 2, 3, 4]
@@ -105,10 +105,10 @@ def test_embeddings_that_are_all_the_same_are_called_collapsed() -> None:
 
 def test_queries_can_be_left_out_of_a_result() -> None:
     whole = scored([0, 1, 3, 7, 12, 13, 14], [0, 1, 0, 0, 1, 2, 2])
-    part = leave_out(whole, np.array([5, 3, 6, 99]))
-    assert part.per_query.equals(whole.per_query.filter(pl.col("id").is_in([0, 1, 2, 4])))
-    assert part.metrics["mrr"] == pytest.approx(part.per_query["mrr"].mean())
-    assert (part.facts["queries"], part.facts["species"], part.facts["gallery"]) == (4, 2, 7)
+    subset = leave_out(whole, np.array([5, 3, 6, 99]))
+    assert subset.per_query.equals(whole.per_query.filter(pl.col("id").is_in([0, 1, 2, 4])))
+    assert subset.metrics["mrr"] == pytest.approx(subset.per_query["mrr"].mean())
+    assert (subset.facts["queries"], subset.facts["species"], subset.facts["gallery"]) == (4, 2, 7)
     with pytest.raises(DataError, match="all 7 queries are to be left out"):
         leave_out(whole, np.arange(7))
 
@@ -127,8 +127,8 @@ def test_a_query_that_is_also_in_the_gallery_leaves_itself_out_and_another_does_
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_exact_duplicates_are_found_and_the_query_itself_is_not(metric: Metric) -> None:
-    vectors = np.repeat(np.random.default_rng(0).normal(size=(6, 4)), 3, axis=0)  # three copies of each picture
+def test_exact_duplicates_are_found_and_the_query_itself_is_not(metric: Similarity) -> None:
+    vectors = np.repeat(np.random.default_rng(0).normal(size=(6, 4)), 3, axis=0)  # three copies of each image
     result = scored(vectors, np.repeat(np.arange(6), 3).tolist(), metric=metric)
     for row in result.per_query.iter_rows(named=True):
         group = row["id"] // 3 * 3
@@ -147,16 +147,16 @@ def test_queries_without_a_positive_are_left_out_and_counted() -> None:
     assert result.facts["excluded"] == 1
     assert result.facts["queries"] == 4
     assert result.facts["species"] == 2
-    assert result.metrics["recall@1"] == pytest.approx(0.75)  # the lone picture is still there to be found
+    assert result.metrics["recall@1"] == pytest.approx(0.75)  # the lone image is still there to be found
     assert result.per_query["neighbor_ids"][1].to_list() == [2, 0, 3, 4]
 
 
 def test_nothing_to_score_is_an_error_that_counts() -> None:
-    with pytest.raises(DataError, match="none of 3 queries has another picture of its species"):
+    with pytest.raises(DataError, match="none of 3 queries has another image of its species"):
         scored([0, 1, 2], [0, 1, 2])
 
 
-def test_pictures_of_unknown_species_are_nobodys_positive() -> None:
+def test_images_of_unknown_species_are_nobodys_positive() -> None:
     manifest = listed([0, 0, 0, 1, 1])
     known = embedded([0, 1, 2, 3, 4], manifest)
     labels = np.array([0, -1, 0, 1, -1])
@@ -170,7 +170,7 @@ def test_pictures_of_unknown_species_are_nobodys_positive() -> None:
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_constant_embeddings_score_chance(metric: Metric) -> None:
+def test_constant_embeddings_score_chance(metric: Similarity) -> None:
     labels = np.repeat(np.arange(20), 10).tolist()
     result = scored(np.ones((200, 4)), labels, metric=metric)
     assert result.metrics["recall@1"] == pytest.approx(1 / 20, abs=0.02)
@@ -191,8 +191,8 @@ def test_embeddings_may_lie_in_any_order_and_hold_more_than_the_part() -> None:
     whole = embedded(np.random.default_rng(1).normal(size=(60, 3)), manifest)
     order = np.random.default_rng(2).permutation(60)
     shuffled = EmbeddingSet(whole.vectors[order], whole.ids[order], whole.labels[order])
-    part = Part(np.arange(10, 30), np.arange(25, 60))
-    one, other = (evaluate(embeddings, part, manifest, "l2") for embeddings in (whole, shuffled))
+    subset = Subset(np.arange(10, 30), np.arange(25, 60))
+    one, other = (evaluate(embeddings, subset, manifest, "l2") for embeddings in (whole, shuffled))
     assert one.per_query.equals(other.per_query)
 
 
@@ -200,7 +200,7 @@ def test_an_embedding_that_is_missing_is_an_error() -> None:
     manifest = listed([0, 0, 1, 1])
     some = embedded([0, 1, 2, 3], manifest).select(np.array([0, 1, 2]))
     with pytest.raises(KeyError, match=r"1 sample ids are not among these embeddings, first \[3\]"):
-        evaluate(some, Part(np.arange(3), np.arange(4)), manifest, "l2")
+        evaluate(some, Subset(np.arange(3), np.arange(4)), manifest, "l2")
 
 
 @pytest.mark.parametrize("hits_at_once", [1, 40, 300])
@@ -215,11 +215,11 @@ def test_scoring_in_blocks_changes_nothing(hits_at_once: int, monkeypatch: pytes
     assert blocks.metrics == whole.metrics
 
 
-def by_brute_force(distances: np.ndarray, labels: np.ndarray, part: Part) -> dict[str, float]:
+def by_brute_force(distances: np.ndarray, labels: np.ndarray, subset: Subset) -> dict[str, float]:
     """Every metric written down as its definition says, one query at a time."""
     values: dict[str, list[float]] = {name: [] for name in METRICS}
-    for query in part.query:
-        others = [int(other) for other in part.gallery if other != query]
+    for query in subset.query:
+        others = [int(other) for other in subset.gallery if other != query]
         ranked = sorted(others, key=lambda other: distances[query, other])
         hits = [bool(labels[other] == labels[query]) for other in ranked]
         total = sum(hits)
@@ -244,16 +244,16 @@ def by_brute_force(distances: np.ndarray, labels: np.ndarray, part: Part) -> dic
     species=st.integers(1, 12),
     metric=st.sampled_from(["cosine", "l2"]),
 )
-def test_agrees_with_a_brute_force(seed: int, count: int, species: int, metric: Metric) -> None:
+def test_agrees_with_a_brute_force(seed: int, count: int, species: int, metric: Similarity) -> None:
     rng = np.random.default_rng(seed)
     labels = np.append(rng.integers(0, species, count - 2), [0, 0])
     vectors = rng.normal(size=(count, 5))
     manifest = listed(labels.tolist())
     query = np.sort(rng.permutation(count)[: count // 2 + 1])
-    part = Part(np.union1d(query, [count - 1]), np.union1d(rng.permutation(count)[: count // 2], [count - 2]))
+    subset = Subset(np.union1d(query, [count - 1]), np.union1d(rng.permutation(count)[: count // 2], [count - 2]))
     if metric == "cosine":
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     distances = ((vectors[:, None] - vectors[None]) ** 2).sum(axis=2)
-    result = evaluate(embedded(vectors, manifest), part, manifest, metric)
-    expected = by_brute_force(distances, manifest.labels, part)
+    result = evaluate(embedded(vectors, manifest), subset, manifest, metric)
+    expected = by_brute_force(distances, manifest.labels, subset)
     assert result.metrics == pytest.approx(expected)

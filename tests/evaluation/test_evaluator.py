@@ -9,11 +9,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from conspecific.data.dataset import EvaluationPictures, Item
+from conspecific.data.dataset import EvaluationImages, Item
 from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
 from conspecific.errors import ConfigError
-from conspecific.evaluation import Evaluator, device_for, workers_for
+from conspecific.evaluation import Evaluator, device_for
+from conspecific.images import workers_for
 from conspecific.models import Backbone, Embedder, build_embedder
 
 
@@ -31,13 +32,13 @@ def embedder_of(stages: int | None, backbone: str = "resnet18") -> Embedder:
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Counts pictures that are read, and those that go through the whole backbone, its frozen and its trained part."""
+    """Counts images that are read, and those that go through the whole backbone, its frozen and its trained subset."""
     counts = {"read": 0, "forward": 0, "activations": 0, "finish": 0}
-    read = EvaluationPictures.__getitem__
+    read = EvaluationImages.__getitem__
 
-    def reading(pictures: EvaluationPictures, place: int) -> Item:
+    def reading(images: EvaluationImages, place: int) -> Item:
         counts["read"] += 1
-        return read(pictures, place)
+        return read(images, place)
 
     def counted(name: str) -> Callable[..., torch.Tensor]:
         original = getattr(Backbone, name)
@@ -49,7 +50,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         return counting
 
-    monkeypatch.setattr(EvaluationPictures, "__getitem__", reading)
+    monkeypatch.setattr(EvaluationImages, "__getitem__", reading)
     for name in ("forward", "activations", "finish"):
         monkeypatch.setattr(Backbone, name, counted(name))
     return counts
@@ -107,7 +108,7 @@ def test_what_the_disk_cannot_hold_is_encoded_anew(
     told, backbone = replace(evaluator, console=Console(width=200)), embedder_of(1).backbone
     assert told.encoded_once(backbone, "train") is told
     assert asked == [4 * len(told.splits.train) * backbone.activations(torch.zeros(1, 3, 32, 32)).numel()]
-    assert "The train pictures are encoded anew each time: once for all would take 0.0 GB." in capsys.readouterr().out
+    assert "The train images are encoded anew each time: once for all would take 0.0 GB." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("stages", "backbone"), [(None, "resnet18"), (1, "swin_tiny_patch4_window7_224")])
@@ -124,12 +125,12 @@ def test_where_nothing_can_be_kept_nothing_changes(
 
 def test_facts_say_what_was_scored(evaluator: Evaluator) -> None:
     facts = evaluator.score({"mine": embedder_of(0)}, "test", "")["mine"].facts
-    assert (facts["name"], facts["part"], facts["protocol"], facts["image_size"]) == ("mine", "test", "seen", 32)
+    assert (facts["name"], facts["subset"], facts["protocol"], facts["image_size"]) == ("mine", "test", "seen", 32)
 
 
 def test_a_part_that_is_not_there_is_named(evaluator: Evaluator) -> None:
-    with pytest.raises(ConfigError, match=r"part=train is unknown\. Known here: test, val\."):
-        evaluator.part("train")
+    with pytest.raises(ConfigError, match=r"subset=train is unknown\. Known here: test, val\."):
+        evaluator.subset("train")
 
 
 def test_workers_and_devices() -> None:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from conspecific.data.manifest import Manifest
-from conspecific.data.splits import Part
+from conspecific.data.splits import Subset
 from conspecific.errors import RunError
 from conspecific.evaluation import evaluate
 from conspecific.evaluation.store import load_embeddings, read_facts, save_embeddings
@@ -44,7 +44,7 @@ def test_what_is_saved_is_loaded(stored: tuple[Path, Manifest, EmbeddingSet]) ->
 
 def test_the_table_says_row_for_row_what_the_vectors_are_of(stored: tuple[Path, Manifest, EmbeddingSet]) -> None:
     folder, manifest, _ = stored
-    table = pl.read_parquet(folder / "pictures.parquet")
+    table = pl.read_parquet(folder / "images.parquet")
     assert table.columns == ["id", "path", "label"]
     assert table["id"].to_list() == [4, 0, 3]
     assert table["label"].to_list() == ["owl", "robin", "wren"]
@@ -56,7 +56,7 @@ def test_saving_again_replaces_what_was_there(stored: tuple[Path, Manifest, Embe
     (folder / "left_over.txt").touch()
     save_embeddings(folder, embedded(manifest, [1, 2]), manifest, {"image_size": 64})
     assert load_embeddings(folder, manifest).ids.tolist() == [1, 2]
-    assert sorted(path.name for path in folder.iterdir()) == ["facts.json", "pictures.parquet", "vectors.npy"]
+    assert sorted(path.name for path in folder.iterdir()) == ["facts.json", "images.parquet", "vectors.npy"]
     assert [path.name for path in folder.parent.iterdir()] == ["all"]
 
 
@@ -74,7 +74,7 @@ def test_embeddings_of_another_data_set_are_refused(
 )
 def test_damaged_embeddings_are_refused(damage: str, stored: tuple[Path, Manifest, EmbeddingSet]) -> None:
     folder, manifest, embeddings = stored
-    vectors, table = folder / "vectors.npy", folder / "pictures.parquet"
+    vectors, table = folder / "vectors.npy", folder / "images.parquet"
     if damage == "no vectors":
         vectors.unlink()
     elif damage == "no table":
@@ -105,7 +105,7 @@ def test_a_result_survives_being_stored(make_manifest: MakeManifest, tmp_path: P
     manifest = make_manifest(LABELS)
     everything = np.arange(6)
     embeddings = embedded(manifest, everything.tolist())
-    result = evaluate(embeddings, Part(everything, everything), manifest, "cosine", {"name": "model"})
+    result = evaluate(embeddings, Subset(everything, everything), manifest, "cosine", {"name": "model"})
     result.save(tmp_path / "results" / "test_model")
     loaded = EvalResult.load(tmp_path / "results" / "test_model")
     assert loaded.metrics == result.metrics

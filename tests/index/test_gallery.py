@@ -35,22 +35,22 @@ def test_gallery_of_one_block_is_indexed_once():
 
 
 def test_blocks_hold_consecutive_rows_ordered_by_place():
-    pictures = numbered(20)
-    shuffled = Gallery(pictures, "l2")
+    images = numbered(20)
+    shuffled = Gallery(images, "l2")
     for block, (places, index) in enumerate(shuffled.blocks()):
         rows = shuffled.ids[places] - 100
         assert sorted(rows) == list(range(7 * block, min(7 * block + 7, 20)))
         assert (np.diff(places) > 0).all()
-        np.testing.assert_array_equal(stored_vectors(index), pictures.vectors[rows])
-        np.testing.assert_array_equal(shuffled.labels[places], pictures.labels[rows])
+        np.testing.assert_array_equal(stored_vectors(index), images.vectors[rows])
+        np.testing.assert_array_equal(shuffled.labels[places], images.labels[rows])
 
 
 def test_order_is_random_and_the_same_every_time():
-    pictures = numbered(20)
-    order = Gallery(pictures, "l2").ids
+    images = numbered(20)
+    order = Gallery(images, "l2").ids
     assert order[-1] == -1
-    assert order[:-1].tolist() != pictures.ids.tolist()
-    np.testing.assert_array_equal(order, Gallery(pictures, "l2").ids)
+    assert order[:-1].tolist() != images.ids.tolist()
+    np.testing.assert_array_equal(order, Gallery(images, "l2").ids)
 
 
 def test_normalised_for_cosine_only():

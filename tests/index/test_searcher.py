@@ -29,14 +29,14 @@ def score_plainly(query, other, metric):
     return 0.0 if length == 0 else (query * other).sum() / length
 
 
-def rank_plainly(queries, pictures, metric):
-    """For each query the (score, id, label) of every other picture, nearest first."""
+def rank_plainly(queries, images, metric):
+    """For each query the (score, id, label) of every other image, nearest first."""
     rankings = []
     for row, own in enumerate(queries.ids):
-        others = [place for place in range(len(pictures)) if pictures.ids[place] != own]
-        scored = [(score_plainly(queries.vectors[row], pictures.vectors[place], metric), place) for place in others]
+        others = [place for place in range(len(images)) if images.ids[place] != own]
+        scored = [(score_plainly(queries.vectors[row], images.vectors[place], metric), place) for place in others]
         scored.sort(reverse=True)
-        rankings.append([(score, pictures.ids[place], pictures.labels[place]) for score, place in scored])
+        rankings.append([(score, images.ids[place], images.labels[place]) for score, place in scored])
     return rankings
 
 
@@ -52,18 +52,18 @@ def small_blocks(monkeypatch):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_agrees_with_plain_loops(metric):
-    queries, pictures = clusters(40, seed=1), clusters(90, first_id=2)
-    found = Searcher(pictures, metric).search(queries, 8)
-    for row, ranking in enumerate(rank_plainly(queries, pictures, metric)):
+    queries, images = clusters(40, seed=1), clusters(90, first_id=2)
+    found = Searcher(images, metric).search(queries, 8)
+    for row, ranking in enumerate(rank_plainly(queries, images, metric)):
         assert found.ids[row].tolist() == [number for _, number, _ in ranking[:8]]
         np.testing.assert_allclose(found.scores[row], [score for score, _, _ in ranking[:8]], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_first_rank_agrees_with_plain_loops(metric):
-    queries, pictures = clusters(60, seed=1, classes=14), clusters(90, first_id=2)
-    ranks = Searcher(pictures, metric).rank_of_first_positive(queries)
-    rankings = rank_plainly(queries, pictures, metric)
+    queries, images = clusters(60, seed=1, classes=14), clusters(90, first_id=2)
+    ranks = Searcher(images, metric).rank_of_first_positive(queries)
+    rankings = rank_plainly(queries, images, metric)
     assert ranks.tolist() == [first_plainly(*pair) for pair in zip(queries.labels, rankings, strict=True)]
     assert {0, 1} < set(ranks.tolist())
     assert ranks.dtype == np.int64
@@ -72,11 +72,11 @@ def test_first_rank_agrees_with_plain_loops(metric):
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("k", [1, 5, 60, 200])
 def test_blocks_do_not_change_the_answer(metric, k, monkeypatch):
-    pictures, queries = clusters(100), clusters(30, seed=5, first_id=90)
-    whole = Searcher(pictures, metric)
+    images, queries = clusters(100), clusters(30, seed=5, first_id=90)
+    whole = Searcher(images, metric)
     found, ranks = whole.search(queries, k), whole.rank_of_first_positive(queries)
     monkeypatch.setattr(gallery, "BLOCK_BYTES", 16 * 4 * 7)
-    cut = Searcher(pictures, metric)
+    cut = Searcher(images, metric)
     assert len(list(cut._gallery.blocks())) == 15
     again = cut.search(queries, k)
     np.testing.assert_array_equal(again.ids, found.ids)
@@ -85,38 +85,38 @@ def test_blocks_do_not_change_the_answer(metric, k, monkeypatch):
 
 
 def test_memory_mapped_gallery(tmp_path, small_blocks):
-    pictures = clusters(50)
-    np.save(tmp_path / "vectors.npy", pictures.vectors)
-    mapped = EmbeddingSet(np.load(tmp_path / "vectors.npy", mmap_mode="r"), pictures.ids, pictures.labels)
+    images = clusters(50)
+    np.save(tmp_path / "vectors.npy", images.vectors)
+    mapped = EmbeddingSet(np.load(tmp_path / "vectors.npy", mmap_mode="r"), images.ids, images.labels)
     for metric in METRICS:
         found = Searcher(mapped, metric).search(mapped, 5)
-        np.testing.assert_array_equal(found.ids, Searcher(pictures, metric).search(pictures, 5).ids)
+        np.testing.assert_array_equal(found.ids, Searcher(images, metric).search(images, 5).ids)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_query_leaves_itself_out_though_duplicates_outrank_it(metric):
-    # 30 pictures, all the same: the query is rank 0 for one of them at most, and must be missing from every list.
-    pictures = embed(np.ones((30, 4)), first_id=100)
-    found = Searcher(pictures, metric).search(pictures, 29)
-    for own, ids in zip(pictures.ids, found.ids, strict=True):
-        assert sorted(ids) == [number for number in pictures.ids if number != own]
+    # 30 images, all the same: the query is rank 0 for one of them at most, and must be missing from every list.
+    images = embed(np.ones((30, 4)), first_id=100)
+    found = Searcher(images, metric).search(images, 29)
+    for own, ids in zip(images.ids, found.ids, strict=True):
+        assert sorted(ids) == [number for number in images.ids if number != own]
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_duplicate_of_a_query_outside_the_gallery_is_kept(metric):
-    pictures = clusters(20)
-    stranger = EmbeddingSet(pictures.vectors[:5], np.arange(-5, 0), pictures.labels[:5])
-    searcher = Searcher(pictures, metric)
-    assert searcher.search(stranger, 3).ids[:, 0].tolist() == pictures.ids[:5].tolist()
+    images = clusters(20)
+    stranger = EmbeddingSet(images.vectors[:5], np.arange(-5, 0), images.labels[:5])
+    searcher = Searcher(images, metric)
+    assert searcher.search(stranger, 3).ids[:, 0].tolist() == images.ids[:5].tolist()
     assert searcher.rank_of_first_positive(stranger).tolist() == [1] * 5
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_own_id_is_left_out_wherever_it_ranks(metric):
     # The gallery holds another vector under the query's id: far away, and beyond k.
-    pictures = embed([[1, 0], [1, 0.1], [1, 0.2], [-1, 0]], labels=[0, 1, 0, 0])
+    images = embed([[1, 0], [1, 0.1], [1, 0.2], [-1, 0]], labels=[0, 1, 0, 0])
     query = EmbeddingSet(np.array([[1, 0]], np.float32), np.array([3]), np.array([0]))
-    searcher = Searcher(pictures, metric)
+    searcher = Searcher(images, metric)
     assert searcher.search(query, 2).ids.tolist() == [[0, 1]]
     assert searcher.search(query, 4).ids.tolist() == [[0, 1, 2, -1]]
     second = EmbeddingSet(query.vectors, np.array([0]), np.array([0]))
@@ -127,9 +127,9 @@ def test_own_id_is_left_out_wherever_it_ranks(metric):
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("k", [3, 10])
 def test_gallery_smaller_than_k_is_padded(metric, k, small_blocks):
-    pictures = clusters(3)
+    images = clusters(3)
     inside, outside = clusters(1), clusters(2, first_id=-2)
-    searcher = Searcher(pictures, metric)
+    searcher = Searcher(images, metric)
     found = searcher.search(inside, k)
     assert sorted(found.ids[0, :2]) == [1, 2]
     assert (found.ids[0, 2:] == -1).all()
@@ -149,17 +149,17 @@ def test_a_gallery_of_the_query_alone_answers_nothing():
 
 
 def test_unknown_labels_are_nobodys_positive():
-    pictures = embed(np.eye(4), labels=[-1, -1, 2**62, 2**62 + 1])
-    assert Searcher(pictures, "l2").rank_of_first_positive(pictures).tolist() == [0, 0, 0, 0]
+    images = embed(np.eye(4), labels=[-1, -1, 2**62, 2**62 + 1])
+    assert Searcher(images, "l2").rank_of_first_positive(images).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("vector", [[0.0, 0.0, 0.0], [0.3, 0.2, 0.9]])
 def test_constant_embeddings_score_chance(metric, vector):
-    pictures = embed(np.tile(vector, (500, 1)), labels=np.repeat(np.arange(50), 10))
-    searcher = Searcher(pictures, metric)
-    hits = searcher.search(pictures, 10).ids // 10 == pictures.labels[:, None]
-    ranks = searcher.rank_of_first_positive(pictures)
+    images = embed(np.tile(vector, (500, 1)), labels=np.repeat(np.arange(50), 10))
+    searcher = Searcher(images, metric)
+    hits = searcher.search(images, 10).ids // 10 == images.labels[:, None]
+    ranks = searcher.rank_of_first_positive(images)
     assert hits[:, 0].mean() == pytest.approx(9 / 499, abs=0.01)
     # 1 - C(490, 10) / C(499, 10), and three standard deviations of what one random order gives 50 species.
     assert hits.any(axis=1).mean() == pytest.approx(0.168, abs=0.05)
@@ -169,10 +169,10 @@ def test_constant_embeddings_score_chance(metric, vector):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_ties_do_not_favour_the_front_of_the_gallery(metric, small_blocks):
-    # Without a random order the 50 pictures of the queried species, listed first, would fill the top 50.
-    pictures = embed(np.ones((500, 16)), labels=np.repeat([0, 1], [50, 450]), first_id=10)
+    # Without a random order the 50 images of the queried species, listed first, would fill the top 50.
+    images = embed(np.ones((500, 16)), labels=np.repeat([0, 1], [50, 450]), first_id=10)
     queries = embed(np.ones((2, 16)), first_id=1000)
-    found = Searcher(pictures, metric).search(queries, 50)
+    found = Searcher(images, metric).search(queries, 50)
     assert (found.ids < 60).mean() == pytest.approx(0.1, abs=0.1)
 
 
@@ -181,28 +181,28 @@ def test_first_rank_of_exact_ties_is_that_of_the_whole_search(metric, monkeypatc
     # Signed unit vectors: every score is exact and most of them tie.
     rng = np.random.default_rng(8)
     vectors = np.eye(4)[rng.integers(0, 4, 80)] * rng.choice([-1, 1], (80, 1))
-    pictures = embed(vectors, labels=rng.integers(0, 30, 80))
+    images = embed(vectors, labels=rng.integers(0, 30, 80))
     for block_bytes in (2**20, 16 * 5):
         monkeypatch.setattr(gallery, "BLOCK_BYTES", block_bytes)
-        searcher = Searcher(pictures, metric)
-        hits = pictures.labels[searcher.search(pictures, 79).ids] == pictures.labels[:, None]
+        searcher = Searcher(images, metric)
+        hits = images.labels[searcher.search(images, 79).ids] == images.labels[:, None]
         expected = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
-        np.testing.assert_array_equal(searcher.rank_of_first_positive(pictures), expected)
+        np.testing.assert_array_equal(searcher.rank_of_first_positive(images), expected)
 
 
 def test_first_rank_respects_what_the_search_has_shown():
-    searcher, pictures = Searcher(clusters(60), "cosine"), clusters(60, classes=13)
-    ranks = searcher.rank_of_first_positive(pictures)
+    searcher, images = Searcher(clusters(60), "cosine"), clusters(60, classes=13)
+    ranks = searcher.rank_of_first_positive(images)
     assert 1 in ranks
     np.testing.assert_array_equal(
-        searcher.rank_of_first_positive(pictures, beyond=4), np.where(ranks, np.maximum(ranks, 5), 0)
+        searcher.rank_of_first_positive(images, beyond=4), np.where(ranks, np.maximum(ranks, 5), 0)
     )
 
 
 def test_cosine_ignores_length_and_l2_does_not():
-    pictures = embed([[1e-30, 0], [0, 1e30], [0, 0]])
+    images = embed([[1e-30, 0], [0, 1e30], [0, 0]])
     query = embed([[3, 4]], first_id=9)
-    found = Searcher(pictures, "cosine").search(query, 3)
+    found = Searcher(images, "cosine").search(query, 3)
     assert found.ids.tolist() == [[1, 0, 2]]
     np.testing.assert_allclose(found.scores, [[0.8, 0.6, 0]], rtol=1e-6)
     found = Searcher(embed([[1, 0], [0, 9], [3, 3]]), "l2").search(query, 3)
@@ -225,12 +225,12 @@ def test_squared_distances_are_as_right_as_promised():
 
 
 def test_inputs_are_left_as_they_were():
-    pictures = clusters(30)
-    before = pictures.vectors.copy()
-    searcher = Searcher(pictures, "cosine")
-    searcher.search(pictures, 3)
-    searcher.rank_of_first_positive(pictures)
-    np.testing.assert_array_equal(pictures.vectors, before)
+    images = clusters(30)
+    before = images.vectors.copy()
+    searcher = Searcher(images, "cosine")
+    searcher.search(images, 3)
+    searcher.rank_of_first_positive(images)
+    np.testing.assert_array_equal(images.vectors, before)
 
 
 def test_no_queries():

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from conspecific.losses import Matryoshka, MetricLoss, SmoothAP
 
-SIZES = (7, 5)  # pictures of each rank's batch
+SIZES = (7, 5)  # images of each rank's batch
 INPUTS, DIMENSIONS, SPECIES, STEPS = 6, 4, 3, 2
 
 
@@ -52,7 +52,7 @@ class Whole(nn.Module):
         return value
 
 
-def pictures(step: int) -> tuple[Tensor, Tensor]:
+def images(step: int) -> tuple[Tensor, Tensor]:
     """The joined batch of a step."""
     generator = torch.Generator().manual_seed(step)
     return torch.randn(sum(SIZES), INPUTS, generator=generator), torch.arange(sum(SIZES)) % SPECIES
@@ -63,7 +63,7 @@ def steps(whole: Whole, forward: Callable[[Tensor, Tensor], Tensor], rank: int |
     found = []
     optimizer = torch.optim.SGD(whole.parameters(), lr=0.1)
     for step in range(STEPS):
-        inputs, labels = pictures(step)
+        inputs, labels = images(step)
         if rank is not None:
             inputs, labels = torch.split(inputs, SIZES)[rank], torch.split(labels, SIZES)[rank]
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Learning from a teacher which pictures are alike."""
+"""Learning from a teacher which images are alike."""
 
 import math
 
@@ -57,5 +57,5 @@ def test_autocast_does_not_reach_it() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_too_few_pictures_to_differ_are_no_error(count: int) -> None:
+def test_too_few_images_to_differ_are_no_error(count: int) -> None:
     assert similarity_distillation(embeddings(5, 0, count), embeddings(9, 1, count)) == 0

@@ -33,7 +33,7 @@ def configured(*overrides: str) -> MetricLoss:
     return loss
 
 
-def pictures() -> tuple[Tensor, Tensor]:
+def images() -> tuple[Tensor, Tensor]:
     """Clusters that a line can part, under noise that hides them at first."""
     generator = torch.Generator().manual_seed(3)
     labels = torch.arange(SPECIES).repeat(PICTURES)
@@ -46,7 +46,7 @@ def pictures() -> tuple[Tensor, Tensor]:
 def trained(loss: MetricLoss, steps: int = 30) -> tuple[float, float]:
     """Train a linear embedder with the loss. Returns the loss before and after; holds that gradients reach all."""
     embedder = nn.Linear(INPUTS, DIMENSIONS, bias=False)
-    inputs, labels = pictures()
+    inputs, labels = images()
     if loss.imprinted:
         means = torch.stack([embedder(inputs[labels == number]).mean(dim=0) for number in range(SPECIES)])
         loss.imprint(means.detach())

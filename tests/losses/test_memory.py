@@ -26,7 +26,7 @@ def distances(anchors: Tensor, others: Tensor) -> Tensor:
 
 
 def masks(labels: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Positives and negatives of a batch that comes first among the others; no picture is its own positive."""
+    """Positives and negatives of a batch that comes first among the others; no image is its own positive."""
     same = labels[:, None] == others[None]
     negative = ~same
     same[torch.arange(len(labels)), torch.arange(len(labels))] = False
@@ -99,7 +99,7 @@ def test_the_first_batch_is_compared_with_itself_alone(loss: type[nn.Module]) ->
     "loss", [losses.MultiSimilarityLoss, losses.SupConLoss, losses.CircleLoss, SmoothAP, RecallAtK]
 )
 def test_a_past_of_other_species_far_away_changes_little(loss: type[nn.Module]) -> None:
-    """No picture is compared with itself: it would be the nearest positive there is, and the past opens that door."""
+    """No image is compared with itself: it would be the nearest positive there is, and the past opens that door."""
     alone, with_past = MetricLoss(loss, 3, 8), MetricLoss(loss, 3, 8, memory=20)
     batch = batches(1)[0].abs()
     with_past(-batch, LABELS + 3)
@@ -133,7 +133,7 @@ def test_only_training_writes() -> None:
     assert int(metric_loss.get_buffer("memory.written")) == 0
 
 
-def test_a_batch_of_single_pictures_can_find_its_species_in_the_past() -> None:
+def test_a_batch_of_single_images_can_find_its_species_in_the_past() -> None:
     metric_loss = MetricLoss(losses.ContrastiveLoss, 6, 8, memory=6)
     metric_loss(batches(1)[0], LABELS)
     assert metric_loss(batches(1, seed=1)[0], torch.tensor([0, 3, 4, 5, 6, 7])) > 0
@@ -144,9 +144,9 @@ def test_a_batch_of_single_pictures_can_find_its_species_in_the_past() -> None:
 @pytest.mark.parametrize(
     ("loss", "miner", "size", "found"),
     [
-        (losses.ArcFaceLoss, None, 8, "memory=8, but ArcFaceLoss compares pictures with vectors of the species"),
-        (losses.ProxyAnchorLoss, None, 8, "memory=8, but ProxyAnchorLoss compares pictures with vectors"),
-        (losses.FastAPLoss, None, 8, "memory=8, but FastAPLoss knows of no other pictures than a batch's"),
+        (losses.ArcFaceLoss, None, 8, "memory=8, but ArcFaceLoss compares images with vectors of the species"),
+        (losses.ProxyAnchorLoss, None, 8, "memory=8, but ProxyAnchorLoss compares images with vectors"),
+        (losses.FastAPLoss, None, 8, "memory=8, but FastAPLoss knows of no other images than a batch's"),
         (losses.SupConLoss, miners.BatchEasyHardMiner(), 8, "does not go with BatchEasyHardMiner"),
         (losses.SupConLoss, None, -1, "must be a number of embeddings, 0 for none; found -1"),
     ],

@@ -196,8 +196,8 @@ def test_losses_without_vectors_of_the_species_cannot_be_imprinted(loss: type[nn
 @pytest.mark.parametrize(
     ("labels", "found"),
     [
-        (range(6), r"shows 6 species, each once: set loader\.batch_pictures to 2"),
-        ([4] * 6, r"a batch of 6 pictures shows one: set loader\.batch_species to 2"),
+        (range(6), r"shows 6 species, each once: set loader\.samples_per_class to 2"),
+        ([4] * 6, r"a batch of 6 images shows one: set loader\.classes_per_batch to 2"),
     ],
 )
 def test_a_batch_without_a_pair_is_told(loss: type[nn.Module], labels: Iterable[int], found: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from conspecific.errors import ConfigError
 from conspecific.losses import RecallAtK, SmoothAP
 
-LABELS = torch.tensor([2, 0, 1, 0, 2, 2, 1, 0, 2, 5])  # mixed, unequal, and one species with a single picture
+LABELS = torch.tensor([2, 0, 1, 0, 2, 2, 1, 0, 2, 5])  # mixed, unequal, and one species with a single image
 
 
 def embeddings(count: int = 10, seed: int = 0) -> Tensor:
@@ -34,8 +34,8 @@ def anchors(found: Tensor) -> list[tuple[list[float], list[int], list[int]]]:
     return every
 
 
-def smooth_rank(scores: list[float], picture: int, among: list[int], temperature: float) -> float:
-    return 1 + sum(sigmoid((scores[z] - scores[picture]) / temperature) for z in among if z != picture)
+def smooth_rank(scores: list[float], image: int, among: list[int], temperature: float) -> float:
+    return 1 + sum(sigmoid((scores[z] - scores[image]) / temperature) for z in among if z != image)
 
 
 def recall_by_hand(found: Tensor, ks: tuple[int, ...], tau_1: float, tau_2: float) -> float:
@@ -112,7 +112,7 @@ def test_gradients_are_those_of_the_formula(loss: nn.Module) -> None:
 
 
 def test_average_precision_is_the_packages_where_that_one_is_right() -> None:
-    """The package counts the anchor as its own first positive and needs as many species as pictures of each."""
+    """The package counts the anchor as its own first positive and needs as many species as images of each."""
     labels = torch.arange(3).repeat_interleave(3)
     batch = embeddings(9)
     theirs = losses.SmoothAPLoss(temperature=0.1)(batch.float(), labels)
@@ -136,7 +136,7 @@ def test_separate_species_are_perfect_here_and_not_in_the_package() -> None:
 
 @pytest.mark.parametrize("make", [RecallAtK, SmoothAP])
 def test_only_what_a_miner_picked_is_ranked(make: Callable[[], nn.Module]) -> None:
-    """Leaving out a picture altogether is the same as a batch without it."""
+    """Leaving out an image altogether is the same as a batch without it."""
     kept = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 9])
     same = LABELS[:, None] == LABELS[None]
     inside = torch.isin(torch.arange(10), kept)
@@ -155,7 +155,7 @@ def test_triplets_count_each_pair_once(make: Callable[[], nn.Module]) -> None:
 
 @pytest.mark.parametrize("loss", [RecallAtK((1,), 0.01), SmoothAP()])
 def test_a_reference_is_ranked_instead_of_the_batch(loss: nn.Module) -> None:
-    """Two anchors in a gallery of three; all of it counts, the picture that is the anchor's very copy too."""
+    """Two anchors in a gallery of three; all of it counts, the image that is the anchor's very copy too."""
     batch, gallery = torch.eye(3)[:2], torch.eye(3)
     assert loss(batch, torch.tensor([0, 1]), None, gallery, torch.tensor([0, 1, 2])).item() == pytest.approx(
         0, abs=1e-5

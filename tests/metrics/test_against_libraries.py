@@ -28,10 +28,10 @@ from torchmetrics.retrieval import RetrievalHitRate
 
 import conspecific.index.gallery
 from conspecific.data.manifest import Manifest
-from conspecific.data.splits import Part
+from conspecific.data.splits import Subset
 from conspecific.errors import DataError
 from conspecific.evaluation import evaluate
-from conspecific.types import EmbeddingSet, EvalResult, Metric
+from conspecific.types import EmbeddingSet, EvalResult, Similarity
 
 PML = {
     "recall@1": "precision_at_1",
@@ -42,22 +42,22 @@ PML = {
 
 
 def ours(
-    vectors: np.ndarray, labels: np.ndarray, metric: Metric = "l2", part: tuple[Any, Any] | None = None
+    vectors: np.ndarray, labels: np.ndarray, metric: Similarity = "l2", subset: tuple[Any, Any] | None = None
 ) -> EvalResult:
     """Score through the one path that every number of the package comes from."""
     names = [f"{label:012}" for label in labels]
     table = pl.DataFrame({"path": [f"{row}.jpg" for row in range(len(names))], "label": names})
-    manifest = Manifest.from_table(Path("/pictures"), table)
+    manifest = Manifest.from_table(Path("/images"), table)
     rows = np.arange(len(names))
-    query, gallery = part or (rows, rows)
+    query, gallery = subset or (rows, rows)
     embeddings = EmbeddingSet(np.asarray(vectors, np.float32), rows, manifest.labels)
-    return evaluate(embeddings, Part(np.asarray(query), np.asarray(gallery)), manifest, metric)
+    return evaluate(embeddings, Subset(np.asarray(query), np.asarray(gallery)), manifest, metric)
 
 
 def theirs(
     vectors: np.ndarray,
     labels: np.ndarray,
-    part: tuple[Any, Any] | None = None,
+    subset: tuple[Any, Any] | None = None,
     k: int | str | None = None,
     include: Sequence[str] = tuple(PML.values()),
     **options: Any,
@@ -65,10 +65,10 @@ def theirs(
     """The same by pytorch-metric-learning, which ranks by L2."""
     calculator = AccuracyCalculator(include=tuple(include), k=k, device=torch.device("cpu"), **options)
     arrays = torch.tensor(vectors, dtype=torch.float32), torch.tensor(labels)
-    if part is None:
+    if subset is None:
         found: dict[str, float] = calculator.get_accuracy(*arrays)
     else:
-        query, gallery = ([array[torch.as_tensor(rows)] for array in arrays] for rows in part)
+        query, gallery = ([array[torch.as_tensor(rows)] for array in arrays] for rows in subset)
         found = calculator.get_accuracy(*query, *gallery, ref_includes_query=False)
     return found
 
@@ -100,15 +100,15 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     apart=st.booleans(),
 )
 def test_pml_agrees_on_random_input_with_lone_queries(
-    seed: int, count: int, species: int, metric: Metric, apart: bool
+    seed: int, count: int, species: int, metric: Similarity, apart: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     labels = np.append(rng.integers(0, species, count), [0, 0, 1, 1])
     labels[[0, 1]] = 0
     vectors = clustered(np.append(labels, species), rng)[:-1]
-    part = (np.arange(count // 2 + 1), np.arange(count // 2 + 1, count + 4)) if apart else None
+    subset = (np.arange(count // 2 + 1), np.arange(count // 2 + 1, count + 4)) if apart else None
     for_theirs = unit(vectors) if metric == "cosine" else vectors
-    assert_same(ours(vectors, labels, metric, part), theirs(for_theirs, labels, part))
+    assert_same(ours(vectors, labels, metric, subset), theirs(for_theirs, labels, subset))
 
 
 def test_pml_agrees_on_the_mean_over_species() -> None:
@@ -124,7 +124,7 @@ def test_pml_agrees_on_the_mean_over_species() -> None:
 def test_pml_agrees_on_exact_duplicates_of_one_species() -> None:
     labels = np.repeat(np.arange(8), 12)
     rng = np.random.default_rng(2)
-    vectors = np.repeat(clustered(labels, rng)[::4], 4, axis=0)  # four copies of each picture, whose ties are all hits
+    vectors = np.repeat(clustered(labels, rng)[::4], 4, axis=0)  # four copies of each image, whose ties are all hits
     assert_same(ours(vectors, labels), theirs(vectors, labels))
 
 
@@ -163,10 +163,10 @@ def test_pml_breaks_ties_by_row_and_ours_at_random() -> None:
 
 def test_pml_wraps_round_where_k_exceeds_the_gallery_and_ours_ends() -> None:
     vectors, labels = np.array([[0.0], [1.0], [2.0]], np.float32), np.array([0, 1, 0])
-    part = (np.array([0]), np.array([1, 2]))
-    found = theirs(vectors, labels, part, k=10, include=["mean_average_precision"])
-    assert found["mean_average_precision"] > 1, "places that do not exist are taken for the last picture"
-    result = ours(vectors, labels, part=part)
+    subset = (np.array([0]), np.array([1, 2]))
+    found = theirs(vectors, labels, subset, k=10, include=["mean_average_precision"])
+    assert found["mean_average_precision"] > 1, "places that do not exist are taken for the last image"
+    result = ours(vectors, labels, subset=subset)
     assert result.per_query["neighbor_ids"].to_list() == [[1, 2]]
     assert result.metrics["precision@10"] == pytest.approx(1 / 10)
     assert result.metrics["ndcg@10"] == pytest.approx(1 / np.log2(3))
@@ -182,24 +182,24 @@ def test_nothing_but_lone_queries_is_nan_for_pml_and_an_error_here() -> None:
 # ---- torchmetrics and scikit-learn, which take scores and targets of each query
 
 
-def rankings(seed: int, metric: Metric) -> tuple[EvalResult, np.ndarray, np.ndarray]:
+def rankings(seed: int, metric: Similarity) -> tuple[EvalResult, np.ndarray, np.ndarray]:
     """A result, and the scores [Q, G] and targets [Q, G] it came from; every query has a positive, no scores tie."""
     rng = np.random.default_rng(seed)
     labels = np.concatenate([rng.integers(0, 9, 120), np.repeat(np.arange(9), 1 + np.arange(9) * 3)])
     vectors = clustered(labels, rng)
-    part = np.arange(120), np.arange(120, len(labels))
-    query, gallery = (vectors[rows].astype(np.float64) for rows in part)
+    subset = np.arange(120), np.arange(120, len(labels))
+    query, gallery = (vectors[rows].astype(np.float64) for rows in subset)
     if metric == "cosine":
         query, gallery = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (query, gallery))
         scores = query @ gallery.T
     else:
         scores = -((query[:, None] - gallery[None]) ** 2).sum(axis=2)
-    return ours(vectors, labels, metric, part), scores, labels[part[0]][:, None] == labels[part[1]]
+    return ours(vectors, labels, metric, subset), scores, labels[subset[0]][:, None] == labels[subset[1]]
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_torchmetrics_agrees_once_scores_are_positive(seed: int, metric: Metric) -> None:
+def test_torchmetrics_agrees_once_scores_are_positive(seed: int, metric: Similarity) -> None:
     result, scores, targets = rankings(seed, metric)
     assert (scores < 0).any(), "as cosines and negative distances are"
     for row, score, target in zip(
@@ -223,9 +223,9 @@ def test_torchmetrics_agrees_once_scores_are_positive(seed: int, metric: Metric)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_torchmetrics_takes_hits_of_negative_score_for_misses_and_ours_do_not(metric: Metric) -> None:
+def test_torchmetrics_takes_hits_of_negative_score_for_misses_and_ours_do_not(metric: Similarity) -> None:
     vectors = np.array([[1.0, 0.0], [-4.0, 0.4], [-1.0, 1.0], [-1.0, 3.0]], np.float32)
-    result = ours(vectors, np.array([0, 1, 0, 0]), metric, part=([0], [1, 2, 3]))
+    result = ours(vectors, np.array([0, 1, 0, 0]), metric, subset=([0], [1, 2, 3]))
     scores = torch.tensor(result.per_query["neighbor_scores"][0].to_list())
     target = torch.tensor(result.per_query["neighbor_hits"][0].to_list())
     assert (scores < 0).all() and bool(target[0]), "the first answer is right and its score is below zero"
@@ -252,7 +252,7 @@ def test_torchmetrics_counts_a_lone_query_as_a_miss_by_default_and_ours_leaves_i
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_scikit_learn_agrees_on_ndcg(metric: Metric) -> None:
+def test_scikit_learn_agrees_on_ndcg(metric: Similarity) -> None:
     result, scores, targets = rankings(2, metric)
     assert result.metrics["ndcg@10"] == pytest.approx(ndcg_score(targets.astype(float), scores, k=10), abs=1e-6)
 
@@ -274,14 +274,14 @@ def test_ties_score_on_average_what_scikit_learn_gives_them(monkeypatch: pytest.
     """ndcg_score averages over every order of a tie; ours draws one, so many draws must come to the same mean."""
     rng = np.random.default_rng(5)
     labels = np.concatenate([np.repeat(np.arange(3), 4), np.repeat(np.arange(3), [12, 10, 8])])
-    vectors = rng.integers(0, 3, (len(labels), 1)).astype(np.float32)  # three places for 30 pictures
-    part = np.arange(12), np.arange(12, len(labels))
-    scores = -((vectors[part[0]] - vectors[part[1]].T) ** 2)
-    expected = ndcg_score((labels[part[0]][:, None] == labels[part[1]]).astype(float), scores, k=10)
+    vectors = rng.integers(0, 3, (len(labels), 1)).astype(np.float32)  # three places for 30 images
+    subset = np.arange(12), np.arange(12, len(labels))
+    scores = -((vectors[subset[0]] - vectors[subset[1]].T) ** 2)
+    expected = ndcg_score((labels[subset[0]][:, None] == labels[subset[1]]).astype(float), scores, k=10)
     found = []
     for seed in range(200):
         monkeypatch.setattr(conspecific.index.gallery, "ORDER_SEED", seed)
-        found.append(ours(vectors, labels, part=part).metrics["ndcg@10"])
+        found.append(ours(vectors, labels, subset=subset).metrics["ndcg@10"])
     error = np.std(found) / len(found) ** 0.5
     assert error < 0.02
     assert np.mean(found) == pytest.approx(expected, abs=4 * error)

@@ -69,16 +69,16 @@ def test_alignment_of_tight_species_is_not_lost_in_rounding() -> None:
 @pytest.mark.parametrize("labels", [[0, 1, 2], [-1, -1, -1], [0, -1, -1]])
 def test_alignment_without_a_pair_is_refused_or_left_out(labels: list[int]) -> None:
     vectors = on_the_sphere(3, 4)
-    with pytest.raises(ValueError, match="at least 2 pictures; found none"):
+    with pytest.raises(ValueError, match="at least 2 images; found none"):
         alignment(vectors, np.array(labels))
     assert describe_geometry(vectors, np.array(labels)).alignment is None
 
 
 @pytest.mark.parametrize("measure", [uniformity, mean_similarity])
-def test_one_picture_makes_no_pair(measure: object) -> None:
-    with pytest.raises(ValueError, match="at least 2 pictures; found 1"):
+def test_one_image_makes_no_pair(measure: object) -> None:
+    with pytest.raises(ValueError, match="at least 2 images; found 1"):
         measure(on_the_sphere(1, 4))  # type: ignore[operator]
-    with pytest.raises(ValueError, match="at least 2 pictures; found 1"):
+    with pytest.raises(ValueError, match="at least 2 images; found 1"):
         describe_geometry(on_the_sphere(1, 4), np.array([0]))
 
 
@@ -92,7 +92,7 @@ def test_a_description_normalises_and_keeps_zero() -> None:
     assert found.uniformity == pytest.approx(uniformity(vectors), abs=1e-5)
     assert found.effective_rank == pytest.approx(effective_rank(vectors), abs=1e-4)
     assert found.mean_similarity == pytest.approx(mean_similarity(vectors), abs=1e-6)
-    assert (found.pictures, found.species) == (50, 5)
+    assert (found.images, found.species) == (50, 5)
 
 
 def test_the_sample_is_the_same_for_every_encoder_and_alignment_takes_all() -> None:
@@ -100,7 +100,7 @@ def test_the_sample_is_the_same_for_every_encoder_and_alignment_takes_all() -> N
     wide = on_the_sphere(300, 20)
     turned = wide @ np.linalg.qr(np.random.default_rng(3).normal(size=(20, 20)))[0].astype(np.float32)
     one, other = (describe_geometry(vectors, labels, most=64) for vectors in (wide, turned))
-    assert one.pictures == 64
+    assert one.images == 64
     assert one.effective_rank == pytest.approx(other.effective_rank, rel=1e-5)
     assert one.uniformity == pytest.approx(other.uniformity, abs=1e-5)
     assert one.alignment == pytest.approx(alignment(wide, labels), abs=1e-6)

@@ -1,4 +1,4 @@
-"""Hubs: how often each picture is an answer, and how uneven that is."""
+"""Hubs: how often each image is an answer, and how uneven that is."""
 
 import numpy as np
 import pytest

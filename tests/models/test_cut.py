@@ -43,7 +43,7 @@ def test_the_two_parts_give_what_the_whole_gives(name: str, stages: int, photos:
     assert bool(trained) == (stages > 0)
     assert {id(parameter) for parameter in backbone._cut.trained.parameters() if parameter.requires_grad} == trained
     assert not [parameter for parameter in backbone._cut.frozen.parameters() if parameter.requires_grad]
-    halves, whole = backbone.finish(backbone.activations(photos)), backbone(photos)
+    halves, whole = backbone.forward_tail(backbone.activations(photos)), backbone(photos)
     torch.testing.assert_close(halves, whole)
     if stages:
         found, wanted = gradients(backbone, halves), gradients(backbone, whole)
@@ -62,7 +62,7 @@ def test_a_transformer_is_cut_for_any_size(size: int) -> None:
     """Its mask of tokens is no input, and how its positions are resized is not written into the parts."""
     backbone = frozen_below("vit_tiny_patch16_224", 1).eval()
     photos = torch.rand(2, 3, size, size)
-    torch.testing.assert_close(backbone.finish(backbone.activations(photos)), backbone(photos))
+    torch.testing.assert_close(backbone.forward_tail(backbone.activations(photos)), backbone(photos))
 
 
 def test_what_is_random_in_training_is_so_in_trained_stages_alone(photos: Tensor) -> None:
@@ -70,17 +70,17 @@ def test_what_is_random_in_training_is_so_in_trained_stages_alone(photos: Tensor
     backbone = frozen_below("focalnet_tiny_lrf", 1, norms=False).train()
     activations = backbone.activations(photos)
     assert torch.equal(activations, backbone.activations(photos))
-    assert not torch.equal(backbone.finish(activations), backbone.finish(activations))
+    assert not torch.equal(backbone.forward_tail(activations), backbone.forward_tail(activations))
     backbone.eval()
     assert torch.equal(activations, backbone.activations(photos))
-    torch.testing.assert_close(backbone.finish(activations), backbone(photos))
+    torch.testing.assert_close(backbone.forward_tail(activations), backbone(photos))
 
 
 def test_frozen_statistics_stay_and_trained_ones_follow(photos: Tensor) -> None:
     backbone = frozen_below("resnet18", 1, norms=False).train()
     assert backbone._cut is not None
     before = {name: buffer.clone() for name, buffer in backbone.net.named_buffers()}
-    backbone.finish(backbone.activations(photos))
+    backbone.forward_tail(backbone.activations(photos))
     changed = {name for name, buffer in backbone.net.named_buffers() if not torch.equal(buffer, before[name])}
     assert changed and all(name.startswith("layer4") for name in changed)
 
@@ -90,13 +90,13 @@ def test_a_copy_is_cut_where_the_original_is_and_shares_nothing_with_it(photos: 
     twin = copy.deepcopy(backbone)
     before = backbone(photos)
     optimizer = torch.optim.SGD([each for each in twin.parameters() if each.requires_grad], lr=0.1)
-    twin.finish(twin.activations(photos)).square().mean().backward()
+    twin.forward_tail(twin.activations(photos)).square().mean().backward()
     optimizer.step()
-    assert torch.equal(backbone.finish(backbone.activations(photos)), before)
+    assert torch.equal(backbone.forward_tail(backbone.activations(photos)), before)
     assert torch.equal(backbone.activations(photos), twin.activations(photos))
     moved = twin(photos)
     assert not torch.allclose(moved, before)
-    torch.testing.assert_close(twin.finish(twin.activations(photos)), moved)
+    torch.testing.assert_close(twin.forward_tail(twin.activations(photos)), moved)
     twin.requires_grad_(False)  # as a copy for averaging is
     assert twin.is_cut
 
@@ -104,7 +104,7 @@ def test_a_copy_is_cut_where_the_original_is_and_shares_nothing_with_it(photos: 
 def test_weights_that_are_loaded_later_are_those_of_the_parts(photos: Tensor) -> None:
     backbone, other = frozen_below("resnet18", 1).eval(), Backbone("resnet18", "none").eval()
     backbone.load_state_dict(other.state_dict())
-    torch.testing.assert_close(backbone.finish(backbone.activations(photos)), other(photos))
+    torch.testing.assert_close(backbone.forward_tail(backbone.activations(photos)), other(photos))
     assert backbone.state_dict().keys() == other.state_dict().keys(), "the parts add nothing to what is saved"
 
 
@@ -185,7 +185,7 @@ def test_what_is_kept_is_one_tensor_that_all_the_rest_can_be_made_of(how: str, k
     assert torch.equal(found.trained(found.frozen(x)), net.forward_features(x))
 
 
-def test_what_depends_on_the_picture_is_not_cut() -> None:
+def test_what_depends_on_the_image_is_not_cut() -> None:
     assert cut(Invented("if")) is None
     assert len(used_parameters(Invented("if"))) == 8, "of a network that cannot be traced, all"
 

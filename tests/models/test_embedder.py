@@ -104,7 +104,7 @@ def test_a_size_that_a_network_cannot_take_is_named(size: int) -> None:
     if size == 224:
         assert backbone(photo).shape == (1, 512, 49, 1)
     else:
-        with pytest.raises(ConfigError, match="mixer_s32_224 does not take pictures of 160 px"):
+        with pytest.raises(ConfigError, match="mixer_s32_224 does not take images of 160 px"):
             backbone(photo)
 
 
@@ -114,7 +114,7 @@ def test_a_size_that_a_network_cannot_take_is_named(size: int) -> None:
         ({"pooling": "avg", "head": "none"}, 512, 512),
         ({"pooling": "max", "head": "linear", "dimensions": 32}, 32, 32),
         ({"pooling": "gem", "head": "mlp", "dimensions": 32}, 32, 32),
-        ({"pooling": "avg", "head": "mlp", "dimensions": 32, "search_with": "pooled"}, 512, 32),
+        ({"pooling": "avg", "head": "mlp", "dimensions": 32, "embedding_layer": "pooled"}, 512, 32),
         ({"pooling": "flatten", "head": "none"}, 2048, 2048),
     ],
 )
@@ -162,7 +162,7 @@ def test_without_normalisation_the_metric_is_l2(photos: torch.Tensor) -> None:
         ({"pooling": "gemm"}, r"Did you mean gem\?"),
         ({"head": "liner"}, r"model\.head=liner is unknown\. Did you mean linear\?"),
         ({"head": "linear", "pooling": "flatten"}, r"set model\.pooling=avg, max or gem"),
-        ({"search_with": "heads"}, r"model\.search_with=heads is unknown\. Known here: head, pooled"),
+        ({"embedding_layer": "heads"}, r"model\.embedding_layer=heads is unknown\. Known here: head, pooled"),
         ({"trainable_stages": -1}, r"model\.trainable_stages must be 0 or more .*; found -1"),
         ({"backbone": "poolformer_s12", "trainable_stages": 1}, r"no stages for poolformer_s12.*=null"),
         ({"backbone": "crossvit_tiny_240"}, r"model\.backbone=crossvit_tiny_240 .* cannot be made"),

@@ -10,14 +10,14 @@ from conspecific.errors import ConfigError
 from conspecific.models.heads import Whitened, create_head
 
 
-def pooled_birds(species: int, pictures: int, channels: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Species differ in a few directions, pictures of one species in others, and there most."""
+def pooled_birds(species: int, images: int, channels: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Species differ in a few directions, images of one species in others, and there most."""
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.linalg.qr(torch.randn(channels, channels, generator=torch.Generator().manual_seed(99)))[0]
     between, within = torch.full((channels,), 0.05), torch.full((channels,), 0.3)
     between[: channels // 4], within[channels // 2 :] = 1.0, 1.5
     centres = torch.randn(species, channels, generator=generator) * between
-    labels = torch.arange(species).repeat_interleave(pictures)
+    labels = torch.arange(species).repeat_interleave(images)
     vectors = centres[labels] + torch.randn(len(labels), channels, generator=generator) * within
     return vectors @ mixing + 5, labels
 
@@ -28,24 +28,24 @@ def within_covariance(vectors: Tensor, labels: Tensor) -> Tensor:
     return apart.T @ apart / len(vectors)
 
 
-def map_at_r(vectors: Tensor, labels: Tensor, pictures: int) -> float:
-    """By cosine, each picture a query among the others; the tests elsewhere hold the real one to its formula."""
+def map_at_r(vectors: Tensor, labels: Tensor, images: int) -> float:
+    """By cosine, each image a query among the others; the tests elsewhere hold the real one to its formula."""
     unit = torch.nn.functional.normalize(vectors)
-    nearest = (unit @ unit.T).fill_diagonal_(-9).topk(pictures - 1).indices
+    nearest = (unit @ unit.T).fill_diagonal_(-9).topk(images - 1).indices
     hits = (labels[nearest] == labels[:, None]).double()
-    precision = hits.cumsum(dim=1) / torch.arange(1, pictures)
+    precision = hits.cumsum(dim=1) / torch.arange(1, images)
     return float((precision * hits).mean())
 
 
 @given(st.integers(2, 12), st.integers(2, 10), st.integers(1, 16), st.integers(0, 99))
 def test_differences_within_species_become_alike_in_all_directions(
-    species: int, pictures: int, dimensions: int, seed: int
+    species: int, images: int, dimensions: int, seed: int
 ) -> None:
     """Once their mean variance is added to each: a head M makes M (S + mean) M' a multiple of one.
 
-    With few pictures there are more channels than pictures, and S alone could not be inverted.
+    With few images there are more channels than images, and S alone could not be inverted.
     """
-    vectors, labels = pooled_birds(species, pictures, 16, seed)
+    vectors, labels = pooled_birds(species, images, 16, seed)
     head = Whitened(16, dimensions)
     head.fit(vectors, labels)
     within = within_covariance(vectors, labels)
@@ -79,10 +79,10 @@ def test_the_beginning_of_a_longer_head_is_the_shorter_one() -> None:
     torch.testing.assert_close(rows, rows[0, 0].expand_as(rows), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("pictures", [4, 12], ids=["fewer pictures than channels", "more"])
-def test_species_that_it_was_not_fitted_on_are_found_better(pictures: int) -> None:
+@pytest.mark.parametrize("images", [4, 12], ids=["fewer images than channels", "more"])
+def test_species_that_it_was_not_fitted_on_are_found_better(images: int) -> None:
     """Against the pooled layer as it is, and centred: whitening must gain more than the mean that it takes away."""
-    seen, labels = pooled_birds(15, pictures, 64, seed=1)
+    seen, labels = pooled_birds(15, images, 64, seed=1)
     unseen, others = pooled_birds(15, 12, 64, seed=2)
     head = Whitened(64, 16)
     head.fit(seen, labels)
@@ -118,8 +118,8 @@ def test_labels_may_have_gaps_and_any_order() -> None:
     torch.testing.assert_close((other.weight / plain.weight).abs(), torch.ones(4, 16), rtol=1e-3, atol=1e-3)
 
 
-def test_species_of_one_picture_each_say_nothing_of_what_to_shrink() -> None:
-    with pytest.raises(ConfigError, match=r"of the 5 training pictures no two of a species differ: set model\.head="):
+def test_species_of_one_image_each_say_nothing_of_what_to_shrink() -> None:
+    with pytest.raises(ConfigError, match=r"of the 5 training images no two of a species differ: set model\.head="):
         Whitened(16, 4).fit(torch.randn(5, 16), torch.arange(5))
 
 

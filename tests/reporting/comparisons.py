@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from conspecific.evaluation import runs
-from conspecific.evaluation.groups import Comparison, compare_runs
 from conspecific.metrics import METRICS
-from conspecific.reporting.comparison import write_comparison
+from conspecific.reporting.comparison.page import write_comparison
+from conspecific.runs import tested as runs
+from conspecific.runs.groups import Comparison, compare_runs
 from conspecific.types import EvalResult
 
 SPECIES = ("Blue_Jay", "Wren", "Robin", "Crow")
@@ -95,14 +95,14 @@ def make_comparison(tmp_path: Path) -> MakeComparison:
 
 @pytest.fixture
 def data_root(tmp_path: Path) -> Path:
-    """The pictures of the made-up runs, and a summary of the first run that says where they are."""
+    """The images of the made-up runs, and a summary of the first run that says where they are."""
     for query in range(QUERIES):
-        path = tmp_path / "pictures" / SPECIES[query % len(SPECIES)] / f"{query:03}.png"
+        path = tmp_path / "images" / SPECIES[query % len(SPECIES)] / f"{query:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20, 20), (3 * query, 0, 0)).save(path)
     (tmp_path / "run-0-0").mkdir()
-    (tmp_path / "run-0-0" / "summary.json").write_text(json.dumps({"data_root": str(tmp_path / "pictures")}))
-    return tmp_path / "pictures"
+    (tmp_path / "run-0-0" / "summary.json").write_text(json.dumps({"data_root": str(tmp_path / "images")}))
+    return tmp_path / "images"
 
 
 def page_of(found: Comparison, folder: Path) -> Page:

@@ -1,4 +1,4 @@
-"""A small world of coloured pictures: eight species, each a colour, and results that are better or worse by design."""
+"""A small world of coloured images: eight species, each a colour, and results that are better or worse by design."""
 
 import zlib
 from collections.abc import Callable
@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from conspecific.evaluation.compare import compare
-from conspecific.evaluation.leaks import PAIRS, Leaks
+from conspecific.leaks.leaks import PAIRS, Leaks
 from conspecific.metrics import METRICS
-from conspecific.reporting.record import Report
+from conspecific.reporting.run.record import Report
 from conspecific.types import EvalResult
 
 from .comparisons import data_root, make_comparison
@@ -20,11 +20,11 @@ from .comparisons import data_root, make_comparison
 __all__ = ["data_root", "make_comparison"]  # fixtures
 
 SPECIES = 8
-PICTURES = 12
+IMAGES = 12
 
 
-def open_picture(path: str) -> Image.Image:
-    """A plain picture whose colour depends on its folder alone."""
+def open_image(path: str) -> Image.Image:
+    """A plain image whose colour depends on its folder alone."""
     colour = zlib.crc32(path.split("/")[0].encode())
     return Image.new("RGB", (200, 150), (colour & 255, colour >> 8 & 255, colour >> 16 & 255))
 
@@ -32,7 +32,7 @@ def open_picture(path: str) -> Image.Image:
 def build_result(skill: float, seed: int, species: list[str]) -> EvalResult:
     """A result where each answer is right with probability `skill`."""
     generator = np.random.default_rng(seed)
-    labels = [name for name in species for _ in range(PICTURES)]
+    labels = [name for name in species for _ in range(IMAGES)]
     paths = [f"{label}/{number}.jpg" for number, label in enumerate(labels)]
     rows = []
     for query, label in enumerate(labels):
@@ -42,7 +42,7 @@ def build_result(skill: float, seed: int, species: list[str]) -> EvalResult:
         found = [next(same) if hit else next(different) for hit in wanted]
         hits = [bool(hit) for hit in wanted]
         share = float(np.mean(hits))
-        row = {"id": query, "path": paths[query], "label": label, "positives": PICTURES - 1}
+        row = {"id": query, "path": paths[query], "label": label, "positives": IMAGES - 1}
         row |= dict.fromkeys(METRICS, share)
         row |= {"recall@1": float(hits[0]), "recall@10": float(any(hits)), "map@r": share**2}
         row |= {"neighbor_ids": found, "neighbor_paths": [paths[other] for other in found]}
@@ -51,9 +51,9 @@ def build_result(skill: float, seed: int, species: list[str]) -> EvalResult:
     table = pl.DataFrame(rows)
     means = {metric: float(np.mean(table[metric].to_list())) for metric in METRICS}
     macro = {metric: means[metric] / 2 for metric in METRICS}  # so that one is never taken for the other
-    facts = {"part": "test", "protocol": "unseen", "similarity": "cosine", "dimensions": 64, "excluded": 2}
+    facts = {"subset": "test", "protocol": "unseen", "similarity": "cosine", "dimensions": 64, "excluded": 2}
     geometry = {"alignment": 1 - skill, "uniformity": -2.5, "effective_rank": 40 * skill, "mean_similarity": 0.25}
-    facts |= {"geometry": geometry | {"pictures": 96, "species": len(species)}, "gallery": len(labels)}
+    facts |= {"geometry": geometry | {"images": 96, "species": len(species)}, "gallery": len(labels)}
     return EvalResult(means, macro, table, {**facts, "queries": table.height, "species": len(species)})
 
 
@@ -70,10 +70,10 @@ def make_leaks() -> Callable[..., Leaks]:
         for first, second, changed in pairs:
             sides = {"first": (first, "train"), "second": (second, "test")}
             row: dict[str, object] = {"kind": "near", "view": "same", "similarity": 0.987}
-            for side, (path, part) in sides.items():
+            for side, (path, subset) in sides.items():
                 label, _, name = path.partition("/")
-                number = int(name.removesuffix(".jpg")) + (1000 if part == "train" else 0)
-                row |= {f"{side}_path": path, f"{side}_label": label, f"{side}_id": number, f"{side}_part": part}
+                number = int(name.removesuffix(".jpg")) + (1000 if subset == "train" else 0)
+                row |= {f"{side}_path": path, f"{side}_label": label, f"{side}_id": number, f"{side}_subset": subset}
             rows.append(row | changed)
         nothing: dict[str, Any] = {"inside": 0, "species": (), "compared": 240, "blank": 0}
         return Leaks(pairs=pl.DataFrame(rows, schema=PAIRS), **(nothing | found))
@@ -104,7 +104,7 @@ def make_report() -> Callable[..., Report]:
             flatten=flatten,
             pooled=pooled,
             model=tuned if model else None,
-            open_picture=open_picture,
+            open_image=open_image,
             epochs=epochs if model else (),
             flatten_validation={"recall@1": 0.3, "map@r": 0.1},
             pooled_validation={"recall@1": 0.5, "map@r": 0.2},

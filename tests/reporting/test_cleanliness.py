@@ -3,11 +3,11 @@
 import dataclasses
 from collections.abc import Callable
 
-from conspecific.data.spelling import SpellingMatch
 from conspecific.evaluation.evaluate import leave_out
-from conspecific.evaluation.leaks import Leaks
-from conspecific.reporting.cleanliness import Cleanliness, cleanliness
-from conspecific.reporting.record import Report
+from conspecific.leaks.leaks import Leaks
+from conspecific.leaks.spelling import SpellingMatch
+from conspecific.reporting.run.cleanliness import Cleanliness, cleanliness
+from conspecific.reporting.run.record import Report
 
 SAME: dict[str, object] = {}
 
@@ -27,7 +27,7 @@ def test_clean_data_is_said_to_be_clean_and_by_what_search(
 ) -> None:
     found = looked(make_report(), make_leaks())
     assert found.is_good and found.state == "No leak."
-    assert "240 pictures were compared" in found.verdict and "mirrored or slightly cropped" in found.verdict
+    assert "240 images were compared" in found.verdict and "mirrored or slightly cropped" in found.verdict
     assert not found.pairs and not found.without and not found.notes
 
 
@@ -37,8 +37,8 @@ def test_pairs_are_counted_by_parts_and_shown_with_what_they_are(
     leaks = make_leaks(
         ("Species_A/0.jpg", "Species_A/3.jpg", {"kind": "exact", "similarity": 1.0}),
         ("Species_A/1.jpg", "Species_A/4.jpg", {"view": "mirrored"}),
-        ("Species_A/2.jpg", "Species_B/14.jpg", {"first_part": "val"}),
-        ("Species_C/26.jpg", "Species_C/27.jpg", {"second_part": "val", "second_id": 1027}),
+        ("Species_A/2.jpg", "Species_B/14.jpg", {"first_subset": "val"}),
+        ("Species_C/26.jpg", "Species_C/27.jpg", {"second_subset": "val", "second_id": 1027}),
     )
     found = looked(make_report(), leaks)
     assert not found.is_good and "4 pairs of copies" in found.verdict
@@ -47,7 +47,7 @@ def test_pairs_are_counted_by_parts_and_shown_with_what_they_are(
         ("Validation and test", "0", "1"),
         ("Training and validation", "0", "1"),
     )
-    assert [pair.relation for pair in found.pairs[:2]] == ["The same file", "Nearly the same picture, mirrored"]
+    assert [pair.relation for pair in found.pairs[:2]] == ["The same file", "Nearly the same image, mirrored"]
     assert [pair.relabelled for pair in found.pairs] == [False, False, True, False]
     assert found.pairs[1].similarity == "0.987"
     first, second = found.pairs[2].sides
@@ -91,7 +91,7 @@ def test_where_every_query_is_leaked_nothing_is_left_to_say(
 def test_copies_between_training_and_validation_alone_let_the_test_stand(
     make_report: Callable[..., Report], make_leaks: Callable[..., Leaks]
 ) -> None:
-    pair = ("Species_A/0.jpg", "Species_A/1.jpg", {"second_part": "val", "second_id": 1001})
+    pair = ("Species_A/0.jpg", "Species_A/1.jpg", {"second_subset": "val", "second_id": 1001})
     found = looked(make_report(), make_leaks(pair))
     assert found.without == () and "the choice of the epoch" in found.stands and "the test" in found.stands
 
@@ -104,12 +104,12 @@ def test_the_policy_is_said(make_report: Callable[..., Report], make_leaks: Call
     assert dropped.without == () and "has seen no query" in dropped.stands
 
 
-def test_duplicates_inside_the_test_and_blank_pictures_are_counted(
+def test_duplicates_inside_the_test_and_blank_images_are_counted(
     make_report: Callable[..., Report], make_leaks: Callable[..., Leaks]
 ) -> None:
     notes = looked(make_report(), make_leaks(inside=3, blank=1)).notes
     assert "3 pairs of copies" in notes[0]
-    assert notes[1].startswith("1 picture with next to nothing on it was compared as a file only")
+    assert notes[1].startswith("1 image with next to nothing on it was compared as a file only")
 
 
 def test_species_under_two_names_are_a_leak_too(

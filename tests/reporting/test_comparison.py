@@ -8,10 +8,10 @@ from string import ascii_uppercase
 import polars as pl
 import pytest
 
-from conspecific.evaluation import runs
 from conspecific.metrics import METRICS
-from conspecific.reporting.comparison import write_comparison
-from conspecific.reporting.wording import DASH, explain, signed
+from conspecific.reporting.comparison.page import write_comparison
+from conspecific.reporting.page.wording import DASH, explain, signed
+from conspecific.runs import tested as runs
 
 from .comparisons import QUERIES, MakeComparison, Page, page_of
 
@@ -25,7 +25,7 @@ def test_the_better_group_is_named_with_its_gain(make_comparison: MakeComparison
     bounds = f"{signed(difference.by_query.low)} to {signed(difference.by_query.high)}"
     assert f"B against A, query by query: {signed(high - low)} in map@r (95 % interval over queries {bounds}" in text
     assert "other seeds would hardly turn it" in text
-    assert f"the same {QUERIES} queries in {QUERIES} pictures of 4 species" in text
+    assert f"the same {QUERIES} queries in {QUERIES} images of 4 species" in text
 
 
 def test_every_number_of_every_difference_is_on_the_page(make_comparison: MakeComparison, tmp_path: Path) -> None:
@@ -119,12 +119,12 @@ def test_species_and_queries_that_changed_are_listed(make_comparison: MakeCompar
     before, after = (_means(group.runs) for group in found.groups)
     changes = before.join(after, on="path", suffix="_after").with_columns(gain=pl.col("value_after") - pl.col("value"))
     species = changes.group_by("label").agg(pl.col("value", "value_after", "gain").mean()).sort("gain", descending=True)
-    part = text.partition("Species that changed most")[2].partition("Queries that changed most")[0]
+    subset = text.partition("Species that changed most")[2].partition("Queries that changed most")[0]
     names = [label.replace("_", " ") for label in species["label"]]
-    assert sorted(names, key=part.index) == names
+    assert sorted(names, key=subset.index) == names
     for row in species.iter_rows(named=True):
-        assert f"{row['value']:.3f} → {row['value_after']:.3f} {signed(row['gain'])}" in part
-    assert "Lost most None." in part
+        assert f"{row['value']:.3f} → {row['value_after']:.3f} {signed(row['gain'])}" in subset
+    assert "Lost most None." in subset
     queries = text.partition("sorted by right answers")[2]
     assert re.search(r"\w+/\d+\.png \d\.\d → \d\.\d 0\.\d+ → 0\.\d+ \+0\.\d+", queries)
 
@@ -134,20 +134,20 @@ def _means(members: Sequence[runs.TestedRun]) -> pl.DataFrame:
     return tables.group_by("path").agg(pl.col("label").first(), pl.col("value").mean())
 
 
-def test_pictures_are_shown_where_they_still_are(
+def test_images_are_shown_where_they_still_are(
     make_comparison: MakeComparison, data_root: Path, tmp_path: Path
 ) -> None:
     page = page_of(make_comparison([0.1, 0.1], [0.2, 0.2]), tmp_path)
-    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
     strips = [tag for tag, _ in page.tags].count("article")
     rows = sum(attributes.get("class") == "asked-for" for _, attributes in page.tags)
     assert strips > 2 and rows > 8
-    assert len(pictures) == (1 + 2 * 10) * strips + rows
-    assert all(str(picture["src"]).startswith("data:image/jpeg;base64,") and picture["alt"] for picture in pictures)
+    assert len(images) == (1 + 2 * 10) * strips + rows
+    assert all(str(image["src"]).startswith("data:image/jpeg;base64,") and image["alt"] for image in images)
     assert "as the first run of each group found them" in page.text
 
 
-def test_pictures_that_are_gone_leave_a_page_without(
+def test_images_that_are_gone_leave_a_page_without(
     make_comparison: MakeComparison, data_root: Path, tmp_path: Path
 ) -> None:
     data_root.rename(tmp_path / "moved")
@@ -157,7 +157,7 @@ def test_pictures_that_are_gone_leave_a_page_without(
 
 
 @pytest.mark.parametrize("summary", ["{}", "{", '{"data_root": null}'])
-def test_a_summary_that_names_no_pictures_is_no_error(
+def test_a_summary_that_names_no_images_is_no_error(
     make_comparison: MakeComparison, tmp_path: Path, summary: str
 ) -> None:
     found = make_comparison([0.1], [0.2])

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from conspecific.reporting.comparison import rival
-from conspecific.reporting.comparison_numbers import panel, verdict
+from conspecific.reporting.comparison.numbers import panel, verdict
+from conspecific.reporting.comparison.page import rival
 
 from .comparisons import MakeComparison
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import polars as pl
 
 from conspecific.evaluation.diagnose import by_species, confused_pairs, hubs
-from conspecific.reporting.diagnosis import (
+from conspecific.reporting.run.diagnosis import (
     collapsed,
     geometry_note,
     geometry_rows,
@@ -15,7 +15,7 @@ from conspecific.reporting.diagnosis import (
     mix_ups,
     species_rows,
 )
-from conspecific.reporting.record import Report
+from conspecific.reporting.run.record import Report
 from conspecific.types import EvalResult
 
 
@@ -70,8 +70,8 @@ def test_hubs_of_the_baseline_stand_beside_those_of_the_best(make_report: Callab
         assert side.skewness == f"{expected.skewness:.2f}".replace("-", "\u2212")
         assert side.never.split() == [f"{100 * expected.never:.1f}", "%"]
         assert side.expected == "10.0"
-        assert [int(hub.count) for hub in side.pictures] == expected.pictures["count"].to_list()
-        assert side.pictures[0].wrong == f"{expected.pictures['wrong'][0]} wrong"
+        assert [int(hub.count) for hub in side.images] == expected.images["count"].to_list()
+        assert side.images[0].wrong == f"{expected.images['wrong'][0]} wrong"
 
 
 def test_the_shape_of_every_space_is_told(make_report: Callable[..., Report]) -> None:
@@ -80,7 +80,7 @@ def test_the_shape_of_every_space_is_told(make_report: Callable[..., Report]) ->
     assert [text for _, _, text in rows["Effective rank"].values] == ["8.0", "20.0", "32.0"]
     assert rows["Uniformity"].values[0] == ("baseline", "Baseline", "\u22122.50")
     assert all(row.sentence.endswith(".") for row in rows.values())
-    assert "96 pictures" in geometry_note(make_report())
+    assert "96 images" in geometry_note(make_report())
 
 
 def test_a_collapsed_encoder_is_named(make_report: Callable[..., Report]) -> None:

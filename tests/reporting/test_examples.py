@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from conspecific.reporting.examples import chosen_targets, further_examples, paired
-from conspecific.reporting.record import Report
+from conspecific.reporting.run.examples import chosen_targets, further_examples, paired
+from conspecific.reporting.run.record import Report
 
 
 def test_targets_are_the_largest_gain_the_median_and_the_worst(make_report: Callable[..., Report]) -> None:

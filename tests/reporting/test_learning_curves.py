@@ -2,7 +2,7 @@
 
 import re
 
-from conspecific.reporting.plots import learning_curves
+from conspecific.reporting.page.plots import learning_curves
 
 EPOCHS = [{"epoch": epoch, "loss": 1.0 / (epoch + 1), "recall@1": 0.5 + 0.1 * epoch} for epoch in range(3)]
 

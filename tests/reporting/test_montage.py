@@ -1,9 +1,9 @@
-"""Where each picture stands on the sheets, and how it is marked."""
+"""Where each image stands on the sheets, and how it is marked."""
 
 import pytest
 from PIL import Image
 
-from conspecific.reporting.montage import HIT, MISS, answer_sheet, contact_sheet, picture_box, side_by_side
+from conspecific.reporting.page.montage import HIT, MISS, answer_sheet, contact_sheet, image_box, side_by_side
 
 COLOURS = [(20 * number + 10, 200 - 15 * number, 90) for number in range(10)]
 TARGET = (250, 240, 30)
@@ -19,7 +19,7 @@ def hexadecimal(colour: object) -> str:
 
 
 def centre(place: int, cell: int = 160) -> tuple[int, int]:
-    left, top, right, bottom = picture_box(place, cell)
+    left, top, right, bottom = image_box(place, cell)
     return (left + right) // 2, (top + bottom) // 2
 
 
@@ -29,22 +29,22 @@ def sheet(hits: list[bool | None], cell: int = 160) -> Image.Image:
 
 @pytest.mark.parametrize("cell", [64, 160])
 def test_ten_answers_row_by_row_and_the_target_in_the_third_place_of_the_third_row(cell: int) -> None:
-    picture = sheet([True] * 10, cell)
+    image = sheet([True] * 10, cell)
     for place, colour in enumerate(COLOURS):
-        assert picture.getpixel(centre(place, cell)) == colour
-    assert picture.getpixel(centre(10, cell)) == TARGET
-    rows = [picture_box(place)[1] for place in range(12)]
-    columns = [picture_box(place)[0] for place in range(12)]
+        assert image.getpixel(centre(place, cell)) == colour
+    assert image.getpixel(centre(10, cell)) == TARGET
+    rows = [image_box(place)[1] for place in range(12)]
+    columns = [image_box(place)[0] for place in range(12)]
     assert rows[:4] == [rows[0]] * 4 and rows[4:8] == [rows[4]] * 4 and rows[8:] == [rows[8]] * 4
     assert columns[:4] == columns[4:8] == columns[8:] == sorted(columns[:4])
 
 
 def test_a_hit_has_a_full_border_a_miss_a_broken_one_and_an_unknown_none() -> None:
-    picture = sheet([True, False, None])
+    image = sheet([True, False, None])
     edges = []
     for place in range(3):
-        left, top, _, bottom = picture_box(place)
-        edges.append([hexadecimal(picture.getpixel((left + 1, y))) for y in range(top + 30, bottom - 4)])
+        left, top, _, bottom = image_box(place)
+        edges.append([hexadecimal(image.getpixel((left + 1, y))) for y in range(top + 30, bottom - 4)])
     assert set(edges[0]) == {HIT}
     assert MISS in edges[1] and "#ffffff" in edges[1] and HIT not in edges[1]
     assert HIT not in edges[2] and MISS not in edges[2]
@@ -63,7 +63,7 @@ def test_captions_and_scores_of_any_length_stay_in_their_places() -> None:
     plain = answer_sheet(tile(TARGET), answers, [None] * 10)
     assert with_text.size == plain.size
     for place in range(4):
-        _, top, right, bottom = picture_box(place)
+        _, top, right, bottom = image_box(place)
         gap = (right + 1, top, right + 6, bottom + 30)
         assert with_text.crop(gap).tobytes() == plain.crop(gap).tobytes()
 
@@ -75,19 +75,19 @@ def test_lists_of_another_length_are_refused(given: dict[str, list[object]]) -> 
         answer_sheet(tile(TARGET), [tile(COLOURS[0])] * 10, **arguments)  # type: ignore[arg-type]
 
 
-def test_side_by_side_keeps_both_pictures_whole_and_in_order() -> None:
+def test_side_by_side_keeps_both_images_whole_and_in_order() -> None:
     left, right = Image.new("RGB", (300, 200), "#ff0000"), Image.new("RGB", (200, 100), "#0000ff")
-    picture = side_by_side(left, right, ("Baseline", "Fine-tuned"))
-    counts = {colour: count for count, colour in picture.getcolors(maxcolors=10_000) or []}
+    image = side_by_side(left, right, ("Baseline", "Fine-tuned"))
+    counts = {colour: count for count, colour in image.getcolors(maxcolors=10_000) or []}
     assert counts[(255, 0, 0)] == 300 * 200
     assert counts[(0, 0, 255)] == 200 * 100
-    assert hexadecimal(picture.getpixel((10, picture.height - 10))) == "#ff0000"
+    assert hexadecimal(image.getpixel((10, image.height - 10))) == "#ff0000"
 
 
 def test_contact_sheet_puts_each_row_right_of_its_label() -> None:
     rows = [[tile(COLOURS[0])] * 3, [tile(COLOURS[1])] * 2]
-    picture = contact_sheet(rows, ["First", "A much longer name of a species"], cell=50)
-    counts = {colour: count for count, colour in picture.getcolors(maxcolors=10_000) or []}
+    image = contact_sheet(rows, ["First", "A much longer name of a species"], cell=50)
+    counts = {colour: count for count, colour in image.getcolors(maxcolors=10_000) or []}
     assert counts[COLOURS[0]] == 3 * 50 * 50
     assert counts[COLOURS[1]] == 2 * 50 * 50
     with pytest.raises(ValueError, match="2 rows, 1 labels"):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from conspecific.metrics import METRICS, Interval
-from conspecific.reporting.numbers import comparisons, interval_sentence, macro_rows, macro_sentence, metric_rows
-from conspecific.reporting.record import Report
+from conspecific.reporting.run.numbers import comparisons, interval_sentence, macro_rows, macro_sentence, metric_rows
+from conspecific.reporting.run.record import Report
 
 
 def over_queries(report: Report) -> Report:

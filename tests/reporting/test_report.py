@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 from PIL import Image
 
-from conspecific.data.spelling import SpellingMatch
-from conspecific.evaluation.leaks import Leaks
-from conspecific.reporting.record import Report
-from conspecific.reporting.report import write_report
-from conspecific.reporting.wording import ORDER, explain
+from conspecific.leaks.leaks import Leaks
+from conspecific.leaks.spelling import SpellingMatch
+from conspecific.reporting.page.wording import ORDER, explain
+from conspecific.reporting.run.record import Report
+from conspecific.reporting.run.report import write_report
 from conspecific.types import EvalResult
 
 
@@ -59,12 +59,12 @@ def test_nothing_is_loaded_from_elsewhere(make_report: Callable[..., Report], tm
     assert not re.search(r"@import|url\((?!#)", page)
 
 
-def test_every_picture_has_a_description(make_report: Callable[..., Report], tmp_path: Path) -> None:
+def test_every_image_has_a_description(make_report: Callable[..., Report], tmp_path: Path) -> None:
     tags = Tags(page_of(make_report(), tmp_path)).found
-    pictures = [attributes for tag, attributes in tags if tag == "img"]
+    images = [attributes for tag, attributes in tags if tag == "img"]
     targets, examples, mix_ups, hubs = 3 * 2 * 11, 8 * (1 + 2 * 10), 9 * 2, 2 * 8
-    assert len(pictures) == targets + examples + mix_ups + hubs
-    assert all(attributes.get("alt") for attributes in pictures)
+    assert len(images) == targets + examples + mix_ups + hubs
+    assert all(attributes.get("alt") for attributes in images)
     for tag, attributes in tags:
         assert tag != "svg" or attributes.get("aria-hidden") == "true"
 
@@ -107,12 +107,12 @@ def test_the_headline_and_the_differences(make_report: Callable[..., Report], tm
     assert f"Of ten answers, {model:.1f} show the right species. The baseline: {baseline:.1f}." in text
     for difference in (*report.over_flatten, *report.over_pooled):
         assert f"{abs(difference.interval.mean):.3f}" in text
-    assert "2 pictures were left out" in text
+    assert "2 images were left out" in text
     assert "ringed epoch, 3, was kept" in text
 
 
 def test_weights_that_are_no_epochs_are_told_of(make_report: Callable[..., Report], tmp_path: Path) -> None:
-    between = dataclasses.replace(make_report(), tuned_share=0.7, rewhitened=True)
+    between = dataclasses.replace(make_report(), wise_ft_alpha=0.7, whitening_refitted=True)
     text = Tags(page_of(between, tmp_path)).text
     assert "ringed" not in text and "· kept" not in text
     assert "Kept were weights 70 % of the way from those before training to those of epoch 3" in text
@@ -148,15 +148,15 @@ def test_what_scrolls_can_be_reached_by_the_keyboard_and_ids_are_unique(
     assert len(ids) == len(set(ids))
 
 
-def test_leaks_are_shown_with_both_pictures(
+def test_leaks_are_shown_with_both_images(
     make_report: Callable[..., Report], make_leaks: Callable[..., Leaks], tmp_path: Path
 ) -> None:
     leaks = make_leaks(("Species_A/0.jpg", "Species_B/13.jpg", {"view": "cropped"}), inside=2)
     page = Tags(page_of(dataclasses.replace(make_report(), leaks=leaks, leak_policy="report"), tmp_path))
-    pictures = [attributes["alt"] for tag, attributes in page.found if tag == "img"]
-    assert "Picture of the training part: Species A" in pictures
-    assert "Picture of the test part: Species B" in pictures
-    for words in ("Nearly the same picture, cropped", "Similarity 0.987", "is a label wrong?", "1 of 96 queries"):
+    images = [attributes["alt"] for tag, attributes in page.found if tag == "img"]
+    assert "Image of the training subset: Species A" in images
+    assert "Image of the test subset: Species B" in images
+    for words in ("Nearly the same image, cropped", "Similarity 0.987", "is a label wrong?", "1 of 96 queries"):
         assert words in page.text
     assert "leaks=report" in page.text and "2 pairs of copies" in page.text
 
@@ -228,26 +228,26 @@ def test_a_run_without_a_model_compares_the_two_references(make_report: Callable
     assert "Query by query, the pooled reference finds more" in text
 
 
-def test_pictures_that_are_gone_do_not_cost_the_report(make_report: Callable[..., Report], tmp_path: Path) -> None:
+def test_images_that_are_gone_do_not_cost_the_report(make_report: Callable[..., Report], tmp_path: Path) -> None:
     def gone(path: str) -> Image.Image:
         raise FileNotFoundError(path)
 
-    assert write_report(tmp_path / "report.html", dataclasses.replace(make_report(), open_picture=gone)).exists()
+    assert write_report(tmp_path / "report.html", dataclasses.replace(make_report(), open_image=gone)).exists()
 
 
-def test_the_file_stays_small_with_pictures_that_compress_badly(
+def test_the_file_stays_small_with_images_that_compress_badly(
     make_report: Callable[..., Report], tmp_path: Path
 ) -> None:
     def noisy(path: str) -> Image.Image:
         return Image.effect_noise((300, 300), 90).convert("RGB")
 
-    path = write_report(tmp_path / "report.html", dataclasses.replace(make_report(), open_picture=noisy))
+    path = write_report(tmp_path / "report.html", dataclasses.replace(make_report(), open_image=noisy))
     assert path.stat().st_size < 6_000_000
 
 
-def test_the_targets_are_also_written_as_pictures(make_report: Callable[..., Report], tmp_path: Path) -> None:
+def test_the_targets_are_also_written_as_images(make_report: Callable[..., Report], tmp_path: Path) -> None:
     page_of(make_report(), tmp_path)
     names = sorted(path.name for path in (tmp_path / "images").iterdir())
     assert names == ["target-1-largest-gain.png", "target-2-median-gain.png", "target-3-worst-answers.png"]
-    with Image.open(tmp_path / "images" / names[0]) as picture:
-        assert picture.width > 2 * picture.height
+    with Image.open(tmp_path / "images" / names[0]) as image:
+        assert image.width > 2 * image.height

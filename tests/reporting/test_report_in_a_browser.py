@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from conspecific.evaluation.leaks import Leaks
-from conspecific.reporting.record import Report
-from conspecific.reporting.report import write_report
+from conspecific.leaks.leaks import Leaks
+from conspecific.reporting.run.record import Report
+from conspecific.reporting.run.report import write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = [

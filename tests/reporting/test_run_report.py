@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from conspecific.config.compose import save_yaml
-from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
-from conspecific.evaluation.leaks import Leaks
-from conspecific.reporting.record import Report
-from conspecific.reporting.run_report import report_run
+from conspecific.leaks.leaks import Leaks
+from conspecific.reporting.run.record import Report
+from conspecific.reporting.run.run_report import report_run
+from conspecific.runs.directory import RunDirectory
 
-MODEL = dict.fromkeys(("backbone", "weights", "pooling", "head", "search_with"), "some") | {"trainable_stages": 2}
+MODEL = dict.fromkeys(("backbone", "weights", "pooling", "head", "embedding_layer"), "some") | {"trainable_stages": 2}
 ENVIRONMENT: dict[str, Any] = {"command": "conspecific train", "processor": "some", "cores": 2, "gpu": None}
-COUNTS = {"pictures": 96, "species": 8, "train": 40, "val": 8, "tested": 48, "minutes": 1.5, "peak_memory_gb": 1.0}
+COUNTS = {"images": 96, "species": 8, "train": 40, "val": 8, "tested": 48, "minutes": 1.5, "peak_memory_gb": 1.0}
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def make_run(tmp_path: Path) -> Callable[[Report], RunDirectory]:
         gains = {"flatten": [row.to_json() for row in report.over_flatten]}
         gains |= {"pooled": [row.to_json() for row in report.over_pooled]} if report.over_pooled else {}
         summary = COUNTS | {"data_root": str(tmp_path), "test": {name: {} for name in test}, "gains": gains}
-        chosen = {"chosen_epoch": 3, "tuned_share": 0.5, "rewhitened": True} if report.model else {}
+        chosen = {"chosen_epoch": 3, "wise_ft_alpha": 0.5, "whitening_refitted": True} if report.model else {}
         run.summary.write_text(json.dumps(summary | chosen))
         return run
 
@@ -71,7 +71,7 @@ def test_what_was_written_down_is_shown(
     assert shown.validation.metrics == report.validation.metrics
     assert shown.leaks is not None and shown.leaks.pairs.height == 1
     assert shown.leak_policy == "drop" and shown.chosen_epoch == 3
-    assert shown.tuned_share == 0.5 and shown.rewhitened and shown.kept_epoch is None
+    assert shown.wise_ft_alpha == 0.5 and shown.whitening_refitted and shown.kept_epoch is None
     assert "chosen: 50% of the way to epoch 3, whitened again, by" in shown.facts["Epochs"]
 
 

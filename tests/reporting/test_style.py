@@ -27,6 +27,6 @@ def contrast(first: str, second: str) -> float:
 
 
 def luminance(colour: str) -> float:
-    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    subsets = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [subset / 12.92 if subset <= 0.04045 else ((subset + 0.055) / 1.055) ** 2.4 for subset in subsets]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

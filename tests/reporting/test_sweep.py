@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from conspecific.evaluation.sweeps import Sweep, SweptRun
 from conspecific.metrics import METRICS
-from conspecific.reporting.sweep import headline, sweep_rows, write_sweep
-from conspecific.reporting.sweep_drawings import BOTTOM, TOP, Scale, curves, drawings
-from conspecific.reporting.wording import DASH
+from conspecific.reporting.page.wording import DASH
+from conspecific.reporting.sweep.drawings import BOTTOM, TOP, Scale, curves, drawings
+from conspecific.reporting.sweep.page import headline, sweep_rows, write_sweep
+from conspecific.runs.sweeps import Sweep, SweptRun
 
 from .comparisons import Page
 

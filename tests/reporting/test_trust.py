@@ -6,9 +6,9 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
-from conspecific.reporting.plots import trust_curve
-from conspecific.reporting.record import Report
-from conspecific.reporting.trust import trust
+from conspecific.reporting.page.plots import trust_curve
+from conspecific.reporting.run.record import Report
+from conspecific.reporting.run.trust import trust
 from conspecific.types import EvalResult
 
 

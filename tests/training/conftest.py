@@ -1,4 +1,4 @@
-"""Pictures and baselines that the trainings here share, and a training as small as they come."""
+"""Images and baselines that the trainings here share, and a training as small as they come."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from rich.console import Console
 
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
-from conspecific.training.run import Outcome, train
+from conspecific.training.train import Outcome, train
 
 TrainTiny = Callable[..., Outcome | None]
 
@@ -17,15 +17,15 @@ TINY = [
     "model.pooling=avg",
     "model.head=linear",
     "model.dimensions=16",
-    "recipe.cached_views=0",
-    "recipe.tuned_shares=[]",
+    "recipe.cached_augmentations=0",
+    "recipe.wise_ft_alphas=[]",
     "data.species=5",
-    "data.pictures=8",
+    "data.images=8",
     "data.size=64",
     "loader.image_size=64",
     "loader.train_size=64",
-    "loader.batch_species=3",
-    "loader.batch_pictures=2",
+    "loader.classes_per_batch=3",
+    "loader.samples_per_class=2",
     "loader.workers=0",
     "trainer.accelerator=cpu",
     "trainer.max_epochs=3",
@@ -34,7 +34,7 @@ TINY = [
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where drawn pictures and baselines are kept; the first training fills it, the others find them there."""
+    """Where drawn images and baselines are kept; the first training fills it, the others find them there."""
     return tmp_path_factory.mktemp("cache")
 
 

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.overrides import override
-from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import compare
-from conspecific.training.run import Outcome, train
+from conspecific.runs.directory import RunDirectory
+from conspecific.training.train import Outcome, train
 
 pytestmark = pytest.mark.slow
 
@@ -20,8 +20,8 @@ BIRDS = os.environ.get("CONSPECIFIC_BIRDS100")
 SMALL = [
     "loader.image_size=128",
     "loader.train_size=128",
-    "loader.batch_species=8",
-    "loader.batch_pictures=4",
+    "loader.classes_per_batch=8",
+    "loader.samples_per_class=4",
     "trainer.accelerator=cpu",
 ]
 
@@ -33,7 +33,7 @@ def trained(*overrides: str) -> Outcome:
 
 
 def assert_gained(outcome: Outcome) -> None:
-    """map@r of the test pictures is above both references', the whole confidence interval of it above the baseline's.
+    """map@r of the test images is above both references', the whole confidence interval of it above the baseline's.
 
     The pooled reference is above the baseline without any training: only what is more than it has been learnt.
     """
@@ -47,7 +47,7 @@ def assert_gained(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("experiment", ["default", "triplet"])
 def test_fine_tuning_on_butterflies_beats_the_baseline(experiment: str, cache: Path, tmp_path: Path) -> None:
-    data = ["data.species=16", "data.pictures=16", "data.size=128", "trainer.max_epochs=4"]
+    data = ["data.species=16", "data.images=16", "data.size=128", "trainer.max_epochs=4"]
     outcome = trained(f"experiment={experiment}", *data, f"paths.cache={cache}", f"paths.run={tmp_path}")
     assert_gained(outcome)
     losses = [epoch["loss"] for epoch in RunDirectory(tmp_path).read_epochs()]

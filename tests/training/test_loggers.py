@@ -14,17 +14,17 @@ from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConfigError
 from conspecific.training import loggers
-from conspecific.training.loggers import Guarded, csv_logger, tensorboard_logger, wandb_logger
-from conspecific.training.run import train
+from conspecific.training.loggers import FailSafeLogger, csv_logger, tensorboard_logger, wandb_logger
+from conspecific.training.train import train
 
 TINY = [
     "loss=triplet",
     "data.species=4",
-    "data.pictures=8",
+    "data.images=8",
     "data.size=64",
     "loader.image_size=64",
     "loader.train_size=64",
-    "loader.batch_species=2",
+    "loader.classes_per_batch=2",
     "loader.workers=0",
     "trainer.accelerator=cpu",
     "trainer.max_epochs=1",
@@ -74,7 +74,7 @@ def run_with(logger: str, folder: Path, cache: Path) -> str:
 def test_a_logger_that_fails_is_told_once_and_left_out() -> None:
     console = Console(record=True, file=io.StringIO(), width=200)
     failing = Failing()
-    guarded = Guarded(failing, "tracker", console)
+    guarded = FailSafeLogger(failing, "tracker", console)
     guarded.log_hyperparams({"seed": 1})
     for step in range(3):
         guarded.log_metrics({"loss": 1.0}, step)
@@ -90,7 +90,7 @@ def test_an_interruption_is_not_swallowed() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Guarded(Interrupted(), "tracker", Console()).log_metrics({"loss": 1.0})
+        FailSafeLogger(Interrupted(), "tracker", Console()).log_metrics({"loss": 1.0})
 
 
 @pytest.mark.usefixtures("no_network")

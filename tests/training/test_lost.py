@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from conspecific.config.run_directory import RunDirectory
 from conspecific.errors import TrainingError
 from conspecific.losses import MetricLoss
 from conspecific.metrics import Geometry
-from conspecific.training.module import FineTuner
+from conspecific.runs.directory import RunDirectory
+from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.resume import read_checkpoint
-from conspecific.training.retrieval import RetrievalCallback
-from conspecific.training.run import Outcome
+from conspecific.training.retrieval_callback import RetrievalCallback
+from conspecific.training.train import Outcome
 from conspecific.types import EvalResult
 
 TrainTiny = Callable[..., Outcome | None]
@@ -30,7 +30,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, epoch: int, wreck: Callable[[nn.Modul
     def spoiled(callback: RetrievalCallback, trainer: Any, module: FineTuner) -> None:
         if trainer.current_epoch + 1 == epoch:
             with torch.no_grad():
-                wreck(module.searched.head)
+                wreck(module.eval_embedder.head)
         plain(callback, trainer, module)
 
     monkeypatch.setattr(RetrievalCallback, "on_train_epoch_end", spoiled)
@@ -51,7 +51,7 @@ def test_embeddings_that_collapse(tmp_path: Path, train_tiny: TrainTiny, monkeyp
         train_tiny(tmp_path)
     told = str(caught.value)
     assert told.startswith(
-        "the embeddings have collapsed: all pictures are nearly the same to the encoder after epoch 2."
+        "the embeddings have collapsed: all images are nearly the same to the encoder after epoch 2."
     )
     assert "Lower optimizer.backbone_lr or loss_lr, raise optimizer.warmup_epochs, or choose another loss" in told
     assert told.endswith(f"epoch 1 is the last good checkpoint in {tmp_path / 'checkpoints'}")
@@ -98,7 +98,7 @@ def stop(folder: Path, epochs: list[tuple[float, float]], baseline: float = 0.3,
     run = RunDirectory(folder)
     lines = [{"epoch": epoch, "loss": loss, "map@r": score} for epoch, (loss, score) in enumerate(epochs, start=1)]
     run.epochs.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    shape = Geometry(0.5, -2.0, **{"effective_rank": 8.0, "mean_similarity": 0.1, **geometry}, pictures=9, species=3)
+    shape = Geometry(0.5, -2.0, **{"effective_rank": 8.0, "mean_similarity": 0.1, **geometry}, images=9, species=3)
     metrics = {"map@r": epochs[-1][1]}
     result = EvalResult(metrics, metrics, None, {"geometry": shape.to_json()})  # type: ignore[arg-type]
     references = {"flatten": SimpleNamespace(metrics={"map@r": baseline})}

@@ -8,27 +8,27 @@ from typing import Any
 import pytest
 import torch
 
-from conspecific.config.run_directory import RunDirectory
-from conspecific.training.module import FineTuner
-from conspecific.training.run import Outcome
+from conspecific.runs.directory import RunDirectory
+from conspecific.training.fine_tuner import FineTuner
+from conspecific.training.train import Outcome
 
-STEPS_AN_EPOCH = 2  # of 10 training pictures, 6 a batch
+STEPS_AN_EPOCH = 2  # of 10 training images, 6 a batch
 EVERYTHING = [
     "loss=triplet",
     "loss.memory=12",
     "model.pooling=gem",
     "model.head=whitened",
-    "optimizer.backbone_lr=1e-5",  # so few pictures are soon lost otherwise, and training stops
+    "optimizer.backbone_lr=1e-5",  # so few images are soon lost otherwise, and training stops
     "optimizer.head_lr=1e-5",
     "optimizer.layer_decay=0.5",
-    "recipe.cached_views=3",
+    "recipe.cached_augmentations=3",
     "recipe.distillation=0.5",
     "recipe.ema=0.5",
     "recipe.hard_negatives=0.4",
     "recipe.head_epochs=1",
     "recipe.matryoshka=[4,16]",
-    "recipe.start_size=32",
-    "recipe.tuned_shares=[0.3,0.6]",
+    "recipe.initial_size=32",
+    "recipe.wise_ft_alphas=[0.3,0.6]",
     "teacher=timm",
     "teacher.backbone=test_resnet",
     "teacher.weights=none",
@@ -40,7 +40,7 @@ def digest(tensors: Sequence[torch.Tensor]) -> str:
 
 
 class Recorder:
-    """Notes what each training step starts from: pictures, their pixels, and every weight."""
+    """Notes what each training step starts from: images, their pixels, and every weight."""
 
     def __init__(self, train_tiny: Callable[..., Outcome | None], monkeypatch: pytest.MonkeyPatch) -> None:
         self.train, self.cut_at = train_tiny, -1
@@ -72,7 +72,7 @@ def recorder(train_tiny: Callable[..., Outcome | None], monkeypatch: pytest.Monk
 def test_a_resumed_run_takes_the_steps_of_an_uninterrupted_one(
     cut_at: int, workers: int, tmp_path: Path, recorder: Recorder
 ) -> None:
-    """The same pictures, the same augmented pixels and the same weights, to the bit; an epoch cut off begins anew."""
+    """The same images, the same augmented pixels and the same weights, to the bit; an epoch cut off begins anew."""
     override = f"loader.workers={workers}"
     whole = recorder.run(tmp_path / "whole", override)
     steps = recorder.steps
@@ -108,7 +108,7 @@ def test_all_ways_to_train_together_are_resumed_to_the_bit(tmp_path: Path, recor
     assert runs[0].weights.read_bytes() == runs[1].weights.read_bytes()
     assert runs[0].start.read_bytes() == runs[1].start.read_bytes()
     assert resumed.test["model"].metrics == whole.test["model"].metrics
-    for fact in ("chosen_epoch", "tuned_share", "rewhitened"):
+    for fact in ("chosen_epoch", "wise_ft_alpha", "whitening_refitted"):
         assert resumed.facts[fact] == whole.facts[fact]
 
 

@@ -10,15 +10,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from conspecific.config.run_directory import RunDirectory
-from conspecific.data.dataset import EvaluationPictures, Item, TrainingPictures, View
+from conspecific.data.dataset import EvaluationImages, Item, TrainingImages, View
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
 from conspecific.models import Embedder
-from conspecific.training import choice
-from conspecific.training.module import FineTuner
+from conspecific.runs.directory import RunDirectory
+from conspecific.training import selection
+from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.resume import read_checkpoint
-from conspecific.training.run import Outcome
+from conspecific.training.train import Outcome
 from conspecific.types import EvalResult
 
 pytestmark = pytest.mark.slow
@@ -56,31 +56,31 @@ def test_the_head_learns_first_and_the_backbone_after(tmp_path: Path, train_tiny
 
 
 def test_crops_grow_with_the_epochs(tmp_path: Path, train_tiny: TrainTiny, steps: Watched) -> None:
-    train_tiny(tmp_path, "recipe.start_size=32", "trainer.max_epochs=4")
+    train_tiny(tmp_path, "recipe.initial_size=32", "trainer.max_epochs=4")
     sides = [{step["side"] for step in steps if step["epoch"] == epoch} for epoch in range(4)]
     assert sides == [{32}, {32}, {32}, {64}]
 
 
-def test_frozen_stages_are_computed_once_for_every_view_and_every_validation_picture(
+def test_frozen_stages_are_computed_once_for_every_view_and_every_validation_image(
     tmp_path: Path, train_tiny: TrainTiny, steps: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     views: list[View] = []
     read: list[int] = []
-    plain, plainly = TrainingPictures.__getitem__, EvaluationPictures.__getitem__
-    monkeypatch.setattr(TrainingPictures, "__getitem__", lambda self, view: views.append(view) or plain(self, view))
+    plain, plainly = TrainingImages.__getitem__, EvaluationImages.__getitem__
+    monkeypatch.setattr(TrainingImages, "__getitem__", lambda self, view: views.append(view) or plain(self, view))
     monkeypatch.setattr(
-        EvaluationPictures, "__getitem__", lambda self, place: read.append(self.ids[place]) or plainly(self, place)
+        EvaluationImages, "__getitem__", lambda self, place: read.append(self.ids[place]) or plainly(self, place)
     )
     train_tiny(tmp_path / "first")  # the baseline is computed here, if in no test before
     views.clear()
     read.clear()
-    outcome = train_tiny(tmp_path / "second", "recipe.cached_views=3", "recipe.hard_negatives=0.4")
+    outcome = train_tiny(tmp_path / "second", "recipe.cached_augmentations=3", "recipe.hard_negatives=0.4")
     assert outcome is not None
     assert len(views) == len(set(views)) == 3 * 10
     assert all(step["side"] is None for step in steps[-6:])
     validated = len(outcome.validation["model"].per_query)
     tested = len(outcome.test["model"].per_query)
-    # each training picture once for what is confused; ArcFace's species begin from the first of the views
+    # each training image once for what is confused; ArcFace's species begin from the first of the views
     assert len(read) == validated + tested + 10
 
 
@@ -129,7 +129,7 @@ def test_validation_chooses_what_is_kept(
     liked: str, tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An epoch, a share of the way from before training to after it, or a head whitened again, as the record says."""
-    plain = choice._score
+    plain = selection._score
 
     def score(embedder: Embedder, epoch: int, evaluator: Evaluator, title: str) -> EvalResult:
         result = plain(embedder, epoch, evaluator, title)
@@ -137,11 +137,11 @@ def test_validation_chooses_what_is_kept(
             return result
         return replace(result, metrics={**result.metrics, "map@r": 2.0 if title.startswith(liked) else -1.0})
 
-    monkeypatch.setattr(choice, "_score", score)
-    outcome = train_tiny(tmp_path, "recipe.tuned_shares=[0.25]", "model.head=whitened", "recipe.rewhiten=true")
+    monkeypatch.setattr(selection, "_score", score)
+    outcome = train_tiny(tmp_path, "recipe.wise_ft_alphas=[0.25]", "model.head=whitened", "recipe.refit_whitening=true")
     assert outcome is not None
-    run, share, epoch = RunDirectory(tmp_path), outcome.facts["tuned_share"], outcome.facts["chosen_epoch"]
-    assert (share, outcome.facts["rewhitened"]) == (0.25 if liked == "Going" else 1.0, liked == "Whitening")
+    run, share, epoch = RunDirectory(tmp_path), outcome.facts["wise_ft_alpha"], outcome.facts["chosen_epoch"]
+    assert (share, outcome.facts["whitening_refitted"]) == (0.25 if liked == "Going" else 1.0, liked == "Whitening")
     assert outcome.validation["model"].facts["epoch"] == epoch
     assert outcome.score == (max(line["map@r"] for line in run.read_epochs()) if liked == "nothing else" else 2.0)
     start, kept = load_file(run.start), load_file(run.weights)

@@ -8,17 +8,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from conspecific.cli.opened import read_config
 from conspecific.config.overrides import is_override
 from conspecific.config.schema import CompareConfig
-from conspecific.evaluation.groups import Comparison, Group, compare_runs
-from conspecific.evaluation.runs import find_runs, read_run
-from conspecific.evaluation.sweeps import Sweep, is_sweep, read_sweep
 from conspecific.evaluation.tables import difference_table, plain_table
 from conspecific.metrics import METRICS
-from conspecific.reporting.comparison import write_comparison
-from conspecific.reporting.comparison_numbers import SIDE_BY_SIDE, settings_table
-from conspecific.reporting.sweep import TESTED, headline, lead, sweep_rows, write_sweep
+from conspecific.reporting.comparison.numbers import SIDE_BY_SIDE, settings_table
+from conspecific.reporting.comparison.page import write_comparison
+from conspecific.reporting.sweep.page import TESTED, headline, lead, sweep_rows, write_sweep
+from conspecific.runs.groups import Comparison, Group, compare_runs
+from conspecific.runs.opened import read_config
+from conspecific.runs.sweeps import Sweep, is_sweep, read_sweep
+from conspecific.runs.tested import find_runs, read_run
 
 LISTED = 30  # runs of a sweep that the terminal shows; the page has all
 
@@ -61,7 +61,7 @@ def _print_comparison(console: Console, found: Comparison) -> None:
     """What was tested, each group's runs, settings and scores, and what each has over the first."""
     facts = found.facts
     console.print(
-        f"Tested on the same {facts['queries']} queries in {facts['gallery']} pictures of {facts['species']} species, "
+        f"Tested on the same {facts['queries']} queries in {facts['gallery']} images of {facts['species']} species, "
         f"protocol {facts['protocol']}.\n",
         soft_wrap=True,
         highlight=False,

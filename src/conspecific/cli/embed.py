@@ -1,16 +1,16 @@
-"""conspecific embed: write the embeddings of any folder of pictures."""
+"""conspecific embed: write the embeddings of any folder of images."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from conspecific.cli.opened import open_run, read_config
 from conspecific.config.schema import EmbedConfig
+from conspecific.runs.opened import open_run, read_config
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Embed every picture and write vectors.npy, pictures.parquet and facts.json."""
+    """Embed every image and write vectors.npy, images.parquet and facts.json."""
     config = read_config("embed", EmbedConfig, arguments, ["run"])
     console = Console()
     opened = open_run(config)

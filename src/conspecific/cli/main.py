@@ -10,11 +10,11 @@ from conspecific.errors import ConspecificError, did_you_mean
 
 COMMANDS = {
     "train": "fine-tune on a folder of species and measure every epoch against the baseline",
-    "evaluate": "score a run again, on its own pictures or on others",
+    "evaluate": "score a run again, on its own images or on others",
     "compare": "set finished runs beside each other, query by query",
     "soup": "average the weights of several runs into one model",
-    "embed": "write the embeddings of a folder of pictures",
-    "search": "find the pictures nearest to one picture",
+    "embed": "write the embeddings of a folder of images",
+    "search": "find the images nearest to one image",
 }
 
 WIDTH = 110  # of a line of choices, in characters
@@ -27,14 +27,14 @@ USAGE = {
   conspecific train experiment=triplet trainer.max_epochs=5          another recipe, shorter
   conspecific train -m loss=arcface,triplet seed=1,2,3               every combination in turn
   conspecific train -m experiment=sweep/arcface                      search settings by validation, with Optuna
-  conspecific train validate=true                                    build everything, read a few pictures, stop
+  conspecific train dry_run=true                                    build everything, read a few images, stop
   conspecific train resume=RUN                                       continue a run that was cut off
   conspecific train --cfg job                                        print the whole configuration, train nothing""",
     "evaluate": """conspecific evaluate RUN [KEY=VALUE ...]
 
-  conspecific evaluate runs/arcface/RUN                              the run's own test pictures
+  conspecific evaluate runs/arcface/RUN                              the run's own test images
   conspecific evaluate RUN protocol=unseen                           another protocol
-  conspecific evaluate RUN data=folder data.root=PATH                other pictures
+  conspecific evaluate RUN data=folder data.root=PATH                other images
   conspecific evaluate RUN truncate=64                               by the first 64 dimensions alone
   conspecific evaluate weights=FILE model=efficientnet_lite0 data=butterflies""",
     "compare": """conspecific compare RUN RUN ... [output=FOLDER]
@@ -51,14 +51,14 @@ USAGE = {
   conspecific soup runs/arcface/RUN runs/arcface/RUN                 the mean of their weights: a folder like a run's
   conspecific soup runs/sweep_arcface/MULTIRUN greedy=true           the best first; what lowers validation stays out
 
-  The runs must share model, pictures and splits. Score the soup on the test with conspecific evaluate FOLDER.""",
+  The runs must share model, images and splits. Score the soup on the test with conspecific evaluate FOLDER.""",
     "embed": """conspecific embed RUN [KEY=VALUE ...]
 
-  conspecific embed RUN data=pictures data.root=FOLDER output=OUT    any folder: OUT/vectors.npy, OUT/pictures.parquet
-  conspecific embed RUN                                              the run's own pictures""",
+  conspecific embed RUN data=images data.root=FOLDER output=OUT    any folder: OUT/vectors.npy, OUT/images.parquet
+  conspecific embed RUN                                              the run's own images""",
     "search": """conspecific search RUN IMAGE [KEY=VALUE ...]
 
-  conspecific search RUN image.jpg                                   the ten nearest of the run's pictures
+  conspecific search RUN image.jpg                                   the ten nearest of the run's images
   conspecific search RUN image.jpg k=5 data=folder data.root=PATH    in another gallery""",
 }
 

@@ -1,4 +1,4 @@
-"""conspecific search: the pictures nearest to one picture."""
+"""conspecific search: the images nearest to one image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,31 +10,30 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from conspecific.cli.opened import Opened, open_run, read_config
 from conspecific.config.schema import SearchConfig
-from conspecific.data.dataset import picture_tensor
-from conspecific.data.images import open_rgb
 from conspecific.data.manifest import Manifest
 from conspecific.errors import ConfigError, DataError
 from conspecific.evaluation import device_for
+from conspecific.images import image_tensor, open_rgb
 from conspecific.index import Searcher
-from conspecific.reporting.montage import answer_sheet
-from conspecific.reporting.wording import species_name
+from conspecific.reporting.page.montage import answer_sheet
+from conspecific.reporting.page.wording import species_name
+from conspecific.runs.opened import Opened, open_run, read_config
 from conspecific.types import EmbeddingSet, Neighbors
 
-OUTSIDE = -1  # sample id of a picture that is not in the manifest
+OUTSIDE = -1  # sample id of an image that is not in the manifest
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Print the nearest k with species and scores, and save the picture of the ten nearest."""
+    """Print the nearest k with species and scores, and save the image of the ten nearest."""
     config = read_config("search", SearchConfig, arguments, ["run", "image"])
     if config.image is None:
-        raise ConfigError("search needs a picture: conspecific search RUN IMAGE")
+        raise ConfigError("search needs an image: conspecific search RUN IMAGE")
     if config.k < 1:
         raise ConfigError(f"k must be 1 or more; found {config.k}")
     output = Path(config.output or f"search_{Path(config.image).stem}.png").expanduser()
     if output.suffix.lower() not in Image.registered_extensions():
-        raise ConfigError(f"output={output} must end in a kind of picture, such as .png")
+        raise ConfigError(f"output={output} must end in a kind of image, such as .png")
     console = Console()
     opened = open_run(config)
     image = Path(config.image).expanduser()
@@ -47,25 +46,25 @@ def run(arguments: Sequence[str]) -> None:
     console.print(_table(manifest, neighbors, config.k))
     output.parent.mkdir(parents=True, exist_ok=True)
     _sheet(manifest, neighbors, image).save(output)
-    console.print(f"Picture: {output}", soft_wrap=True)
+    console.print(f"Image: {output}", soft_wrap=True)
 
 
 def _embed_outside(opened: Opened, image: Path) -> EmbeddingSet:
     device = device_for(opened.config.device)
     embedder = opened.embedder.eval().to(device)
     try:
-        picture = picture_tensor(image, opened.image_size)
+        pixels = image_tensor(image, opened.image_size)
     except (OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{image} cannot be read as a picture: {error}") from error
+        raise DataError(f"{image} cannot be read as an image: {error}") from error
     with torch.inference_mode():
-        vectors = embedder(picture[None].to(device)).cpu().numpy()
+        vectors = embedder(pixels[None].to(device)).cpu().numpy()
     return EmbeddingSet(vectors, np.array([OUTSIDE]), np.array([-1]))
 
 
 def _table(manifest: Manifest, neighbors: Neighbors, k: int) -> Table:
-    title = f"Nearest of {len(manifest)} pictures in {manifest.root}"
+    title = f"Nearest of {len(manifest)} images in {manifest.root}"
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column, justify in (("rank", "right"), ("species", "left"), ("score", "right"), ("picture", "left")):
+    for column, justify in (("rank", "right"), ("species", "left"), ("score", "right"), ("image", "left")):
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for rank, (found, score) in enumerate(zip(neighbors.ids[0, :k], neighbors.scores[0, :k], strict=True), start=1):
         species = species_name(manifest.species[manifest.labels[found]])

@@ -13,18 +13,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from conspecific.cli.opened import Opened, load_embedder, read_config
 from conspecific.config.compose import save_yaml
 from conspecific.config.overrides import is_override
-from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import EvaluateConfig, SoupConfig, TrainConfig
 from conspecific.errors import RunError
 from conspecific.evaluation import Evaluator
-from conspecific.evaluation.runs import find_runs, read_splits
-from conspecific.evaluation.soup import Tasting, average_weights, greedy_soup
 from conspecific.evaluation.tables import plain_table
 from conspecific.models import Embedder
-from conspecific.training.record import save_weights
+from conspecific.runs.directory import RunDirectory
+from conspecific.runs.environment import save_weights
+from conspecific.runs.opened import Opened, load_embedder, read_config
+from conspecific.runs.soup import Tasting, average_weights, greedy_soup
+from conspecific.runs.tested import find_runs, read_splits
 
 RECIPE = "soup.json"
 
@@ -69,7 +69,7 @@ def _validated(runs: Sequence[RunDirectory], trained: TrainConfig) -> dict[Path,
 
 
 def _require_alike(runs: Sequence[RunDirectory]) -> None:
-    """Raise RunError where runs are of different models, or saw different pictures or parts of them."""
+    """Raise RunError where runs are of different models, or saw different images or parts of them."""
     first, *others = runs
     wanted, splits = _identity(first), read_splits(first).sort("path")
     for other in others:
@@ -79,7 +79,7 @@ def _require_alike(runs: Sequence[RunDirectory]) -> None:
             raise RunError(f"{first.path} and {other.path} cannot be averaged, they differ in {told}")
         if not read_splits(other).sort("path").equals(splits):
             raise RunError(
-                f"{first.path} and {other.path} cannot be averaged: their training, validation or test pictures differ"
+                f"{first.path} and {other.path} cannot be averaged: their training, validation or test images differ"
             )
 
 
@@ -99,7 +99,7 @@ def _set_up(run: RunDirectory, config: SoupConfig, console: Console) -> tuple[Ev
     evaluator = Opened(embedder, run.weights, trained, run, use).evaluator(console)
     stored = _identity(run)["data"]
     if stored is not None and evaluator.fingerprint != stored:
-        raise RunError(f"the pictures in {evaluator.manifest.root} have changed since {run.path}: nothing to score on")
+        raise RunError(f"the images in {evaluator.manifest.root} have changed since {run.path}: nothing to score on")
     return evaluator, embedder
 
 

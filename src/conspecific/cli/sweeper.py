@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.distributions import BaseDistribution
 
-STUDY, TRYING = "study.db", "validate=true"
+STUDY, TRYING = "study.db", "dry_run=true"
 
 
 # Hydra imports this module when it looks for sweepers, for every command: what is heavy is imported where it is used.
@@ -197,7 +197,7 @@ def _best(study: "Study") -> float | None:
 
 def _write_trials(study: "Study", folder: Path) -> None:
     """Write number, state, score and settings of every trial, whole or not at all."""
-    from conspecific.evaluation.sweeps import TRIALS
+    from conspecific.runs.sweeps import TRIALS
 
     rows = [
         {

@@ -17,14 +17,14 @@ from conspecific.cli.logged_console import LoggedConsole
 from conspecific.config.compose import explained, typed
 from conspecific.config.location import config_dir
 from conspecific.config.overrides import literal, override
-from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConfigError, ConspecificError, RunError
 from conspecific.evaluation import leave_out
 from conspecific.evaluation.tables import difference_table
-from conspecific.reporting.record import Report
-from conspecific.reporting.run_report import report_run
-from conspecific.training.run import train
+from conspecific.reporting.run.record import Report
+from conspecific.reporting.run.run_report import report_run
+from conspecific.runs.directory import RunDirectory
+from conspecific.training.train import train
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -99,7 +99,7 @@ def _conclude(run: RunDirectory, report: Report, console: LoggedConsole) -> None
 
 
 def _print_without_leaks(report: Report, console: LoggedConsole) -> None:
-    """The main metrics again where pictures of the test were in training too, without them as queries."""
+    """The main metrics again where images of the test were in training too, without them as queries."""
     leaked, queries = report.leaked, report.best.per_query.height
     if report.leaks is None or not leaked:
         return

@@ -106,3 +106,10 @@ def _is_group(schema: type[Any], key: str) -> bool:
 def save_yaml(content: object, path: Path) -> None:
     """Write a typed configuration, or a plain container, as YAML."""
     OmegaConf.save(content, path)
+
+
+def load_typed(path: Path, schema: type[Schema]) -> Schema:
+    """Read a configuration that `save_yaml` wrote. Raises ConfigError as `typed` does."""
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig), "a configuration is a mapping"
+    return typed(config, schema)

@@ -37,8 +37,8 @@ def literal(text: str) -> str:
     A value that is quoted already, an interpolation, or several values with commas that do not exist as one file or
     folder (a sweep) are left to Hydra.
 
-    >>> literal("data.root=/home/My Pictures")
-    "data.root='/home/My Pictures'"
+    >>> literal("data.root=/home/My Images")
+    "data.root='/home/My Images'"
     >>> literal("seed=1,2")
     'seed=1,2'
     """

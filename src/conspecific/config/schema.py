@@ -5,22 +5,22 @@ from typing import Any
 
 from conspecific.errors import ConfigError
 
-SMALLEST = 32  # side in pixels; backbones halve a picture five times
+SMALLEST = 32  # side in pixels; backbones halve an image five times
 
 
 @dataclass
 class SplitConfig:
     """How a manifest is divided; see `conspecific.data.splits.split`.
 
-    seed: draws the pictures or species of each part. It is not the run's seed, so that runs of several seeds are scored
+    seed: draws the images or species of each subset. It is not the run's seed, so that runs of several seeds are scored
     on the same test.
     """
 
     seed: int = 0
     test_share: float = 0.5
     val_share: float = 0.2
-    gallery_pictures: int = 10
-    query_pictures: int = 3
+    gallery_images: int = 10
+    query_images: int = 3
 
 
 @dataclass
@@ -30,24 +30,24 @@ class OtherSplitConfig:
     seed: int | None = None
     test_share: float | None = None
     val_share: float | None = None
-    gallery_pictures: int | None = None
-    query_pictures: int | None = None
+    gallery_images: int | None = None
+    query_images: int | None = None
 
 
 @dataclass
 class LoaderConfig:
-    """Pictures to batches.
+    """Images to batches.
 
     image_size: side in pixels that baseline and model are evaluated at. train_size: side of the training crops.
-    batch_species, batch_pictures: a training batch is that many species times that many pictures of each.
-    crop_scale: share of a picture's area that a training crop covers, from and to. jitter: strength of the changes of
+    classes_per_batch, samples_per_class: a training batch is that many species times that many images of each.
+    crop_scale: share of an image's area that a training crop covers, from and to. jitter: strength of the changes of
     brightness, contrast and saturation. workers: decoding processes or threads; null takes one a core, eight at most.
     """
 
     image_size: int = 224
     train_size: int = 160
-    batch_species: int = 16
-    batch_pictures: int = 4
+    classes_per_batch: int = 16
+    samples_per_class: int = 4
     crop_scale: list[float] = field(default_factory=lambda: [0.3, 1.0])
     jitter: float = 0.2
     workers: int | None = None
@@ -68,37 +68,37 @@ class RecipeConfig:
 
     head_epochs: epochs in which only what lies above the backbone learns (Kumar et al. 2022). ema: search with a
     running average of the weights that keeps this share of itself at each step; 0: with the weights as they are.
-    cached_views: augmented views of each training picture whose frozen stages are computed once and drawn from in
-    every epoch, where stages are frozen; 0 makes new views each epoch. start_size: side in pixels of the first epoch's
-    training crops, which grow to loader.train_size. hard_negatives: share of a batch's species that are drawn for
-    being confused with the others, searched anew each epoch. matryoshka: numbers of first dimensions that the loss
-    trains to stand alone (Kusupati et al. 2022). tuned_shares: shares of the way from the weights before training to
-    those after it that are tried on validation, beside the epochs (Wortsman et al. 2022). rewhiten: whiten a whitened
-    head again after training, where validation is better for it. distillation: weight of staying alike where `teacher`
-    finds pictures alike.
+    cached_augmentations: augmented views of each training image whose frozen stages are computed once and drawn from in
+    every epoch, where stages are frozen; 0 makes new views each epoch. initial_size: side in pixels of the first
+    epoch's training crops, which grow to loader.train_size. hard_negatives: share of a batch's species that are drawn
+    for being confused with the others, searched anew each epoch. matryoshka: numbers of first dimensions that the loss
+    trains to stand alone (Kusupati et al. 2022). wise_ft_alphas: shares of the way from the weights before training to
+    those after it that are tried on validation, beside the epochs (Wortsman et al. 2022). refit_whitening: whiten a
+    whitened head again after training, where validation is better for it. distillation: weight of staying alike where
+    `teacher` finds images alike.
     """
 
     head_epochs: int = 0
     ema: float = 0.0
-    cached_views: int = 0
-    start_size: int | None = None
+    cached_augmentations: int = 0
+    initial_size: int | None = None
     hard_negatives: float = 0.0
     matryoshka: list[int] = field(default_factory=list)
-    tuned_shares: list[float] = field(default_factory=list)
-    rewhiten: bool = False
+    wise_ft_alphas: list[float] = field(default_factory=list)
+    refit_whitening: bool = False
     distillation: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("head_epochs", "cached_views", "distillation"):
+        for name in ("head_epochs", "cached_augmentations", "distillation"):
             if (value := getattr(self, name)) < 0:
                 raise ConfigError(f"recipe.{name} must be 0 or more; found {value}")
         for name in ("ema", "hard_negatives"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise ConfigError(f"recipe.{name} is a share, from 0 to below 1; found {value}")
-        if any(not 0 < share < 1 for share in self.tuned_shares):
-            raise ConfigError(f"recipe.tuned_shares are shares between 0 and 1; found {self.tuned_shares}")
-        if self.start_size is not None and self.start_size < SMALLEST:
-            raise ConfigError(f"recipe.start_size must be {SMALLEST} pixels or more; found {self.start_size}")
+        if any(not 0 < share < 1 for share in self.wise_ft_alphas):
+            raise ConfigError(f"recipe.wise_ft_alphas are shares between 0 and 1; found {self.wise_ft_alphas}")
+        if self.initial_size is not None and self.initial_size < SMALLEST:
+            raise ConfigError(f"recipe.initial_size must be {SMALLEST} pixels or more; found {self.initial_size}")
         if self.matryoshka and (min(self.matryoshka) < 1 or sorted(set(self.matryoshka)) != self.matryoshka):
             raise ConfigError(f"recipe.matryoshka must rise from 1 or more, as [64,128,256]; found {self.matryoshka}")
 
@@ -116,9 +116,9 @@ class PathsConfig:
 class TrainConfig:
     """Everything a training run depends on.
 
-    seed: of weights, batches and augmentation. leaks: what to do about pictures that are in training and in the test:
+    seed: of weights, batches and augmentation. leaks: what to do about images that are in training and in the test:
     report them, drop them from training, or stop with an error. monitor: the validation metric that chooses the epoch.
-    validate: build everything, read a few pictures and stop. resume: the run directory this run continues.
+    dry_run: build everything, read a few images and stop. resume: the run directory this run continues.
     """
 
     name: str = "train"
@@ -126,7 +126,7 @@ class TrainConfig:
     protocol: str = "seen"
     leaks: str = "report"
     monitor: str = "map@r"
-    validate: bool = False
+    dry_run: bool = False
     resume: str | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
@@ -146,7 +146,7 @@ class TrainConfig:
 class UseConfig:
     """Keys that `evaluate`, `embed` and `search` share: they use what a run left behind.
 
-    run: the run directory. weights: a weights file in its place; `model` says what it belongs to. data: pictures to use
+    run: the run directory. weights: a weights file in its place; `model` says what it belongs to. data: images to use
     in place of the run's own. image_size: side in pixels; null takes the run's. truncate: search with that many of the
     first dimensions alone, as a Matryoshka loss trains them to be; null takes all. output: where results go; null puts
     them into the run directory. device: a torch device; auto takes a GPU where there is one.
@@ -166,9 +166,9 @@ class UseConfig:
 
 @dataclass
 class EvaluateConfig(UseConfig):
-    """Keys of `evaluate`. protocol: null takes the run's. part: test or val."""
+    """Keys of `evaluate`. protocol: null takes the run's. subset: test or val."""
 
-    part: str = "test"
+    subset: str = "test"
     protocol: str | None = None
     split: OtherSplitConfig = field(default_factory=OtherSplitConfig)
 
@@ -208,7 +208,7 @@ class SoupConfig:
 
 @dataclass
 class SearchConfig(UseConfig):
-    """Keys of `search`. image: the picture to search with. k: how many answers to print."""
+    """Keys of `search`. image: the image to search with. k: how many answers to print."""
 
     image: str | None = None
     k: int = 10

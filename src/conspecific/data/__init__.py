@@ -1,1 +1,1 @@
-"""Pictures, species and splits: from a folder or a table to tensors."""
+"""Images, species and splits: from a folder or a table to tensors."""

@@ -1,4 +1,4 @@
-"""One look at every row and every picture before anything is trained, and one message that names all that is wrong."""
+"""One look at every row and every image before anything is trained, and one message that names all that is wrong."""
 
 import os
 import warnings
@@ -10,21 +10,21 @@ from pathlib import Path
 
 import polars as pl
 
-from conspecific.data.images import open_rgb
 from conspecific.data.manifest import ROLES, SPLITS, Manifest
-from conspecific.data.progress import progress_bar
 from conspecific.errors import DataError, did_you_mean
+from conspecific.images import open_rgb
+from conspecific.progress import progress_bar
 
 SHOWN = 5
 
 
 def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> str:
-    """Verify a manifest and return its fingerprint; pictures that passed once are remembered under `cache` by it.
+    """Verify a manifest and return its fingerprint; images that passed once are remembered under `cache` by it.
 
-    scored: whether species will be compared; if not, one with a single picture will do.
+    scored: whether species will be compared; if not, one with a single image will do.
 
     Raises DataError that counts and names everything found: paths that leave the root, missing files, duplicate paths,
-    unknown split or role names, species without a picture or with a single one, pictures that cannot be decoded.
+    unknown split or role names, species without an image or with a single one, images that cannot be decoded.
     """
     problems = [check(manifest) for check in (_leaving, _missing)]
     stamp = None if any(problems) else cache / "checked" / manifest.fingerprint()
@@ -60,7 +60,7 @@ def _missing(manifest: Manifest) -> str | None:
 def _repeated(manifest: Manifest) -> str | None:
     counts = Counter(os.path.normpath(path) for path in manifest.table["path"])
     repeated = [path for path, count in counts.items() if count > 1]
-    return _named("paths appear more than once", repeated, "Keep one row a picture.") if repeated else None
+    return _named("paths appear more than once", repeated, "Keep one row an image.") if repeated else None
 
 
 def _unknown_names(manifest: Manifest) -> str | None:
@@ -73,12 +73,12 @@ def _unknown_names(manifest: Manifest) -> str | None:
 
 def _empty(manifest: Manifest) -> str | None:
     empty = list(manifest.empty)
-    return _named("species folders hold no picture", empty, "Remove them or put pictures there.") if empty else None
+    return _named("species folders hold no image", empty, "Remove them or put images there.") if empty else None
 
 
 def _lone(manifest: Manifest) -> str | None:
     lone = manifest.table.group_by("label").len().filter(pl.col("len") == 1)["label"].sort().to_list()
-    return _named("species have a single picture", lone, "Each needs two or more, or must go.") if lone else None
+    return _named("species have a single image", lone, "Each needs two or more, or must go.") if lone else None
 
 
 def _unreadable(manifest: Manifest) -> str | None:
@@ -88,14 +88,14 @@ def _unreadable(manifest: Manifest) -> str | None:
     with warnings.catch_warnings(), progress_bar() as progress:
         warnings.simplefilter("ignore")
         failures = _failures(manifest.root, paths)
-        looked = progress.track(failures, len(paths), description="Reading every picture once")
+        looked = progress.track(failures, len(paths), description="Reading every image once")
         broken = [failure for failure in looked if failure is not None]
-    return _named("pictures cannot be read", broken, "Mend or remove them.") if broken else None
+    return _named("images cannot be read", broken, "Mend or remove them.") if broken else None
 
 
 def _failures(root: Path, paths: list[str]) -> Iterator[str | None]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(paths), 4096):  # in slices, so that a million pictures are not a million futures
+        for start in range(0, len(paths), 4096):  # in slices, so that a million images are not a million futures
             yield from pool.map(partial(_failure, root), paths[start : start + 4096])
 
 

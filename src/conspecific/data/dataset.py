@@ -1,8 +1,7 @@
-"""Pictures as tensors, for training and for evaluation."""
+"""Images as tensors, for training and for evaluation."""
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
@@ -12,12 +11,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from conspecific.data.images import open_rgb
 from conspecific.data.manifest import Manifest
+from conspecific.images import center_crop, open_rgb, to_tensor
 
 
 class Item(TypedDict):
-    """One picture, or a batch of them: image uint8 [3, H, W], label int64, index (the sample id) int64.
+    """One image, or a batch of them: image uint8 [3, H, W], label int64, index (the sample id) int64.
 
     In place of the image there may be `activations`, what the frozen stages of a backbone made of it, float16 [...].
     """
@@ -36,8 +35,8 @@ class View(NamedTuple):
     size: int
 
 
-class EvaluationPictures(Dataset[Item]):
-    """The pictures of some sample ids as the network shall see them: shorter side resized, centre cut out."""
+class EvaluationImages(Dataset[Item]):
+    """The images of some sample ids as the network shall see them: shorter side resized, centre cut out."""
 
     def __init__(self, manifest: Manifest, ids: Sequence[int] | np.ndarray, size: int) -> None:
         self.manifest, self.ids, self.size = manifest, np.asarray(ids, dtype=np.int64), size
@@ -47,11 +46,11 @@ class EvaluationPictures(Dataset[Item]):
 
     def __getitem__(self, place: int) -> Item:
         index = int(self.ids[place])
-        image = centre_square(open_rgb(self.manifest.path(index), self.size), self.size)
+        image = center_crop(open_rgb(self.manifest.path(index), self.size), self.size)
         return _item(image, self.manifest, index)
 
 
-class TrainingPictures(Dataset[Item]):
+class TrainingImages(Dataset[Item]):
     """Augmented views: RandomResizedCrop, horizontal flip, light colour jitter.
 
     A view is a function of its sample id, seed and size alone, so a resumed run sees what an uninterrupted one would.
@@ -77,25 +76,6 @@ def _augmentation(size: int, crop_scale: tuple[float, float], jitter: float) -> 
             v2.ColorJitter(jitter, jitter, jitter),
         ]
     )
-
-
-def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """Resize the shorter side to `size` (bicubic, antialiased) and cut the centre square out."""
-    scale = size / min(image.size)
-    width, height = max(size, round(image.width * scale)), max(size, round(image.height * scale))
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - size) // 2, (height - size) // 2
-    return resized.crop((left, top, left + size, top + size))
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    """Return an RGB picture as uint8 [3, H, W]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-
-
-def picture_tensor(path: Path, size: int) -> Tensor:
-    """Read one picture from anywhere as evaluation reads it: uint8 [3, size, size]."""
-    return to_tensor(centre_square(open_rgb(path, size), size))
 
 
 def _item(image: Image.Image, manifest: Manifest, index: int) -> Item:

@@ -1,4 +1,4 @@
-"""The manifest: one table that says which pictures there are, of which species, and what each is for."""
+"""The manifest: one table that says which images there are, of which species, and what each is for."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ COLUMNS = ("path", "label", "split", "role")
 
 @dataclass(frozen=True)
 class Manifest:
-    """Pictures under one root folder. The row number is the sample id.
+    """Images under one root folder. The row number is the sample id.
 
     table: columns path (relative to root, posix), label (species name), split (train, val, test or null),
         role (query, gallery or null).
     labels: [N] int64, species numbered densely from 0 in the order of their sorted names.
-    empty: species that were announced (a folder, say) but have no picture.
+    empty: species that were announced (a folder, say) but have no image.
     """
 
     root: Path
@@ -37,7 +37,7 @@ class Manifest:
         """Build from a table with at least path and label; split and role are filled with nulls where missing.
 
         Empty text counts as null. Raises DataError for missing columns, columns that are not text or numbers, an empty
-        table, or null paths and labels. Whether the pictures exist and can be read is `data.check.check_manifest`'s to
+        table, or null paths and labels. Whether the images exist and can be read is `data.check.check_manifest`'s to
         say.
         """
         missing = [name for name in ("path", "label") if name not in table.columns]
@@ -52,7 +52,7 @@ class Manifest:
         except pl.exceptions.PolarsError as error:
             raise DataError(f"a manifest's columns hold text; {str(error).splitlines()[0]}") from error
         if table.is_empty():
-            raise DataError(f"no pictures under {root}: the manifest is empty")
+            raise DataError(f"no images under {root}: the manifest is empty")
         nulls = {name: np.flatnonzero(table[name].is_null().to_numpy()) + 1 for name in ("path", "label")}
         unfilled = [
             f"{rows.size} manifest rows have no {name}, first rows {rows[:5].tolist()}"
@@ -71,13 +71,13 @@ class Manifest:
         return self.table.height
 
     def path(self, sample_id: int) -> Path:
-        """Where the picture with this sample id lies."""
+        """Where the image with this sample id lies."""
         return self.root / str(self.table["path"][sample_id])
 
     def fingerprint(self) -> str:
         """Return a hash of every path, label, split and role, and of each file's size and time of change.
 
-        Two manifests with one fingerprint hold the same pictures for all purposes of caching.
+        Two manifests with one fingerprint hold the same images for all purposes of caching.
         """
         digest = hashlib.sha256()
         for row in self.table.iter_rows():

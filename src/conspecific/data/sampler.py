@@ -1,4 +1,4 @@
-"""P x K batches: P species, K pictures of each, the same for a seed and an epoch on every machine."""
+"""P x K batches: P species, K images of each, the same for a seed and an epoch on every machine."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,14 +10,14 @@ from conspecific.errors import DataError
 from conspecific.types import IntArray
 
 
-class SpeciesBatches(Sampler[list[View]]):
-    """Batches of `species` x `pictures` views; an epoch shows about as many pictures as there are.
+class PKSampler(Sampler[list[View]]):
+    """Batches of `species` x `images` views; an epoch shows about as many images as there are.
 
-    Every species comes up equally often (Hermans et al. 2017). A species with fewer than `pictures` pictures repeats
+    Every species comes up equally often (Hermans et al. 2017). A species with fewer than `images` images repeats
     some of them, each as another augmented view. The order is a function of (seed, epoch) alone: call `set_epoch`.
 
-    With `hard_share`, that share of a batch's species are not dealt but drawn among those that pictures of the batch
-    are confused with: each brings the very picture that is confused. `confused` says with what: sample id -> sample
+    With `hard_share`, that share of a batch's species are not dealt but drawn among those that images of the batch
+    are confused with: each brings the very image that is confused. `confused` says with what: sample id -> sample
     ids of other species, nearest first.
     """
 
@@ -26,7 +26,7 @@ class SpeciesBatches(Sampler[list[View]]):
         ids: IntArray,
         labels: IntArray,
         species: int,
-        pictures: int,
+        images: int,
         seed: int,
         sizes: Sequence[int],
         hard_share: float = 0.0,
@@ -38,14 +38,14 @@ class SpeciesBatches(Sampler[list[View]]):
         self.group_of = {int(index): number for number, group in enumerate(self.groups) for index in group}
         self.sizes, self.hard_share = sizes, hard_share
         self.confused: Mapping[int, Sequence[int]] = {}
-        self.species, self.pictures, self.seed, self.epoch = min(species, len(self.groups)), pictures, seed, 0
+        self.species, self.images, self.seed, self.epoch = min(species, len(self.groups)), images, seed, 0
         self.sampler = self  # Lightning tells `batch_sampler.sampler` the epoch
-        if self.species < 2 or pictures < 1:
+        if self.species < 2 or images < 1:
             raise DataError(
-                f"a training batch needs two species and one picture of each at least; found loader.batch_species="
-                f"{species} (of {len(self.groups)} in train) and loader.batch_pictures={pictures}"
+                f"a training batch needs two species and one image of each at least; found loader.classes_per_batch="
+                f"{species} (of {len(self.groups)} in train) and loader.samples_per_class={images}"
             )
-        self.batches = max(1, round(len(ids) / (self.species * pictures)))
+        self.batches = max(1, round(len(ids) / (self.species * images)))
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -65,8 +65,8 @@ class SpeciesBatches(Sampler[list[View]]):
         used = np.zeros(len(decks), dtype=np.int64)
 
         def deal(group: int) -> list[int]:
-            places = used[group] + np.arange(self.pictures)
-            used[group] += self.pictures
+            places = used[group] + np.arange(self.images)
+            used[group] += self.images
             dealt: list[int] = decks[group].take(places, mode="wrap").tolist()
             return dealt
 
@@ -75,18 +75,18 @@ class SpeciesBatches(Sampler[list[View]]):
             batch = [index for group in chosen for index in deal(group)]
             for index in self._confused_with(batch, chosen, hard, rng):
                 dealt = deal(self.group_of[index])
-                batch += dealt if index in dealt else [index, *dealt[1:]]  # no picture twice where there are others
+                batch += dealt if index in dealt else [index, *dealt[1:]]  # no image twice where there are others
             yield [View(index, int(rng.integers(2**31)), self.size) for index in batch]
 
     def _confused_with(self, batch: list[int], chosen: list[int], count: int, rng: np.random.Generator) -> list[int]:
-        """Draw `count` pictures that pictures of the batch are confused with, each of a species not yet in it."""
+        """Draw `count` images that images of the batch are confused with, each of a species not yet in it."""
         found: list[int] = []
         there = set(chosen)
         while len(found) < count:
             anchor = batch[int(rng.integers(len(batch)))]
             confused = self.confused.get(anchor, [])
             others = [index for index in confused if self.group_of[index] not in there]
-            if not others:  # of a picture that is confused with none of the rest, any other species will do
+            if not others:  # of an image that is confused with none of the rest, any other species will do
                 others = [index for index, group in self.group_of.items() if group not in there]
             found.append(others[int(rng.integers(len(others)))])
             there.add(self.group_of[found[-1]])

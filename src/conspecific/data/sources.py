@@ -6,26 +6,26 @@ from pathlib import Path
 
 import polars as pl
 
-from conspecific.data.butterflies import write_butterflies
-from conspecific.data.images import SUFFIXES
+from conspecific.data.butterflies import DRAWING_VERSION, write_butterflies
 from conspecific.data.manifest import Manifest
-from conspecific.data.progress import progress_bar
 from conspecific.errors import DataError
+from conspecific.images import SUFFIXES
+from conspecific.progress import progress_bar
 
 
 def from_folder(root: str) -> Manifest:
-    """One folder a species, pictures anywhere below it; what is hidden and other kinds of file are left out.
+    """One folder a species, images anywhere below it; what is hidden and other kinds of file are left out.
 
     Raises DataError when the folder is missing or holds no species folders.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
     folders = sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
-        raise DataError(f"{base} has no folders: data=folder needs one folder a species, the pictures inside")
+        raise DataError(f"{base} has no folders: data=folder needs one folder a species, the images inside")
     rows: list[tuple[str, str]] = []
     empty: list[str] = []
     for folder in folders:
-        found = _pictures(folder)
+        found = _images(folder)
         rows += [(path.relative_to(base).as_posix(), folder.name) for path in found]
         if not found:
             empty.append(folder.name)
@@ -33,13 +33,13 @@ def from_folder(root: str) -> Manifest:
     return Manifest.from_table(base, table, empty=tuple(empty))
 
 
-def from_pictures(root: str) -> Manifest:
-    """Every picture anywhere under a folder; its species is taken from the folder it lies in.
+def from_images(root: str) -> Manifest:
+    """Every image anywhere under a folder; its species is taken from the folder it lies in.
 
-    For embedding and for galleries: nothing has to be known of species. Raises DataError when there is no picture.
+    For embedding and for galleries: nothing has to be known of species. Raises DataError when there is no image.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
-    rows = [(path.relative_to(base).as_posix(), path.parent.name) for path in _pictures(base)]
+    rows = [(path.relative_to(base).as_posix(), path.parent.name) for path in _images(base)]
     return Manifest.from_table(base, pl.DataFrame(rows, schema=["path", "label"], orient="row"))
 
 
@@ -60,15 +60,15 @@ def from_file(path: str, root: str | None = None) -> Manifest:
     return Manifest.from_table(base, table)
 
 
-def butterflies(cache: str, species: int = 100, pictures: int = 20, size: int = 224, seed: int = 0) -> Manifest:
+def butterflies(cache: str, species: int = 100, images: int = 20, size: int = 224, seed: int = 0) -> Manifest:
     """Return the built-in synthetic set: invented species, drawn on first use and kept under `cache`."""
-    root = Path(cache).expanduser() / f"butterflies-{species}x{pictures}-{size}px-seed{seed}"
+    root = Path(cache).expanduser() / f"butterflies-{species}x{images}-{size}px-seed{seed}-v{DRAWING_VERSION}"
     with progress_bar() as progress:
-        task = progress.add_task("Drawing butterflies", total=species * pictures)
+        task = progress.add_task("Drawing butterflies", total=species * images)
         write_butterflies(
             root,
             species=species,
-            pictures=pictures,
+            images=images,
             size=size,
             seed=seed,
             progress=lambda done: progress.update(task, completed=done),
@@ -76,8 +76,8 @@ def butterflies(cache: str, species: int = 100, pictures: int = 20, size: int = 
     return from_folder(str(root))
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """Every picture below a folder, sorted. Raises DataError where a name is not UTF-8, as tables and reports are."""
+def _images(folder: Path) -> list[Path]:
+    """Every image below a folder, sorted. Raises DataError where a name is not UTF-8, as tables and reports are."""
     found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
     shown = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     strange = [path for path in shown if str(path).encode(errors="ignore") != os.fsencode(path)]

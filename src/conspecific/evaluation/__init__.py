@@ -4,7 +4,7 @@ from conspecific.evaluation.baseline import references
 from conspecific.evaluation.compare import Difference, compare
 from conspecific.evaluation.embed import embed
 from conspecific.evaluation.evaluate import evaluate, leave_out
-from conspecific.evaluation.evaluator import Evaluator, device_for, workers_for
+from conspecific.evaluation.evaluator import Evaluator, device_for
 
 __all__ = [
     "Difference",
@@ -15,5 +15,4 @@ __all__ = [
     "evaluate",
     "leave_out",
     "references",
-    "workers_for",
 ]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from conspecific.data.splits import Part
+from conspecific.data.splits import Subset
 from conspecific.evaluation.evaluator import Evaluator
 from conspecific.models import Backbone, flatten_baseline, pooled_reference
 from conspecific.types import EvalResult
@@ -13,25 +13,26 @@ REFERENCES = {"flatten": flatten_baseline, "pooled": pooled_reference}
 SCORING = 2  # raise it when a change of code moves numbers, so that results kept from before are computed anew
 
 
-def references(evaluator: Evaluator, part: str, backbone: str, weights: str, cache: Path) -> dict[str, EvalResult]:
-    """Return the flatten baseline and the pooled reference on the `val` or `test` part, from `cache` where it has them.
+def references(evaluator: Evaluator, subset: str, backbone: str, weights: str, cache: Path) -> dict[str, EvalResult]:
+    """Return the flatten baseline and the pooled reference on the `val` or `test` subset, from `cache` where it has
+    them.
 
-    Both come from one pass of the backbone over the pictures. backbone, weights: as `models.build_embedder` takes them.
+    Both come from one pass of the backbone over the images. backbone, weights: as `models.build_embedder` takes them.
     """
-    folder = cache / "references" / _key(evaluator, part, backbone, weights)
+    folder = cache / "references" / _key(evaluator, subset, backbone, weights)
     if all((folder / f"{name}.json").exists() for name in REFERENCES):
         return {name: EvalResult.load(folder / name) for name in REFERENCES}
     network = Backbone(backbone, weights)
     embedders = {name: create(network) for name, create in REFERENCES.items()}
-    results = evaluator.score(embedders, part, f"Baseline on {part}")
+    results = evaluator.score(embedders, subset, f"Baseline on {subset}")
     for name, result in results.items():
         result.save(folder / name)
     return results
 
 
-def _key(evaluator: Evaluator, part: str, backbone: str, weights: str) -> str:
+def _key(evaluator: Evaluator, subset: str, backbone: str, weights: str) -> str:
     """A hash of everything the numbers depend on."""
-    ids: Part = evaluator.part(part)
+    ids: Subset = evaluator.subset(subset)
     facts = [SCORING, evaluator.fingerprint, evaluator.splits.protocol, evaluator.image_size]
     digest = hashlib.sha256(json.dumps([*facts, backbone, weights_identity(weights)]).encode())
     digest.update(ids.query.tobytes() + b"|" + ids.gallery.tobytes())

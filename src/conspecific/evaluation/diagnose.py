@@ -1,4 +1,4 @@
-"""What a result says beyond its means: which species suffer, which are confused, which pictures are hubs, what a score
+"""What a result says beyond its means: which species suffer, which are confused, which images are hubs, what a score
 is worth. Everything is read from the per-query table, so no embeddings and no model are needed."""
 
 from dataclasses import dataclass
@@ -17,25 +17,25 @@ CURVE_POINTS = 200
 class Hubs:
     """How unevenly the gallery is answered with, among the first ten answers of each query.
 
-    skewness: of the counts of all gallery pictures, those never answered included; see `metrics.skewness`.
-    never: share of the gallery that is among nobody's answers. expected: mean count of a gallery picture.
-    pictures: the most frequent: path, label (null where not known), count, wrong (answers known to be wrong).
+    skewness: of the counts of all gallery images, those never answered included; see `metrics.skewness`.
+    never: share of the gallery that is among nobody's answers. expected: mean count of a gallery image.
+    images: the most frequent: path, label (null where not known), count, wrong (answers known to be wrong).
     """
 
     skewness: float
     never: float
     expected: float
-    pictures: pl.DataFrame
+    images: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A threshold on the score, chosen on one part, and what it does on another.
+    """A threshold on the score, chosen on one subset, and what it does on another.
 
-    threshold: the lowest score at which the answers of `chosen_part` reach `wanted`; None where no score does.
-    precision, kept, answered: on `part`, of the answers at or above it: the share that is right (None where there are
+    threshold: the lowest score at which the answers of `chosen_subset` reach `wanted`; None where no score does.
+    precision, kept, answered: on `subset`, of the answers at or above it: the share that is right (None where there are
         none), their share of all answers, the share of queries with one at least.
-    curve: (threshold, precision, kept) on `part`, highest threshold first, at most 200 points.
+    curve: (threshold, precision, kept) on `subset`, highest threshold first, at most 200 points.
     similarity: what the scores are: "cosine", or "l2", minus the squared distance.
     """
 
@@ -46,8 +46,8 @@ class Calibration:
     answered: float | None
     curve: list[tuple[float, float, float]]
     similarity: str
-    chosen_part: str
-    part: str
+    chosen_subset: str
+    subset: str
 
 
 def by_species(result: EvalResult) -> pl.DataFrame:
@@ -89,9 +89,9 @@ def confused_pairs(result: EvalResult, most: int = 8) -> pl.DataFrame:
 
 
 def hubs(result: EvalResult, most: int = 8) -> Hubs:
-    """Count how often each gallery picture is among the first ten answers; queries that are not scored do not answer.
+    """Count how often each gallery image is among the first ten answers; queries that are not scored do not answer.
 
-    Raises RunError where the result does not say how large its gallery was, or has more pictures in its answers.
+    Raises RunError where the result does not say how large its gallery was, or has more images in its answers.
     """
     answers = _answers(result)
     seen = answers.group_by("answer").agg(
@@ -100,18 +100,16 @@ def hubs(result: EvalResult, most: int = 8) -> Hubs:
     )
     gallery = int(result.facts.get("gallery", 0))
     if gallery < max(1, seen.height):
-        raise RunError(
-            f"the result names {seen.height} pictures in its answers and a gallery of {gallery}: score again"
-        )
+        raise RunError(f"the result names {seen.height} images in its answers and a gallery of {gallery}: score again")
     counts = k_occurrence(answers["answer"].to_numpy()[None], seen["answer"].to_numpy())
     whole = np.append(counts, np.zeros(gallery - seen.height, np.int64))
-    pictures = seen.select(pl.col("answer_path").alias("path"), pl.col("answer_label").alias("label"), "wrong")
-    pictures = pictures.with_columns(pl.Series("count", counts)).select("path", "label", "count", "wrong")
+    images = seen.select(pl.col("answer_path").alias("path"), pl.col("answer_label").alias("label"), "wrong")
+    images = images.with_columns(pl.Series("count", counts)).select("path", "label", "count", "wrong")
     return Hubs(
         skewness=skewness(whole),
         never=(gallery - seen.height) / gallery,
         expected=answers.height / gallery,
-        pictures=pictures.sort("count", "wrong", "path", descending=[True, True, False]).head(most),
+        images=images.sort("count", "wrong", "path", descending=[True, True, False]).head(most),
     )
 
 
@@ -139,8 +137,8 @@ def calibrate(chosen_on: EvalResult, result: EvalResult, precision: float = 0.95
         answered=np.unique(queries[above]).size / result.per_query.height,
         curve=_curve(scores, hits),
         similarity=similarity,
-        chosen_part=str(chosen_on.facts.get("part")),
-        part=str(result.facts.get("part")),
+        chosen_subset=str(chosen_on.facts.get("subset")),
+        subset=str(result.facts.get("subset")),
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures to embeddings: the loop that every encoding goes through."""
+"""Images to embeddings: the loop that every encoding goes through."""
 
 import math
 import tempfile
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from conspecific.data.dataset import EvaluationPictures
-from conspecific.data.progress import progress_bar
+from conspecific.data.dataset import EvaluationImages
 from conspecific.evaluation.store import unnamed_file, usable_bytes
 from conspecific.models import Backbone, Embedder, keep_freed_memory
+from conspecific.progress import progress_bar
 from conspecific.types import EmbeddingSet, FloatArray
 
 Activations = FloatArray | NDArray[np.float16]
@@ -25,7 +25,7 @@ IN_MEMORY_BYTES = 2 << 30  # embeddings larger than this live in a memory-mapped
 
 def embed(
     embedders: Sequence[Embedder],
-    pictures: EvaluationPictures,
+    images: EvaluationImages,
     *,
     batch_size: int = 32,
     workers: int = 2,
@@ -34,13 +34,13 @@ def embed(
     console: Console | None = None,
     activations: Activations | None = None,
 ) -> list[EmbeddingSet]:
-    """Embed pictures with embedders that share one backbone, which runs once a picture for all of them.
+    """Embed images with embedders that share one backbone, which runs once an image for all of them.
 
-    activations: what `frozen_activations` gave for these pictures; then only the trained stages run, and no picture is
+    activations: what `frozen_activations` gave for these images; then only the trained stages run, and no image is
     read.
 
     Decoding happens in `workers` threads ahead of the network (Pillow lets go of the interpreter lock while it decodes
-    and resizes), so nothing is forked. Returns one EmbeddingSet for each embedder, rows in the order of `pictures`.
+    and resizes), so nothing is forked. Returns one EmbeddingSet for each embedder, rows in the order of `images`.
     """
     backbone = embedders[0].backbone
     assert all(embedder.backbone is backbone for embedder in embedders), "embedders must share their backbone"
@@ -52,25 +52,25 @@ def embed(
     done = 0
     try:
         with torch.inference_mode(), progress_bar(console) as progress:
-            task = progress.add_task(title, total=len(pictures))
-            for features in _features(backbone, pictures, activations, batch_size, workers, device):
+            task = progress.add_task(title, total=len(images))
+            for features in _features(backbone, images, activations, batch_size, workers, device):
                 for number, embedder in enumerate(embedders):
-                    block = embedder.read_out(features).cpu().numpy()
+                    block = embedder.forward_head(features).cpu().numpy()
                     if done == 0:
-                        vectors.append(_store((len(pictures), block.shape[1])))
+                        vectors.append(_store((len(images), block.shape[1])))
                     vectors[number][done : done + len(block)] = block
                 done += len(features)
                 progress.update(task, completed=done)
     finally:
         for embedder, mode in zip(embedders, modes, strict=True):
             embedder.train(mode)
-    labels = pictures.manifest.labels[pictures.ids]
-    return [EmbeddingSet(array, pictures.ids, labels) for array in vectors]
+    labels = images.manifest.labels[images.ids]
+    return [EmbeddingSet(array, images.ids, labels) for array in vectors]
 
 
 def frozen_activations(
     backbone: Backbone,
-    pictures: EvaluationPictures,
+    images: EvaluationImages,
     *,
     batch_size: int = 32,
     workers: int = 2,
@@ -78,16 +78,16 @@ def frozen_activations(
     title: str = "Encoding",
     console: Console | None = None,
 ) -> FloatArray:
-    """Return what the frozen stages of a backbone that `is_cut` make of pictures, [N, ...], for epochs to finish."""
+    """Return what the frozen stages of a backbone that `is_cut` make of images, [N, ...], for epochs to finish."""
     keep_freed_memory()
     backbone.to(device)
     found: FloatArray | None = None
     done = 0
     with torch.inference_mode(), progress_bar(console) as progress:
-        task = progress.add_task(title, total=len(pictures))
-        for images in _batches(pictures, batch_size, workers):
-            block = backbone.activations(images.to(device, non_blocking=True)).cpu().numpy()
-            found = _store((len(pictures), *block.shape[1:])) if found is None else found
+        task = progress.add_task(title, total=len(images))
+        for batch in _batches(images, batch_size, workers):
+            block = backbone.activations(batch.to(device, non_blocking=True)).cpu().numpy()
+            found = _store((len(images), *block.shape[1:])) if found is None else found
             found[done : done + len(block)] = block
             done += len(block)
             progress.update(task, completed=done)
@@ -102,28 +102,28 @@ def has_room(bytes_needed: int) -> bool:
 
 def _features(
     backbone: Backbone,
-    pictures: EvaluationPictures,
+    images: EvaluationImages,
     activations: Activations | None,
     batch_size: int,
     workers: int,
     device: torch.device | str,
 ) -> Iterator[Tensor]:
-    """Yield feature maps [B, C, h, w], from the pictures or from what the frozen stages made of them."""
+    """Yield feature maps [B, C, h, w], from the images or from what the frozen stages made of them."""
     if activations is None:
-        for images in _batches(pictures, batch_size, workers):
-            yield backbone(images.to(device, non_blocking=True))
+        for batch in _batches(images, batch_size, workers):
+            yield backbone(batch.to(device, non_blocking=True))
         return
     for start in range(0, len(activations), batch_size):
-        yield backbone.finish(torch.from_numpy(activations[start : start + batch_size]).to(device).float())
+        yield backbone.forward_tail(torch.from_numpy(activations[start : start + batch_size]).to(device).float())
 
 
-def _batches(pictures: EvaluationPictures, batch_size: int, workers: int) -> Iterator[Tensor]:
+def _batches(images: EvaluationImages, batch_size: int, workers: int) -> Iterator[Tensor]:
     """Yield images [B, 3, H, W] in order, decoded by threads up to two batches ahead."""
     ahead: deque[list[Future[Tensor]]] = deque()
     with ThreadPoolExecutor(max(workers, 1)) as pool:
-        for start in range(0, len(pictures), batch_size):
-            stop = min(start + batch_size, len(pictures))
-            ahead.append([pool.submit(lambda place: pictures[place]["image"], place) for place in range(start, stop)])
+        for start in range(0, len(images), batch_size):
+            stop = min(start + batch_size, len(images))
+            ahead.append([pool.submit(lambda place: images[place]["image"], place) for place in range(start, stop)])
             if len(ahead) > 2:
                 yield torch.stack([future.result() for future in ahead.popleft()])
         while ahead:

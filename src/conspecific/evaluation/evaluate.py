@@ -7,32 +7,36 @@ import numpy as np
 import polars as pl
 
 from conspecific.data.manifest import Manifest
-from conspecific.data.splits import Part
+from conspecific.data.splits import Subset
 from conspecific.errors import DataError
 from conspecific.index import Searcher
 from conspecific.metrics import METRICS, describe_geometry, macro_mean, score_queries
-from conspecific.types import EmbeddingSet, EvalResult, IntArray, Metric, Neighbors
+from conspecific.types import EmbeddingSet, EvalResult, IntArray, Neighbors, Similarity
 
 KEPT = 10  # neighbours kept for each query, for people to look at
 BLOCK_HITS = 1 << 24  # hits held at once while scoring; bounds memory whatever the size of the largest species
 
 
 def evaluate(
-    embeddings: EmbeddingSet, part: Part, manifest: Manifest, metric: Metric, facts: Mapping[str, Any] | None = None
+    embeddings: EmbeddingSet,
+    subset: Subset,
+    manifest: Manifest,
+    metric: Similarity,
+    facts: Mapping[str, Any] | None = None,
 ) -> EvalResult:
-    """Score embeddings: search every query of `part` in its gallery, itself left out, and compare species.
+    """Score embeddings: search every query of `subset` in its gallery, itself left out, and compare species.
 
-    embeddings: must hold every picture of the part. Queries without a positive are left out of the means and counted in
+    embeddings: must hold every image of the subset. Queries without a positive are left out of the means and counted in
     `facts["excluded"]`. Raises DataError when no query has a positive.
     """
     labels = np.full(len(manifest), -1)
     labels[embeddings.ids] = embeddings.labels
-    positives = part.count_positives(labels)
+    positives = subset.count_positives(labels)
     if not positives.any():
         raise DataError(
-            f"none of {len(part.query)} queries has another picture of its species in the gallery: nothing to score"
+            f"none of {len(subset.query)} queries has another image of its species in the gallery: nothing to score"
         )
-    scored, gallery = embeddings.select(part.query[positives > 0]), embeddings.select(part.gallery)
+    scored, gallery = embeddings.select(subset.query[positives > 0]), embeddings.select(subset.gallery)
     positives = positives[positives > 0]
     searcher = Searcher(gallery, metric)
     width = max(int(positives.max()), KEPT)
@@ -46,7 +50,7 @@ def evaluate(
         "similarity": metric,
         "dimensions": embeddings.vectors.shape[1],
         "gallery": len(gallery),
-        "excluded": len(part.query) - len(scored),
+        "excluded": len(subset.query) - len(scored),
         "geometry": geometry.to_json(),
     }
     return _result(pl.concat(tables), {**(facts or {}), **counts})

@@ -1,29 +1,28 @@
-"""One evaluation set-up: the same pictures, size and device for the baseline, every epoch and the final test."""
+"""One evaluation set-up: the same images, size and device for the baseline, every epoch and the final test."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from rich.console import Console
 
-from conspecific.data.dataset import EvaluationPictures
+from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
-from conspecific.data.progress import progress_bar
-from conspecific.data.splits import Part, Splits
+from conspecific.data.splits import Splits, Subset
 from conspecific.errors import ConfigError
 from conspecific.evaluation.embed import Activations, embed, frozen_activations, has_room
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.models import Backbone, Embedder
+from conspecific.progress import progress_bar
 from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Embeds and scores the parts of one manifest.
+    """Embeds and scores the subsets of one manifest.
 
     fingerprint: the manifest's, see `data.check.check_manifest`. image_size: side in pixels. workers: decoding threads.
-    activations: part -> what the frozen stages make of its pictures, where they were computed once for all epochs.
+    activations: subset -> what the frozen stages make of its images, where they were computed once for all epochs.
     """
 
     manifest: Manifest
@@ -35,33 +34,33 @@ class Evaluator:
     console: Console
     activations: Mapping[str, FloatArray] = field(default_factory=dict)
 
-    def part(self, name: str) -> Part:
-        """The part called `val` or `test`."""
+    def subset(self, name: str) -> Subset:
+        """The subset called `val` or `test`."""
         if name not in ("val", "test"):
-            raise ConfigError(f"part={name} is unknown. Known here: test, val.")
-        found: Part = getattr(self.splits, name)
+            raise ConfigError(f"subset={name} is unknown. Known here: test, val.")
+        found: Subset = getattr(self.splits, name)
         return found
 
     def encoded_once(self, backbone: Backbone, name: str) -> "Evaluator":
-        """The same, with what the frozen stages of this backbone make of a part's pictures computed for all epochs.
+        """The same, with what the frozen stages of this backbone make of a subset's images computed for all epochs.
 
         name: train, val or test. Only for embedders whose frozen stages are this backbone's. Where it cannot be cut,
         nothing changes, nor where the disk could not hold it.
         """
         if not backbone.is_cut:
             return self
-        ids = self.splits.train if name == "train" else self.part(name).ids
+        ids = self.splits.train if name == "train" else self.subset(name).ids
         bytes_needed = 4 * len(ids) * backbone.activation_size(self.image_size)
         if not has_room(bytes_needed):
             self.console.print(
-                f"The {name} pictures are encoded anew each time: once for all would take {bytes_needed / 1e9:.1f} GB.",
+                f"The {name} images are encoded anew each time: once for all would take {bytes_needed / 1e9:.1f} GB.",
                 soft_wrap=True,
                 highlight=False,
             )
             return self
         found = frozen_activations(
             backbone,
-            EvaluationPictures(self.manifest, ids, self.image_size),
+            EvaluationImages(self.manifest, ids, self.image_size),
             workers=self.workers,
             device=self.device,
             title=f"Encoding {name} once",
@@ -72,11 +71,11 @@ class Evaluator:
     def embed(
         self, embedders: Mapping[str, Embedder], ids: IntArray, title: str, activations: Activations | None = None
     ) -> dict[str, EmbeddingSet]:
-        """Embed pictures with embedders that share a backbone; from its frozen stages' activations, where given."""
-        pictures = EvaluationPictures(self.manifest, ids, self.image_size)
+        """Embed images with embedders that share a backbone; from its frozen stages' activations, where given."""
+        images = EvaluationImages(self.manifest, ids, self.image_size)
         found = embed(
             list(embedders.values()),
-            pictures,
+            images,
             workers=self.workers,
             device=self.device,
             title=title,
@@ -86,24 +85,19 @@ class Evaluator:
         return dict(zip(embedders, found, strict=True))
 
     def embed_training(self, embedder: Embedder, title: str) -> EmbeddingSet:
-        """Embed the training pictures as pictures are evaluated: their middle, at the same side."""
+        """Embed the training images as images are evaluated: their middle, at the same side."""
         return self.embed({"train": embedder}, self.splits.train, title, self.activations.get("train"))["train"]
 
-    def score(self, embedders: Mapping[str, Embedder], part: str, title: str) -> dict[str, EvalResult]:
-        """Embed a part once and score it under each embedder."""
-        ids = self.part(part)
-        facts = {"part": part, "protocol": self.splits.protocol, "image_size": self.image_size}
-        found = self.embed(embedders, ids.ids, title, self.activations.get(part))
+    def score(self, embedders: Mapping[str, Embedder], subset: str, title: str) -> dict[str, EvalResult]:
+        """Embed a subset once and score it under each embedder."""
+        ids = self.subset(subset)
+        facts = {"subset": subset, "protocol": self.splits.protocol, "image_size": self.image_size}
+        found = self.embed(embedders, ids.ids, title, self.activations.get(subset))
         with progress_bar(self.console) as progress:
             return {
                 name: evaluate(found[name], ids, self.manifest, embedder.metric, {"name": name, **facts})
                 for name, embedder in progress.track(embedders.items(), description="Searching")
             }
-
-
-def workers_for(asked: int | None) -> int:
-    """How many decoders to run: as asked, or one a core and eight at most."""
-    return min(os.cpu_count() or 1, 8) if asked is None else asked
 
 
 def device_for(asked: str) -> torch.device:

@@ -1,18 +1,18 @@
-"""What each training picture is confused with, for batches to be made of."""
+"""What each training image is confused with, for batches to be made of."""
 
 import polars as pl
 
 from conspecific.index import Searcher
-from conspecific.types import EmbeddingSet, Metric
+from conspecific.types import EmbeddingSet, Similarity
 
 SEARCHED, KEPT = 100, 10
 
 
-def hard_negatives(embeddings: EmbeddingSet, metric: Metric, copies: pl.DataFrame) -> dict[int, list[int]]:
-    """Return, for each picture, up to KEPT of the nearest pictures of other species, nearest first.
+def hard_negatives(embeddings: EmbeddingSet, metric: Similarity, copies: pl.DataFrame) -> dict[int, list[int]]:
+    """Return, for each image, up to KEPT of the nearest images of other species, nearest first.
 
-    copies: pairs of sample ids, `first` and `second`, that are the same picture. One that is there under two species
-    would teach to tell it from itself. Pictures that have no other species among the SEARCHED nearest are left out.
+    copies: pairs of sample ids, `first` and `second`, that are the same image. One that is there under two species
+    would teach to tell it from itself. Images that have no other species among the SEARCHED nearest are left out.
     """
     neighbors = Searcher(embeddings, metric).search(embeddings, min(SEARCHED, len(embeddings) - 1))
     label_of = dict(zip(embeddings.ids.tolist(), embeddings.labels.tolist(), strict=True))

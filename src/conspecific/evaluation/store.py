@@ -1,4 +1,4 @@
-"""Embeddings on disk: vectors.npy, pictures.parquet and facts.json in one folder."""
+"""Embeddings on disk: vectors.npy, images.parquet and facts.json in one folder."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from conspecific.types import EmbeddingSet
 
 
 def save_embeddings(folder: Path, embeddings: EmbeddingSet, manifest: Manifest, facts: Mapping[str, Any]) -> None:
-    """Write `vectors.npy` [N, D] float32, `pictures.parquet` (id, path, label; row for row) and `facts.json`.
+    """Write `vectors.npy` [N, D] float32, `images.parquet` (id, path, label; row for row) and `facts.json`.
 
     The folder appears whole or not at all and replaces embeddings of the same name. Raises RunError when there is a
     folder of that name with anything else in it.
@@ -28,7 +28,7 @@ def save_embeddings(folder: Path, embeddings: EmbeddingSet, manifest: Manifest, 
     partial.mkdir(parents=True)
     np.save(partial / "vectors.npy", embeddings.vectors)
     table = manifest.table[embeddings.ids].select("path", "label")
-    table.insert_column(0, pl.Series("id", embeddings.ids)).write_parquet(partial / "pictures.parquet")
+    table.insert_column(0, pl.Series("id", embeddings.ids)).write_parquet(partial / "images.parquet")
     (partial / "facts.json").write_text(json.dumps(dict(facts), indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
@@ -50,13 +50,13 @@ def read_facts(folder: Path) -> dict[str, Any] | None:
 
 
 def load_embeddings(folder: Path, manifest: Manifest) -> EmbeddingSet:
-    """Read embeddings of pictures of `manifest`, memory-mapped. Raises RunError when they are of something else."""
+    """Read embeddings of images of `manifest`, memory-mapped. Raises RunError when they are of something else."""
     try:
         vectors = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
-        table = pl.read_parquet(folder / "pictures.parquet")
+        table = pl.read_parquet(folder / "images.parquet")
         ids = table["id"].to_numpy()
         if not manifest.table["path"].gather(ids).equals(table["path"].rename("path")):
-            raise ValueError("its pictures are not those of this data set")
+            raise ValueError("its images are not those of this data set")
         return EmbeddingSet(vectors, ids, manifest.labels[ids])
     except (OSError, ValueError, IndexError, pl.exceptions.PolarsError) as error:
         reason = str(error).partition("\n")[0]

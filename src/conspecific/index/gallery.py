@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from conspecific.types import EmbeddingSet, FloatArray, IntArray, Metric
+from conspecific.types import EmbeddingSet, FloatArray, IntArray, Similarity
 
 BLOCK_BYTES = 256 * 2**20
 ORDER_SEED = 0
@@ -18,7 +18,7 @@ def block_slices(count: int, row_bytes: int) -> list[slice]:
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
-def prepared(vectors: FloatArray, metric: Metric) -> FloatArray:
+def prepared(vectors: FloatArray, metric: Similarity) -> FloatArray:
     """Vectors as they are indexed and searched with, [N, D] in C order: L2-normalised for cosine, zero staying zero."""
     if metric == "l2":
         return np.ascontiguousarray(vectors)
@@ -27,7 +27,7 @@ def prepared(vectors: FloatArray, metric: Metric) -> FloatArray:
     return np.divide(vectors, norms[:, None], out=np.empty(vectors.shape, np.float32), casting="same_kind")
 
 
-def require_finite(embeddings: EmbeddingSet, metric: Metric, role: str) -> None:
+def require_finite(embeddings: EmbeddingSet, metric: Similarity, role: str) -> None:
     """Raise ValueError where a vector is not finite or, for l2, so long that a squared distance overflows float32."""
     longest = np.inf if metric == "cosine" else float(np.finfo(np.float32).max) / 4
     parts = block_slices(len(embeddings), 4 * embeddings.vectors.shape[1])
@@ -39,17 +39,17 @@ def require_finite(embeddings: EmbeddingSet, metric: Metric, role: str) -> None:
 
 
 class Gallery:
-    """The gallery in a seeded random order; a picture's *place* is its number in that order.
+    """The gallery in a seeded random order; an image's *place* is its number in that order.
 
-    Where scores tie, what comes first wins; pictures sorted by species would let ties decide the metrics.
+    Where scores tie, what comes first wins; images sorted by species would let ties decide the metrics.
     A block holds consecutive rows, so that a memory-mapped file is read from front to back, ordered by place.
 
-    ids, labels: [N + 1] int64 by place; the last, place N, is -1: no picture.
+    ids, labels: [N + 1] int64 by place; the last, place N, is -1: no image.
     """
 
-    def __init__(self, embeddings: EmbeddingSet, metric: Metric) -> None:
+    def __init__(self, embeddings: EmbeddingSet, metric: Similarity) -> None:
         if len(embeddings) == 0:
-            raise ValueError("the gallery is empty; a search needs at least 1 picture")
+            raise ValueError("the gallery is empty; a search needs at least 1 image")
         if (negative := int((embeddings.ids < 0).sum())) > 0:
             raise ValueError(f"{negative} gallery sample ids are negative; -1 means no neighbour")
         require_finite(embeddings, metric, "gallery")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conspecific.index.gallery import Gallery, block_slices, prepared, require_finite, stored_vectors
-from conspecific.types import EmbeddingSet, FloatArray, IntArray, Metric, Neighbors
+from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Similarity
 
 
 class Searcher:
@@ -24,18 +24,18 @@ class Searcher:
     3e-6 of themselves, and the order among near-duplicates is not to be relied on.
 
     >>> vectors = np.array([[1, 0], [2, 0.1], [0, 1]], np.float32)
-    >>> pictures = EmbeddingSet(vectors, ids=np.array([7, 8, 9]), labels=np.array([0, 0, 1]))
-    >>> Searcher(pictures, "cosine").search(pictures, k=1).ids.tolist()
+    >>> images = EmbeddingSet(vectors, ids=np.array([7, 8, 9]), labels=np.array([0, 0, 1]))
+    >>> Searcher(images, "cosine").search(images, k=1).ids.tolist()
     [[8], [7], [8]]
     """
 
-    def __init__(self, gallery: EmbeddingSet, metric: Metric) -> None:
+    def __init__(self, gallery: EmbeddingSet, metric: Similarity) -> None:
         self._gallery = Gallery(gallery, metric)
 
     def search(self, queries: EmbeddingSet, k: int) -> Neighbors:
-        """Return the k nearest gallery pictures of each query, other than itself.
+        """Return the k nearest gallery images of each query, other than itself.
 
-        queries: Q embeddings of the gallery's dimension. A negative sample id belongs to no gallery picture.
+        queries: Q embeddings of the gallery's dimension. A negative sample id belongs to no gallery image.
         Returns ids and scores [Q, k], padded with -1 and -inf where the gallery has fewer than k others.
         """
         if k < 1:
@@ -51,10 +51,10 @@ class Searcher:
         return Neighbors(ids, scores)
 
     def rank_of_first_positive(self, queries: EmbeddingSet, beyond: int = 0) -> IntArray:
-        """Return the 1-based rank, in the whole gallery, of the nearest other picture with the query's label.
+        """Return the 1-based rank, in the whole gallery, of the nearest other image with the query's label.
 
         beyond: the K of a search that showed these queries no positive. Scores are summed here in another order than in
-            faiss, so where pictures tie or nearly tie at rank K a positive may count as within K: its rank is K + 1.
+            faiss, so where images tie or nearly tie at rank K a positive may count as within K: its rank is K + 1.
         Returns [Q], 0 where there is no positive (so for a query of label -1).
         Two passes over the gallery for each block of queries: the best positive, then what lies before it.
         """
@@ -98,7 +98,7 @@ class Searcher:
         return np.where(best > -np.inf, before + 1, 0)
 
     def _positive(self, places: IntArray, own: IntArray, labels: IntArray) -> NDArray[np.bool_]:
-        """[Q, N] True where a gallery picture is another one of the query's label."""
+        """[Q, N] True where a gallery image is another one of the query's label."""
         same: NDArray[np.bool_] = self._gallery.labels[places] == labels[:, None]
         same[labels < 0] = False
         same[self._gallery.ids[places] == own[:, None]] = False
@@ -120,7 +120,7 @@ class Searcher:
             require_finite(queries, self._gallery.metric, "query")
 
 
-def _scores(queries: FloatArray, gallery: FloatArray, metric: Metric) -> FloatArray:
+def _scores(queries: FloatArray, gallery: FloatArray, metric: Similarity) -> FloatArray:
     """[Q, N], higher is nearer: the terms that faiss adds up for a large batch, clamped at 0 as faiss does."""
     scores: FloatArray = queries @ gallery.T
     if metric == "l2":

@@ -1,4 +1,4 @@
-"""Learning from another network which pictures are alike."""
+"""Learning from another network which images are alike."""
 
 import torch
 import torch.nn.functional as F
@@ -8,10 +8,10 @@ from torch import Tensor
 def similarity_distillation(student: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
     """Return how far the student's similarities within a batch are from the teacher's, a scalar of 0 or more.
 
-    student: [B, D], teacher: [B, E] of the same pictures; D and E may differ, and only the student is given gradients.
-    Each picture's cosine similarities to the B - 1 others become a distribution by a softmax at `temperature`; the loss
-    is the mean over pictures of KL(teacher || student). It is 0 for the teacher's own embeddings, even if rotated or
-    scaled. On several ranks each compares the pictures of its own batch.
+    student: [B, D], teacher: [B, E] of the same images; D and E may differ, and only the student is given gradients.
+    Each image's cosine similarities to the B - 1 others become a distribution by a softmax at `temperature`; the loss
+    is the mean over images of KL(teacher || student). It is 0 for the teacher's own embeddings, even if rotated or
+    scaled. On several ranks each compares the images of its own batch.
 
     That relations are taught, not values, is of Park et al. 2019 (Relational Knowledge Distillation, arXiv 1904.05068)
     and Tung and Mori 2019 (arXiv 1907.09682); the softmax over similarities and the divergence are of CompRess (Abbasi
@@ -28,7 +28,7 @@ def similarity_distillation(student: Tensor, teacher: Tensor, temperature: float
 
 
 def _similarities(embeddings: Tensor) -> Tensor:
-    """Cosine similarities of each picture to the others, [B, B - 1]."""
+    """Cosine similarities of each image to the others, [B, B - 1]."""
     count = len(embeddings)
     if embeddings.dtype in (torch.float16, torch.bfloat16):
         embeddings = embeddings.float()

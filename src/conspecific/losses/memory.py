@@ -1,4 +1,4 @@
-"""Cross-batch memory: past embeddings as further pictures to compare with (Wang et al. 2020)."""
+"""Cross-batch memory: past embeddings as further images to compare with (Wang et al. 2020)."""
 
 import torch
 from pytorch_metric_learning.utils.loss_and_miner_utils import get_all_pairs_indices
@@ -44,9 +44,9 @@ class Memory(nn.Module):
 def compare_with_past(
     loss: nn.Module, miner: nn.Module | None, embeddings: Tensor, labels: Tensor, past: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """Return the loss of a batch's anchors [B, D] against the batch and the past, no picture against itself.
+    """Return the loss of a batch's anchors [B, D] against the batch and the past, no image against itself.
 
-    Gradients pass through the batch, as anchors and as what they are compared with. A miner sees each picture beside
+    Gradients pass through the batch, as anchors and as what they are compared with. A miner sees each image beside
     itself; what it picks of that is dropped.
     """
     reference, reference_labels = torch.cat([embeddings, past[0]]), torch.cat([labels, past[1]])
@@ -67,16 +67,16 @@ def compare_with_past(
 def check_memory(loss: nn.Module, miner: nn.Module | None, size: int, dimensions: int, keeps_vectors: bool) -> None:
     """Raise ConfigError where a loss or its miner cannot make use of a memory.
 
-    keeps_vectors: whether the loss compares pictures with vectors of the species, not with each other.
+    keeps_vectors: whether the loss compares images with vectors of the species, not with each other.
     """
     name, found = type(loss).__name__, f"loss.memory={size}"
     if size < 0:
         raise ConfigError(f"loss.memory must be a number of embeddings, 0 for none; found {size}")
     if keeps_vectors:
-        raise ConfigError(f"{found}, but {name} compares pictures with vectors of the species: set loss.memory=0")
+        raise ConfigError(f"{found}, but {name} compares images with vectors of the species: set loss.memory=0")
     if getattr(miner, "pos_strategy", None) == "easy":
         raise ConfigError(
-            f"{found} does not go with {type(miner).__name__} and pos_strategy=easy: each picture would be its own "
+            f"{found} does not go with {type(miner).__name__} and pos_strategy=easy: each image would be its own "
             "easiest positive. Set loss.memory=0, or take another miner."
         )
     batch, labels = torch.arange(4.0 * dimensions).sin().view(4, dimensions), torch.tensor([0, 0, 1, 1])
@@ -84,6 +84,4 @@ def check_memory(loss: nn.Module, miner: nn.Module | None, size: int, dimensions
         with torch.no_grad():
             compare_with_past(loss, None, batch, labels, (batch.cos(), labels))
     except ValueError as error:
-        raise ConfigError(
-            f"{found}, but {name} knows of no other pictures than a batch's: set loss.memory=0"
-        ) from error
+        raise ConfigError(f"{found}, but {name} knows of no other images than a batch's: set loss.memory=0") from error

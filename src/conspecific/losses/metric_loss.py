@@ -50,7 +50,7 @@ class MetricLoss(nn.Module):
         """Return the scalar loss of a batch; labels are dense training classes from 0.
 
         It is computed in float32 at least, under autocast too. In training mode the batch then enters the memory.
-        Raises ConfigError where the pictures are to be compared with each other and there is no pair of one species,
+        Raises ConfigError where the images are to be compared with each other and there is no pair of one species,
         or no other species.
         """
         if embeddings.dtype in (torch.float16, torch.bfloat16):
@@ -100,11 +100,11 @@ def _check_pairs(name: str, labels: Tensor, past: Tensor | None) -> None:
     positives = len(species) < len(labels) or bool(torch.isin(species, beside[len(labels) :]).any())
     if not positives:
         raise ConfigError(
-            f"{name} compares pictures of one species, and a batch of {len(labels)} pictures shows {len(species)} "
-            "species, each once: set loader.batch_pictures to 2 or more"
+            f"{name} compares images of one species, and a batch of {len(labels)} images shows {len(species)} "
+            "species, each once: set loader.samples_per_class to 2 or more"
         )
     if len(torch.unique(beside)) < 2:
         raise ConfigError(
-            f"{name} compares pictures of different species, and a batch of {len(labels)} pictures shows one: set "
-            "loader.batch_species to 2 or more"
+            f"{name} compares images of different species, and a batch of {len(labels)} images shows one: set "
+            "loader.classes_per_batch to 2 or more"
         )

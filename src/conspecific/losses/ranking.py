@@ -1,4 +1,4 @@
-"""Ranks that have gradients: how many pictures come before each positive, counted by sigmoids."""
+"""Ranks that have gradients: how many images come before each positive, counted by sigmoids."""
 
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ def soft_ranks(
 ) -> SoftRanks:
     """Rank the positives of each anchor by cosine similarity.
 
-    embeddings: [B, D], labels: [B]; reference: [R, D] and its labels, None for the batch itself, where no picture is
+    embeddings: [B, D], labels: [B]; reference: [R, D] and its labels, None for the batch itself, where no image is
     compared with itself. picked: pairs or triplets of a miner, and then only those are compared. The rank of x is
     1 + the sum over the others z of sigmoid((s_z - s_x) / temperature), which becomes the true rank as the temperature
     falls to 0 and no two similarities s are equal.

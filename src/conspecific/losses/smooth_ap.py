@@ -15,9 +15,9 @@ class SmoothAP(nn.Module):
         rank of x in P = the same, over the positives z alone
         AP             = sum over x in P of (rank of x in P) / rank(x), / |P|
 
-    Source: "Smooth-AP: Smoothing the Path Towards Large-Scale Image Retrieval", arXiv 2007.12163. The pictures of a
+    Source: "Smooth-AP: Smoothing the Path Towards Large-Scale Image Retrieval", arXiv 2007.12163. The images of a
     species may stand anywhere in the batch and be of any number. SmoothAPLoss of pytorch-metric-learning 2.9 takes a
-    batch of 16 species with 4 pictures each for one of 4 species with 16, and ranks pictures of other species as
+    batch of 16 species with 4 images each for one of 4 species with 16, and ranks images of other species as
     positives; it is right where both numbers are equal.
 
     temperature: in cosines. Raises ConfigError where it is not above 0.

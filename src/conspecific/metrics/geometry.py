@@ -23,24 +23,24 @@ MOST_SIMILAR = 0.98
 class Geometry:
     """The shape of one encoder's embeddings, L2-normalised.
 
-    alignment: over all pictures, in [0, 4]; None where no species has two. Lower is tighter.
-    uniformity, effective_rank, mean_similarity: of a sample of `pictures`. Effective rank is at most their number, so
-        compare it only where `pictures` is the same.
-    species: how many different ones the pictures show; 0 where none is known.
+    alignment: over all images, in [0, 4]; None where no species has two. Lower is tighter.
+    uniformity, effective_rank, mean_similarity: of a sample of `images`. Effective rank is at most their number, so
+        compare it only where `images` is the same.
+    species: how many different ones the images show; 0 where none is known.
     """
 
     alignment: float | None
     uniformity: float
     effective_rank: float
     mean_similarity: float
-    pictures: int
+    images: int
     species: int
 
     @property
     def is_collapsed(self) -> bool:
-        """Whether the encoder tells hardly any picture from another, as after a triplet loss that found no way out.
+        """Whether the encoder tells hardly any image from another, as after a triplet loss that found no way out.
 
-        A mean similarity above 0.98 is collapse into a point: the mean squared distance of two pictures is then below
+        A mean similarity above 0.98 is collapse into a point: the mean squared distance of two images is then below
         0.04, a hundredth of the largest there is. Well below it a common direction is no fault: pooled features are all
         positive. Effective rank would not see such a point: a little noise in D directions gives it a rank of several.
         An effective rank below 1.9 is collapse into a line, which on the sphere is two opposite points. Perfect
@@ -58,9 +58,9 @@ def describe_geometry(vectors: Vectors, labels: Labels, most: int = 1024, seed: 
     """Describe embeddings of any length, memory-mapped ones too: they are normalised here, zero staying zero.
 
     vectors: [N, D], N >= 2, finite. labels: [N], -1 where the species is not known.
-    most: how many pictures to draw for all but alignment. The draw depends on N, `most` and `seed` alone, so that two
-        encoders of the same pictures in the same order are described by the same ones.
-    Raises ValueError with fewer than two pictures.
+    most: how many images to draw for all but alignment. The draw depends on N, `most` and `seed` alone, so that two
+        encoders of the same images in the same order are described by the same ones.
+    Raises ValueError with fewer than two images.
 
     >>> four = np.array([[2, 0], [3, 0], [0, 1], [0, 5]], np.float32)
     >>> found = describe_geometry(four, np.array([0, 0, 1, 1]))
@@ -76,7 +76,7 @@ def describe_geometry(vectors: Vectors, labels: Labels, most: int = 1024, seed: 
         uniformity=uniformity(sample),
         effective_rank=effective_rank(sample),
         mean_similarity=mean_similarity(sample),
-        pictures=len(sample),
+        images=len(sample),
         species=support.size,
     )
 
@@ -84,10 +84,10 @@ def describe_geometry(vectors: Vectors, labels: Labels, most: int = 1024, seed: 
 def alignment(vectors: Vectors, labels: Labels) -> float:
     """Mean squared distance of the pairs of one species (Wang and Isola 2020, arXiv:2005.10242, alpha = 2).
 
-    The mean is over pairs, so a species of n pictures counts n (n - 1) / 2 times. Its pairs are not visited: the sum of
+    The mean is over pairs, so a species of n images counts n (n - 1) / 2 times. Its pairs are not visited: the sum of
     their squared distances is n sum |x|^2 - |sum x|^2.
     vectors: [N, D]. labels: [N]; -1 is nobody's pair. Returns a mean in [0, 4], 0 where each species is one point.
-    Raises ValueError where no species has two pictures.
+    Raises ValueError where no species has two images.
 
     >>> alignment(np.array([[1, 0], [0, 1], [0, 1]], np.float32), np.array([0, 0, 0])).__round__(6)
     1.333333
@@ -99,7 +99,7 @@ def uniformity(vectors: Vectors) -> float:
     """Log of the mean over pairs of exp(-2 squared distance) (Wang and Isola 2020, arXiv:2005.10242, t = 2).
 
     vectors: [N, D], N >= 2. Returns a log in [-8, 0]: 0 where all are one point, -4 where they are spread over a sphere
-    of very many dimensions; less than that only where pictures oppose each other. Raises ValueError without a pair.
+    of very many dimensions; less than that only where images oppose each other. Raises ValueError without a pair.
 
     >>> uniformity(np.array([[1, 0], [-1, 0]], np.float32))
     -8.0
@@ -164,7 +164,7 @@ def _alignment(vectors: Vectors, labels: Labels, normalise: bool) -> float:
         distances += max(0.0, len(rows) * squares - float(total @ total))
         pairs += len(rows) * (len(rows) - 1) // 2
     if pairs == 0:
-        raise ValueError("alignment needs a species with at least 2 pictures; found none")
+        raise ValueError("alignment needs a species with at least 2 images; found none")
     return distances / pairs
 
 
@@ -204,5 +204,5 @@ def _squares(vectors: Vectors) -> NDArray[np.float64]:
 
 def _pairs(count: int) -> int:
     if count < 2:
-        raise ValueError(f"pairs need at least 2 pictures; found {count}")
+        raise ValueError(f"pairs need at least 2 images; found {count}")
     return count * (count - 1) // 2

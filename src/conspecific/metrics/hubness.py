@@ -1,4 +1,4 @@
-"""Hubs: pictures that are among the answers of very many queries, right or wrong."""
+"""Hubs: images that are among the answers of very many queries, right or wrong."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ Counts = NDArray[np.int64]
 
 
 def k_occurrence(neighbor_ids: NDArray[np.int64], gallery_ids: NDArray[np.int64]) -> Counts:
-    """How many queries have each gallery picture among their K neighbours (Radovanovic et al. 2010, JMLR 11).
+    """How many queries have each gallery image among their K neighbours (Radovanovic et al. 2010, JMLR 11).
 
     neighbor_ids: [Q, K] sample ids, -1 where there was no neighbour. gallery_ids: [N], each once, in any order.
     Returns [N], in the order of gallery_ids; their sum is the number of neighbours.

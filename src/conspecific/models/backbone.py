@@ -13,7 +13,7 @@ from conspecific.models.weights import create_backbone
 
 
 class Backbone(nn.Module):
-    """A timm model that takes pictures as they are stored and gives its last feature map.
+    """A timm model that takes images as they are stored and gives its last feature map.
 
     forward: uint8 [B, 3, H, W], or float in [0, 1], -> [B, C, h, w]; the tokens of a transformer become [B, C, N, 1].
     """
@@ -37,22 +37,23 @@ class Backbone(nn.Module):
         try:
             return self._as_map(self.net.forward_features(self._normalised(images)))
         except AssertionError as error:
-            raise ConfigError(f"{self.name} does not take pictures of {images.shape[-1]} px: {error}") from error
+            raise ConfigError(f"{self.name} does not take images of {images.shape[-1]} px: {error}") from error
 
     @property
     def is_cut(self) -> bool:
-        """Whether `activations` and `finish` can be called: stages are frozen, and the network can be cut there."""
+        """Whether `activations` and `forward_tail` can be called: stages are frozen, and the network can be cut
+        there."""
         return self._cut is not None
 
     def activations(self, images: Tensor) -> Tensor:
-        """What the frozen stages make of pictures: the same however far the others are trained."""
+        """What the frozen stages make of images: the same however far the others are trained."""
         assert self._cut is not None, "the caller asks is_cut"
         found: Tensor = self._cut.frozen(self._normalised(images))
         return found
 
     @torch.inference_mode()
     def activation_size(self, side: int) -> int:
-        """How many numbers `activations` gives for a picture of this side, in pixels."""
+        """How many numbers `activations` gives for an image of this side, in pixels."""
         assert self._cut is not None, "the caller asks is_cut"
         training = self.training
         self.eval()
@@ -60,7 +61,7 @@ class Backbone(nn.Module):
         self.train(training)
         return found.numel()
 
-    def finish(self, activations: Tensor) -> Tensor:
+    def forward_tail(self, activations: Tensor) -> Tensor:
         """The last feature map, from `activations`, as `forward` gives it."""
         assert self._cut is not None, "the caller asks is_cut"
         return self._as_map(self._cut.trained(activations))

@@ -12,7 +12,7 @@ from torch.fx.proxy import TraceError
 
 @dataclass(frozen=True)
 class Cut:
-    """frozen: normalised pictures [B, 3, H, W] -> activations. trained: activations -> what `forward_features` gives.
+    """frozen: normalised images [B, 3, H, W] -> activations. trained: activations -> what `forward_features` gives.
 
     Both hold the modules of the network they were cut from, not copies of them.
     """
@@ -24,7 +24,7 @@ class Cut:
 def cut(net: Any) -> Cut | None:
     """Cut a timm network behind its last frozen layer that everything trained comes after.
 
-    The frozen part gives the same for the same picture as long as training goes on, so it need not be computed twice.
+    The frozen part gives the same for the same image as long as training goes on, so it need not be computed twice.
     Where no layer is trained, all are frozen. Returns None where the first layer is trained, or torch.fx cannot trace
     the network.
     """
@@ -68,7 +68,7 @@ class _Tracer(fx.Tracer):
         self.whole = tuple(get_notrace_modules())  # type: ignore[no-untyped-call]
 
     def create_args_for_root(self, root_fn: Any, *args: Any, **options: Any) -> Any:
-        # pictures alone: other arguments, as a mask of tokens, keep their defaults and are no inputs
+        # images alone: other arguments, as a mask of tokens, keep their defaults and are no inputs
         return super().create_args_for_root(lambda net, images: root_fn(net, images), *args, **options)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:

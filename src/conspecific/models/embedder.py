@@ -10,16 +10,16 @@ from conspecific.errors import ConfigError
 from conspecific.models.backbone import Backbone
 from conspecific.models.heads import create_head
 from conspecific.models.pooling import create_pooling
-from conspecific.types import Metric
+from conspecific.types import Similarity
 
 
 class Embedder(nn.Module):
-    """Pictures to embeddings.
+    """Images to embeddings.
 
     forward: uint8 [B, 3, H, W] -> the embedding that is searched with, float32 [B, D].
     project: uint8 [B, 3, H, W] -> what the loss compares, [B, `loss_dimensions`], not normalised.
 
-    The two differ with `search_with="pooled"`: then the head serves the loss alone, as a projection head does
+    The two differ with `embedding_layer="pooled"`: then the head serves the loss alone, as a projection head does
     (Chen et al. 2020), and the layer under it, which keeps more of what was learnt before, is searched with.
 
     truncate: search with that many of the first dimensions alone, normalised again; None takes all. It is for embedders
@@ -36,14 +36,14 @@ class Embedder(nn.Module):
         self.normalize, self.search_head = normalize, search_head
 
     @property
-    def metric(self) -> Metric:
+    def metric(self) -> Similarity:
         """The similarity that belongs to these embeddings: cosine where they are normalised, else L2."""
         return "cosine" if self.normalize else "l2"
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.read_out(self.backbone(images))
+        return self.forward_head(self.backbone(images))
 
-    def read_out(self, features: Tensor) -> Tensor:
+    def forward_head(self, features: Tensor) -> Tensor:
         """The embedding from the backbone's feature map, float32."""
         embedding = self.pooling(features)
         if self.search_head:
@@ -62,7 +62,7 @@ class Embedder(nn.Module):
 
     @torch.no_grad()
     def loss_dimensions(self, size: int) -> int:
-        """Length of what `project` returns for pictures of this size."""
+        """Length of what `project` returns for images of this size."""
         training = self.training
         dimensions = self.eval().project(torch.zeros(1, 3, size, size)).shape[1]
         self.train(training)
@@ -75,7 +75,7 @@ def build_embedder(
     pooling: str = "avg",
     head: str = "none",
     dimensions: int = 512,
-    search_with: Literal["head", "pooled"] = "head",
+    embedding_layer: Literal["head", "pooled"] = "head",
     normalize: bool = True,
     trainable_stages: int | None = None,
     freeze_norms: bool = True,
@@ -83,14 +83,14 @@ def build_embedder(
     """Build an embedder from a timm backbone.
 
     weights: bundled, timm, none or a file. pooling: flatten, avg, max or gem. head: none, linear, mlp or whitened, to
-    `dimensions`. search_with: the head's output, or the pooled layer under it. trainable_stages: train that many last
-    stages of the backbone (None: all). freeze_norms: keep the pretrained batch-norm statistics, which the small batches
-    of fine-tuning would spoil. Raises ConfigError naming what does not fit.
+    `dimensions`. embedding_layer: the head's output, or the pooled layer under it. trainable_stages: train that many
+    last stages of the backbone (None: all). freeze_norms: keep the pretrained batch-norm statistics, which the small
+    batches of fine-tuning would spoil. Raises ConfigError naming what does not fit.
     """
     if head != "none" and pooling == "flatten":
         raise ConfigError(f"model.head={head} needs a pooled layer of fixed length: set model.pooling=avg, max or gem")
-    if search_with not in ("head", "pooled"):
-        raise ConfigError(f"model.search_with={search_with} is unknown. Known here: head, pooled.")
+    if embedding_layer not in ("head", "pooled"):
+        raise ConfigError(f"model.embedding_layer={embedding_layer} is unknown. Known here: head, pooled.")
     network = Backbone(backbone, weights)
     network.freeze(trainable_stages, freeze_norms)
     return Embedder(
@@ -98,7 +98,7 @@ def build_embedder(
         create_pooling(pooling),
         create_head(head, network.channels, dimensions),
         normalize=normalize,
-        search_head=search_with == "head",
+        search_head=embedding_layer == "head",
     )
 
 

@@ -9,9 +9,9 @@ HEADS = ("none", "linear", "mlp", "whitened")
 
 
 class Whitened(nn.Linear):
-    """A linear layer that starts from what the training pictures say, not from random weights.
+    """A linear layer that starts from what the training images say, not from random weights.
 
-    `fit` makes it the within-species whitening of the pooled layer: directions in which pictures of one species differ
+    `fit` makes it the within-species whitening of the pooled layer: directions in which images of one species differ
     are shrunk, those in which species differ come first. Such a layer improves frozen features of species that it was
     not fitted on too, and training goes on from there. Sources: within-class covariance normalisation (Hatch, Kajarekar
     & Stolcke 2006), the order of Fisher's discriminant analysis.
@@ -19,9 +19,9 @@ class Whitened(nn.Linear):
 
     @torch.no_grad()
     def fit(self, pooled: Tensor, labels: Tensor) -> None:
-        """Set the weights from pooled vectors [N, C] of training pictures and their species [N].
+        """Set the weights from pooled vectors [N, C] of training images and their species [N].
 
-        Outputs get a mean length of sqrt(D). Raises ConfigError where no two pictures of a species differ.
+        Outputs get a mean length of sqrt(D). Raises ConfigError where no two images of a species differ.
         """
         vectors = pooled.double()
         directions, scales = _within(vectors, labels)
@@ -52,9 +52,9 @@ def species_means(vectors: Tensor, labels: Tensor) -> Tensor:
 
 
 def _within(vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the directions [C, C] in which pictures of one species differ, and what each is multiplied by, [C].
+    """Return the directions [C, C] in which images of one species differ, and what each is multiplied by, [C].
 
-    Within-species variances are raised by their mean, since few pictures say little of most directions.
+    Within-species variances are raised by their mean, since few images say little of most directions.
     """
     place = torch.unique(labels, return_inverse=True)[1]
     within = vectors - species_means(vectors, place)[place]
@@ -62,7 +62,7 @@ def _within(vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     variances = variances.clamp(min=0)
     if not variances.any():
         raise ConfigError(
-            f"model.head=whitened compares pictures of one species, and of the {len(vectors)} training pictures no "
+            f"model.head=whitened compares images of one species, and of the {len(vectors)} training images no "
             "two of a species differ: set model.head=linear"
         )
     return directions, 1 / (variances + variances.mean()).sqrt()

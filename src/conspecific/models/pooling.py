@@ -1,4 +1,4 @@
-"""From a feature map [B, C, H, W] to one vector a picture."""
+"""From a feature map [B, C, H, W] to one vector an image."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""What a run leaves for people: the report page, its plots and its pictures.
+"""What a run leaves for people: the report page, its plots and its images.
 
-Import the module needed (`report`, `montage`, `plots`): pictures alone must not wait for the page's libraries.
+Import the module needed (`report`, `montage`, `plots`): images alone must not wait for the page's libraries.
 """

@@ -10,26 +10,26 @@ import polars
 import pytorch_lightning as pl
 import torch
 
-from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
-from conspecific.training.beginning import begin, begins_from_pictures
-from conspecific.training.choice import choose
-from conspecific.training.datamodule import Pictures
-from conspecific.training.expected import expected_warnings
-from conspecific.training.hard_negatives import HardNegatives
-from conspecific.training.loggers import Guarded
-from conspecific.training.module import FineTuner
-from conspecific.training.progress import EpochBar
-from conspecific.training.record import save_weights
+from conspecific.runs.directory import RunDirectory
+from conspecific.runs.environment import save_weights
+from conspecific.training.epoch_bar import EpochBar
+from conspecific.training.expected_warnings import expected_warnings
+from conspecific.training.fine_tuner import FineTuner
+from conspecific.training.loggers import FailSafeLogger
+from conspecific.training.recipe.cached_augmentations import cache_augmentations
+from conspecific.training.recipe.distillation import teach
+from conspecific.training.recipe.hard_negatives import HardNegatives
+from conspecific.training.recipe.initialization import init_from_data, needs_training_images
 from conspecific.training.resume import load_checkpoint
-from conspecific.training.retrieval import RetrievalCallback
-from conspecific.training.teacher import teach
-from conspecific.training.views import cache_views
+from conspecific.training.retrieval_callback import RetrievalCallback
+from conspecific.training.selection import choose
+from conspecific.training.training_data import TrainingData
 from conspecific.types import EvalResult
 
 
@@ -43,51 +43,51 @@ def fit(
 ) -> tuple[Embedder, EvalResult, dict[str, Any]]:
     """Train, load the best epoch's weights and save them.
 
-    validation: the references. copies: pairs of sample ids that are one picture. resumed: the checkpoint to go on from.
-    Returns the embedder, its validation result, and facts of the training: chosen_epoch, tuned_share (of the way from
-    the weights before training to that epoch's), rewhitened, training_minutes.
+    validation: the references. copies: pairs of sample ids that are one image. resumed: the checkpoint to go on from.
+    Returns the embedder, its validation result, and facts of the training: chosen_epoch, wise_ft_alpha (of the way from
+    the weights before training to that epoch's), whitening_refitted, training_minutes.
     """
     began = time.perf_counter()
-    module, pictures = build_parts(config, evaluator)
+    module, images = build_parts(config, evaluator)
     if resumed is not None:
         begun = load_checkpoint(module, resumed)  # Lightning would do it too, without a message for people
-        if config.recipe.tuned_shares and not run.start.is_file():
-            raise RunError(f"{run.start} is missing, where recipe.tuned_shares begins: set it to [], or start anew")
-        pictures.batches.set_epoch(begun["epoch"] + 1)  # its first batches are fetched before Lightning tells the epoch
+        if config.recipe.wise_ft_alphas and not run.start.is_file():
+            raise RunError(f"{run.start} is missing, where recipe.wise_ft_alphas begins: set it to [], or start anew")
+        images.batches.set_epoch(begun["epoch"] + 1)  # its first batches are fetched before Lightning tells the epoch
     backbone = module.embedder.backbone
-    if config.recipe.cached_views:
-        pictures.cached = cache_views(backbone, pictures, evaluator, config)
-    if begins_from_pictures(module) or config.recipe.hard_negatives:
+    if config.recipe.cached_augmentations:
+        images.cached = cache_augmentations(backbone, images, evaluator, config)
+    if needs_training_images(module) or config.recipe.hard_negatives:
         evaluator = evaluator.encoded_once(backbone, "train")
     if resumed is None:
-        begin(module, evaluator)
+        init_from_data(module, evaluator)
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         save_weights(module.embedder, run.start)
     evaluator = evaluator.encoded_once(backbone, "val")
     callbacks: list[pl.Callback] = [RetrievalCallback(evaluator, validation, run, config.monitor)]
     if config.recipe.hard_negatives:
-        callbacks.append(HardNegatives(evaluator, copies, pictures.batches))
+        callbacks.append(HardNegatives(evaluator, copies, images.batches))
     trainer = _trainer(config, evaluator, callbacks, run)
     with expected_warnings():
-        trainer.fit(module, datamodule=pictures, ckpt_path=resumed, weights_only=True)
+        trainer.fit(module, datamodule=images, ckpt_path=resumed, weights_only=True)
     found = choose(module, _best_checkpoint(trainer), config, evaluator, run)
     save_weights(found.embedder, run.weights)
     minutes = (time.perf_counter() - began) / 60
     return found.embedder, found.validation, {**found.facts, "training_minutes": round(minutes, 2)}
 
 
-def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, Pictures]:
-    """The module with its loss and optimizer, and the training pictures."""
-    taught = teach(config, evaluator, Path(config.paths.cache).expanduser())
+def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, TrainingData]:
+    """The module with its loss and optimizer, and the training images."""
+    teacher_embeddings = teach(config, evaluator, Path(config.paths.cache).expanduser())
     torch.manual_seed(config.seed)  # again: computing the baseline draws numbers, taking it from the cache does not
     epochs = config.trainer["max_epochs"]
-    pictures = Pictures(evaluator.manifest, evaluator.splits, config.loader, config.recipe, epochs, config.seed)
+    images = TrainingData(evaluator.manifest, evaluator.splits, config.loader, config.recipe, epochs, config.seed)
     labels = evaluator.manifest.labels[evaluator.splits.train]
     embedder: Embedder = build(config.model)
     loss = _loss(
         config, classes=len(set(labels.tolist())), dimensions=embedder.loss_dimensions(config.loader.train_size)
     )
-    return FineTuner(embedder, loss, build(config.optimizer), labels, config.recipe, taught), pictures
+    return FineTuner(embedder, loss, build(config.optimizer), labels, config.recipe, teacher_embeddings), images
 
 
 def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Matryoshka:
@@ -108,7 +108,7 @@ def _trainer(config: TrainConfig, evaluator: Evaluator, own: Sequence[pl.Callbac
     if options.get("precision") == "auto":
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         options["precision"] = "bf16-mixed" if bf16 else "32-true"
-    loggers = [Guarded(build(node), name, evaluator.console) for name, node in config.logger.items()]
+    loggers = [FailSafeLogger(build(node), name, evaluator.console) for name, node in config.logger.items()]
     for logger in loggers:
         logger.log_hyperparams(asdict(config))
     trainer: pl.Trainer = build(options, callbacks=callbacks, logger=loggers or False, default_root_dir=str(run.path))

@@ -16,7 +16,7 @@ from rich.console import Console
 from conspecific.errors import ConfigError
 
 
-class Guarded(Logger):
+class FailSafeLogger(Logger):
     """A logger that fails once: it says so, is left out from there on, and the run goes on."""
 
     def __init__(self, logger: Logger, label: str, console: Console) -> None:

@@ -20,7 +20,7 @@ class GroupedOptimizer:
     optimizer: a factory that takes parameter groups. weight_decay applies to matrices and kernels of backbone and
     head, not to biases, norms or the loss's species vectors. warmup_epochs: linear rise; then cosine to zero at the
     last step. layer_decay: each stage of the backbone learns at this share of the rate of the stage after it (Clark et
-    al. 2020), so that early stages, which are of use for any pictures, change least.
+    al. 2020), so that early stages, which are of use for any images, change least.
     """
 
     optimizer: Callable[..., Optimizer]

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from conspecific.config.run_directory import RunDirectory
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import RunError
-from conspecific.training.module import FineTuner
+from conspecific.runs.directory import RunDirectory
+from conspecific.training.fine_tuner import FineTuner
 
 Checkpoint = dict[str, Any]
 

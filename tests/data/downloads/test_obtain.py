@@ -31,8 +31,8 @@ def birds(site: Any) -> Collection:
     return Collection(
         name="birds",
         title="Birds (Nobody 2000)",
-        files=(site.remote("list.txt"), replace(site.remote("birds.tar"), into="pictures")),
-        needed=("list.txt", "pictures/images"),
+        files=(site.remote("list.txt"), replace(site.remote("birds.tar"), into="photos")),
+        needed=("list.txt", "photos/images"),
         terms="be kind to birds.",
         source="https://example.org/birds",
     )
@@ -42,7 +42,7 @@ def test_files_go_where_the_collection_says(birds: Collection, tmp_path: Path) -
     folder = obtain(birds, str(tmp_path))
     assert folder == tmp_path / "datasets" / "birds"
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    assert found == ["downloaded.json", "list.txt", "pictures/images/1.jpg", "pictures/images/2.jpg"]
+    assert found == ["downloaded.json", "list.txt", "photos/images/1.jpg", "photos/images/2.jpg"]
 
 
 def test_terms_are_shown_before_the_download_and_not_again(
@@ -84,18 +84,18 @@ def test_archives_that_are_there_are_verified_and_taken(site: Any, birds: Collec
 
 
 def test_a_manual_step_is_told_with_what_goes_where(site: Any, birds: Collection, tmp_path: Path) -> None:
-    by_hand = RemoteFile(None, named="birds.tar", into="pictures")
+    by_hand = RemoteFile(None, named="birds.tar", into="photos")
     manual = replace(birds, files=(birds.files[0], by_hand), step="Write to the authors.")
     with pytest.raises(DataError) as caught:
         obtain(manual, str(tmp_path))
     told = str(caught.value)
     assert "Birds (Nobody 2000) cannot be downloaded by a program. Write to the authors. Then put birds.tar" in told
     assert str(tmp_path / "downloads" / "birds") in told
-    assert "data.root=FOLDER, one that holds list.txt, pictures/images" in told
+    assert "data.root=FOLDER, one that holds list.txt, photos/images" in told
     assert "be kind to birds" in told and site.log == []
     (tmp_path / "downloads" / "birds").mkdir(parents=True)
     (tmp_path / "downloads" / "birds" / "birds.tar").write_bytes(site.files["birds.tar"])
-    assert (obtain(manual, str(tmp_path)) / "pictures" / "images" / "1.jpg").is_file()
+    assert (obtain(manual, str(tmp_path)) / "photos" / "images" / "1.jpg").is_file()
 
 
 def test_a_mirror_is_another_address_for_the_same_files(site: Any, birds: Collection, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_an_interrupted_unpacking_is_not_taken_for_whole(
 
 def test_a_folder_that_lost_something_is_told(birds: Collection, tmp_path: Path) -> None:
     (obtain(birds, str(tmp_path)) / "list.txt").unlink()
-    with pytest.raises(DataError, match=r"list.txt is missing \(found there: downloaded.json, pictures\)"):
+    with pytest.raises(DataError, match=r"list.txt is missing \(found there: downloaded.json, images\)"):
         obtain(birds, str(tmp_path))
 
 

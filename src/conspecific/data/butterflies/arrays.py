@@ -92,16 +92,16 @@ def at_points(tile: Floats, row: Reals, column: Reals) -> Floats:
     return np.asarray(tile[row.astype(np.intp) % TILE, column.astype(np.intp) % TILE], np.float32)
 
 
-def shifted(picture: Floats, rows: float, columns: float) -> Floats:
-    """The picture moved down and right by whole pixels; what comes in repeats the border."""
-    height, width = picture.shape[:2]
+def shifted(image: Floats, rows: float, columns: float) -> Floats:
+    """The image moved down and right by whole pixels; what comes in repeats the border."""
+    height, width = image.shape[:2]
     row, column = np.arange(height) - round(rows), np.arange(width) - round(columns)
-    return picture[np.clip(row, 0, height - 1)[:, None], np.clip(column, 0, width - 1)[None, :]]
+    return image[np.clip(row, 0, height - 1)[:, None], np.clip(column, 0, width - 1)[None, :]]
 
 
-def to_image(picture: Reals) -> Image.Image:
+def to_image(image: Reals) -> Image.Image:
     """[height, width, 3] or [height, width] floats, 0..1, as an 8-bit image."""
-    return Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
+    return Image.fromarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8))
 
 
 def from_image(image: Image.Image) -> Floats:

@@ -76,7 +76,7 @@ def _grid(source: Source, size: int, turn: float) -> tuple[Floats, Floats]:
 
 
 def _wash(source: Source, size: int, colours: list[Floats], share: float = 0.4, roughness: float = 2.0) -> Floats:
-    """A soft field between three colours that runs through the picture and drifts with cloud noise."""
+    """A soft field between three colours that runs through the image and drifts with cloud noise."""
     x, _ = _grid(source, size, source.uniform(0, 2 * np.pi))
     mood = 0.5 + 0.35 * x + 0.17 * excerpt(cloud_tile(roughness), source, size, share)
     low = blend(colours[0], colours[1], ease(mood, 0.0, 0.55)[..., None])
@@ -86,9 +86,9 @@ def _wash(source: Source, size: int, colours: list[Floats], share: float = 0.4, 
 def _bokeh(source: Source, size: int) -> Floats:
     """A meadow far out of focus: a wash of colour, stalks, discs of light, flower heads as blots."""
     colours = _pick(source, MEADOWS)
-    picture = to_image(_wash(source, size, colours))
+    image = to_image(_wash(source, size, colours))
     if source.random() < 0.5:
-        _stalks(source, picture, colours)
+        _stalks(source, image, colours)
     blossoms = [blossom[0] for blossom in (_pick(source, BLOOMS), _pick(source, BLOOMS))]
     for blur, count, reach, strength in ((0.045, 14, 0.16, 150), (0.018, 14, 0.1, 120), (0.006, 12, 0.06, 90)):
         veil = Image.new("L", (size, size))
@@ -98,8 +98,8 @@ def _bokeh(source: Source, size: int) -> Floats:
             x, y = source.uniform(-0.1, 1.1, 2) * size
             radius = source.uniform(0.3, 1) * reach * size
             pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=int(source.uniform(30, strength)))
-        picture.paste(_plain(tint, size), mask=blurred(veil, blur * size))
-    return from_image(picture)
+        image.paste(_plain(tint, size), mask=blurred(veil, blur * size))
+    return from_image(image)
 
 
 def _plain(hue: Floats, size: int) -> Image.Image:
@@ -107,9 +107,9 @@ def _plain(hue: Floats, size: int) -> Image.Image:
     return Image.new("RGB", (size, size), (red, green, blue))
 
 
-def _stalks(source: Source, picture: Image.Image, colours: list[Floats]) -> None:
+def _stalks(source: Source, image: Image.Image, colours: list[Floats]) -> None:
     """Blurred stalks of grass, behind everything."""
-    size = picture.width
+    size = image.width
     for blur, tone in ((0.02, 0.3), (0.009, 0.75)):
         veil = Image.new("L", (size, size))
         pen = ImageDraw.Draw(veil)
@@ -120,14 +120,14 @@ def _stalks(source: Source, picture: Image.Image, colours: list[Floats]) -> None
             path = [(float(a), float(b)) for a, b in zip(x, y, strict=True)]
             pen.line(path, fill=int(source.uniform(90, 200)), width=max(1, round(source.uniform(0.012, 0.04) * size)))
         hue = blend(colours[0], colours[2], tone + source.uniform(-0.2, 0.2))
-        picture.paste(_plain(hue, size), mask=blurred(veil, blur * size))
+        image.paste(_plain(hue, size), mask=blurred(veil, blur * size))
 
 
 def _foliage(source: Source, size: int) -> Floats:
     """Leaves and stalks behind one another, the nearer the sharper."""
     colours = _pick(source, LEAVES)
     deep = [colours[0] * 0.35, colours[0] * 0.7, colours[1] * 0.8]
-    picture = to_image(_wash(source, size, deep))
+    image = to_image(_wash(source, size, deep))
     for depth in (0.03, 0.015, 0.006):
         for _ in range(4):
             veil = leaf_shape(
@@ -135,8 +135,8 @@ def _foliage(source: Source, size: int) -> Floats:
             )
             tone = blend(colours[0], colours[1], source.uniform(0, 1)) * (1.15 - 14 * depth)
             shade = _wash(source, size, [tone * 0.7, tone, tone * 1.2])
-            picture.paste(to_image(shade), mask=blurred(veil, depth * size))
-    return from_image(picture)
+            image.paste(to_image(shade), mask=blurred(veil, depth * size))
+    return from_image(image)
 
 
 def leaf_shape(source: Source, size: int, at: tuple[float, float], length: float) -> Image.Image:
@@ -153,7 +153,7 @@ def leaf_shape(source: Source, size: int, at: tuple[float, float], length: float
 
 
 def _leaf(source: Source, size: int) -> Floats:
-    """One leaf that fills the picture, with midrib and side veins."""
+    """One leaf that fills the image, with midrib and side veins."""
     colours = _pick(source, LEAVES)
     x, y = _grid(source, size, source.uniform(0, 2 * np.pi))
     away = np.abs(y + 0.12 * x * x)
@@ -162,22 +162,22 @@ def _leaf(source: Source, size: int) -> Floats:
     ridge = np.abs((phase % 1) - 0.5) * 2
     tone = 0.42 + 0.14 * excerpt(cloud_tile(), source, size, 0.35) + 0.24 * ridge
     tone = tone + 0.2 * np.sign(y) * source.uniform(-1, 1) + 0.16 * x
-    picture = blend(colours[0], colours[1], np.clip(tone, 0, 1)[..., None])
+    image = blend(colours[0], colours[1], np.clip(tone, 0, 1)[..., None])
     pale = 0.7 * colours[1] + 0.3
     vein = np.maximum(0.4 * ease(ridge, 0.88, 1.0), ease(-away, -0.035, -0.008))
-    picture = blend(picture, pale, (0.75 * vein)[..., None])
+    image = blend(image, pale, (0.75 * vein)[..., None])
     mesh = excerpt(pebble_tiles()[0], source, size, 0.95)
-    return np.asarray(picture * (0.97 + 0.05 * ease(mesh, 0, 0.35))[..., None], np.float32)
+    return np.asarray(image * (0.97 + 0.05 * ease(mesh, 0, 0.35))[..., None], np.float32)
 
 
 def _flower(source: Source, size: int) -> Floats:
     """A flower head under the butterfly, perhaps another behind it, on a blurred wash."""
     colours = _pick(source, BLOOMS)
-    picture = _wash(source, size, _pick(source, MEADOWS))
+    image = _wash(source, size, _pick(source, MEADOWS))
     if source.random() < 0.4:
-        behind = bloom(source, picture, colours, source.uniform(0.15, 0.28) * size)
-        picture = from_image(blurred(to_image(behind), 0.015 * size))
-    return bloom(source, picture, colours, source.uniform(0.3, 0.55) * size)
+        behind = bloom(source, image, colours, source.uniform(0.15, 0.28) * size)
+        image = from_image(blurred(to_image(behind), 0.015 * size))
+    return bloom(source, image, colours, source.uniform(0.3, 0.55) * size)
 
 
 def _bark(source: Source, size: int) -> Floats:
@@ -187,11 +187,11 @@ def _bark(source: Source, size: int) -> Floats:
     if source.random() < 0.6:
         grain = np.ascontiguousarray(grain.T)
     furrow = 1 - np.abs(grain)
-    picture = (
+    image = (
         tone * (0.78 + 0.28 * np.clip(furrow, -1.5, 1) + 0.1 * excerpt(cloud_tile(0.8), source, size, 0.4))[..., None]
     )
     lichen = ease(excerpt(cloud_tile(), source, size, 0.3), 0.7, 1.3) * source.uniform(0, 0.8)
-    return blend(picture, colour("a9b892") * (0.9 + 0.1 * grain)[..., None], lichen[..., None])
+    return blend(image, colour("a9b892") * (0.9 + 0.1 * grain)[..., None], lichen[..., None])
 
 
 def _gravel(source: Source, size: int) -> Floats:
@@ -219,13 +219,13 @@ def _sky(source: Source, size: int) -> Floats:
 def _paper(source: Source, size: int) -> Floats:
     """A collector's sheet: paper with a faint grid or a written label."""
     tone = colour(str(source.choice(["efe6d2", "e6ddc8", "f4f1ea", "d9cdb4"])))
-    picture = (
+    image = (
         tone
         * (1 + 0.018 * excerpt(cloud_tile(0.8), source, size, 0.7) - 0.03 * excerpt(cloud_tile(), source, size, 0.3))[
             ..., None
         ]
     )
-    page = to_image(picture)
+    page = to_image(image)
     pen = ImageDraw.Draw(page)
     if source.random() < 0.7:
         x, y = source.choice([0.06, 0.62]) * size, source.choice([0.05, 0.82]) * size

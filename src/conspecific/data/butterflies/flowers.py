@@ -19,7 +19,7 @@ FORMS = {
 
 
 def bloom(source: np.random.Generator, ground: Floats, colours: list[Floats], reach: float) -> Floats:
-    """A picture [size, size, 3] with a flower over it: colours of petal, tip and heart, petals `reach` pixels long."""
+    """An image [size, size, 3] with a flower over it: colours of petal, tip and heart, petals `reach` pixels long."""
     size = len(ground)
     centre, squash = source.uniform(0.25, 0.75, 2) * size, source.uniform(0.7, 1)
     counts, breadth, rings, blunt = FORMS[str(source.choice(list(FORMS)))]
@@ -38,12 +38,12 @@ def bloom(source: np.random.Generator, ground: Floats, colours: list[Floats], re
     hue = blend(colours[0], colours[1], np.clip(1.2 * out - 0.25, 0, 1)[..., None])
     light = 0.25 + 0.95 * tone + 0.035 * streak
     light *= 0.72 + 0.28 * ease(out, 0.15, 0.55)
-    picture = blend(
+    image = blend(
         ground * (1 - 0.35 * from_image(blurred(to_image(cover), 0.03 * size)))[..., None],
         hue * light[..., None],
         cover[..., None],
     )
-    return _heart(picture, x, y, out, colours[2], 0.13 if breadth > 0.2 else 0.24)
+    return _heart(image, x, y, out, colours[2], 0.13 if breadth > 0.2 else 0.24)
 
 
 def _petal(
@@ -70,9 +70,9 @@ def _petal(
             ImageDraw.Draw(shape).polygon(outline, fill=255)
 
 
-def _heart(picture: Floats, x: Floats, y: Floats, out: Floats, hue: Floats, radius: float) -> Floats:
+def _heart(image: Floats, x: Floats, y: Floats, out: Floats, hue: Floats, radius: float) -> Floats:
     """The flower's heart: a dome of small florets."""
     florets = at_points(pebble_tiles()[0], y * 5 + 256 + 0 * x, x * 5 + 256 + 0 * y)
     dome = np.sqrt(np.clip(1 - (out / radius) ** 2, 0, 1))
     tone = (0.5 + 0.35 * dome + 0.4 * ease(florets, 0, 0.5))[..., None]
-    return blend(picture, hue * tone, ease(radius - out + 0.06 * (florets - 0.4), -0.01, 0.02)[..., None])
+    return blend(image, hue * tone, ease(radius - out + 0.06 * (florets - 0.4), -0.01, 0.02)[..., None])

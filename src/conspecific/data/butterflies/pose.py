@@ -94,7 +94,7 @@ class Pose:
 
     @classmethod
     def take(cls, source: np.random.Generator, side: int) -> Pose:
-        """A pose in a picture of `side` pixels."""
+        """A pose in an image of `side` pixels."""
         roll = np.radians(np.clip(source.normal(0, 30), -75, 75))
         pitch, yaw = np.radians(source.uniform(-32, 32)), np.radians(source.uniform(-26, 26))
         opening = np.radians(source.uniform(2, 48))

@@ -1,4 +1,4 @@
-"""One picture: background, shadow, butterfly, what grows before it, and the camera."""
+"""One image: background, shadow, butterfly, what grows before it, and the camera."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ DRAWING_VERSION = 1
 """Raised whenever the same arguments would give different pixels."""
 
 
-def draw_picture(seed: int, species: int, picture: int, size: int = 224) -> NDArray[np.uint8]:
-    """Picture number `picture` of species number `species`: [size, size, 3] RGB, the same for the same arguments.
+def draw_image(seed: int, species: int, image: int, size: int = 224) -> NDArray[np.uint8]:
+    """Image number `image` of species number `species`: [size, size, 3] RGB, the same for the same arguments.
 
-    Nothing but the arguments decides a picture: neither what was drawn before nor in which process.
+    Nothing but the arguments decides an image: neither what was drawn before nor in which process.
     """
-    if seed < 0 or species < 0 or picture < 0:
-        raise ValueError(f"seed, species and picture must be 0 or more, found {seed}, {species} and {picture}")
+    if seed < 0 or species < 0 or image < 0:
+        raise ValueError(f"seed, species and image must be 0 or more, found {seed}, {species} and {image}")
     if size < 32:
         raise ValueError(f"size must be at least 32 pixels, found {size}")
-    source = stream(seed, "picture", species, picture)
+    source = stream(seed, "picture", species, image)
     pose, light, one = Pose.take(source, 2 * size), Light.fall(source), Individual.grow(source)
     butterfly, cover = draw_butterfly(genome(seed, species), one, pose, light, 2 * size).halved()
     ground = _out_of_focus(source, draw_backdrop(source, size))
@@ -52,7 +52,7 @@ def _shadow(ground: Floats, cover: Floats, pose: Pose, light: Light) -> Floats:
 
 
 def _foreground(source: np.random.Generator, scene: Floats) -> Floats:
-    """Grass blades or a leaf close to the camera, out of focus, over an edge of the picture."""
+    """Grass blades or a leaf close to the camera, out of focus, over an edge of the image."""
     size = len(scene)
     if source.random() > 0.45:
         return scene

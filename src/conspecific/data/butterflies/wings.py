@@ -1,4 +1,4 @@
-"""Placing wings and body in the picture: which pixels they cover, and how light falls on them."""
+"""Placing wings and body in the image: which pixels they cover, and how light falls on them."""
 
 from __future__ import annotations
 

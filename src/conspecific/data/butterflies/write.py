@@ -15,20 +15,20 @@ from pathlib import Path
 from PIL import Image
 
 from .names import species_names
-from .scene import DRAWING_VERSION, draw_picture
+from .scene import DRAWING_VERSION, draw_image
 
 RECORD = "butterflies.json"
 QUALITY = 92
 CHUNK = 10
 Task = tuple[str, int, int, int, range]
-"""Folder, seed, species, size in pixels, picture numbers."""
+"""Folder, seed, species, size in pixels, image numbers."""
 
 
 def write_butterflies(
     root: Path,
     *,
     species: int = 100,
-    pictures: int = 20,
+    images: int = 20,
     size: int = 224,
     seed: int = 0,
     workers: int | None = None,
@@ -36,20 +36,20 @@ def write_butterflies(
 ) -> Path:
     """Draw the synthetic set into `root/<Name>/<nnnn>.jpg` and return `root`; return at once if it is already there.
 
-    `workers` processes draw (None: one per core, 0: this process); `progress` hears how many pictures are done.
+    `workers` processes draw (None: one per core, 0: this process); `progress` hears how many images are done.
     The tree is drawn beside `root` and renamed, so `root` is never half written. Raises ValueError for bad arguments
     and FileExistsError when `root` holds anything else.
     """
-    _check(species, pictures, size, seed, workers)
+    _check(species, images, size, seed, workers)
     root = Path(root)
-    record = {"species": species, "pictures": pictures, "size": size, "seed": seed, "drawing": DRAWING_VERSION}
+    record = {"species": species, "images": images, "size": size, "seed": seed, "drawing": DRAWING_VERSION}
     if _is_complete(root, record):
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
     part = root.parent / f".{root.name}.{uuid.uuid4().hex}.part"
     part.mkdir()
     try:
-        tasks = list(_tasks(part, species, pictures, size, seed))
+        tasks = list(_tasks(part, species, images, size, seed))
         done = 0
         for count in _draw_all(tasks, os.cpu_count() or 1 if workers is None else workers):
             done += count
@@ -62,10 +62,10 @@ def write_butterflies(
     return root
 
 
-def _check(species: int, pictures: int, size: int, seed: int, workers: int | None) -> None:
+def _check(species: int, images: int, size: int, seed: int, workers: int | None) -> None:
     for name, found, least in (
         ("species", species, 2),
-        ("pictures", pictures, 2),
+        ("images", images, 2),
         ("size", size, 32),
         ("seed", seed, 0),
         ("workers", workers or 0, 0),
@@ -97,24 +97,24 @@ def _put_in_place(part: Path, root: Path, record: dict[str, int]) -> None:
             raise
 
 
-def _tasks(part: Path, species: int, pictures: int, size: int, seed: int) -> Iterator[Task]:
+def _tasks(part: Path, species: int, images: int, size: int, seed: int) -> Iterator[Task]:
     for number, name in enumerate(species_names(seed, species)):
         folder = part / name
         folder.mkdir()
-        for first in range(0, pictures, CHUNK):
-            yield str(folder), seed, number, size, range(first, min(first + CHUNK, pictures))
+        for first in range(0, images, CHUNK):
+            yield str(folder), seed, number, size, range(first, min(first + CHUNK, images))
 
 
 def _draw(task: Task) -> int:
     folder, seed, species, size, numbers = task
     for number in numbers:
-        image = Image.fromarray(draw_picture(seed, species, number, size))
+        image = Image.fromarray(draw_image(seed, species, number, size))
         image.save(Path(folder) / f"{number:04d}.jpg", quality=QUALITY)
     return len(numbers)
 
 
 def _draw_all(tasks: list[Task], workers: int) -> Iterator[int]:
-    """Draw every task, yielding the number of pictures of each as it is done."""
+    """Draw every task, yielding the number of images of each as it is done."""
     if workers == 0:
         yield from map(_draw, tasks)
         return

@@ -9,7 +9,7 @@ from conspecific.data.downloads.files import RemoteFile
 from conspecific.data.downloads.obtain import Collection
 
 RESEARCH = "for non-commercial research and education only."
-UNSTATED = "none found beside the files; the pictures are their owners'."
+UNSTATED = "none found beside the files; the images are their owners'."
 
 CUB200 = Collection(
     name="cub200",
@@ -123,7 +123,7 @@ OXFORD_PETS = Collection(
         ),
     ),
     needed=("annotations/trainval.txt", "annotations/test.txt", "images"),
-    terms="CC BY-SA 4.0; the pictures are their owners'.",
+    terms="CC BY-SA 4.0; the images are their owners'.",
     source="https://www.robots.ox.ac.uk/~vgg/data/pets/",
 )
 
@@ -143,7 +143,7 @@ STANFORD_DOGS = Collection(
         ),
     ),
     needed=("train_list.mat", "test_list.mat", "Images"),
-    terms=f"the pictures are ImageNet's, {RESEARCH}",
+    terms=f"the images are ImageNet's, {RESEARCH}",
     source="http://vision.stanford.edu/aditya86/ImageNetDogs/",
 )
 

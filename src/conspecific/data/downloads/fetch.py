@@ -23,8 +23,8 @@ from urllib.request import (
 
 from conspecific.data.downloads.files import BLOCK, MB, RemoteFile, mismatch, require_same
 from conspecific.data.downloads.partial import Partial
-from conspecific.data.progress import progress_bar
 from conspecific.errors import DataError
+from conspecific.progress import progress_bar
 
 ATTEMPTS = 5  # in a row that bring nothing new
 LONGEST_PAUSE = 60.0  # seconds

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from conspecific.data.progress import progress_bar
 from conspecific.errors import DataError
+from conspecific.progress import progress_bar
 
 BLOCK = 1 << 20
 MB = 1e6  # bars count in millions of bytes

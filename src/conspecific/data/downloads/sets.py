@@ -1,6 +1,6 @@
 """The field's benchmarks: each is one function that returns a manifest, downloaded on first use.
 
-The `split` column holds the split that the authors published. Where that is of pictures, each species on both sides
+The `split` column holds the split that the authors published. Where that is of images, each species on both sides
 (CUB-200-2011, Cars196, Pets, Dogs, Flowers), it serves protocol=seen, and protocol=unseen cuts the species in half by
 name, which are numbered where they have official numbers: the first 100 of CUB and 98 of Cars train, as in Song et al.
 2016. Where it is of species (SOP, In-shop, iNaturalist), it serves protocol=unseen as it is.
@@ -23,7 +23,7 @@ Row = tuple[str, str, str | None, str | None]
 
 
 def cub200(cache: str, root: str | None = None, mirror: str | None = None) -> Manifest:
-    """200 bird species, 11,788 photographs. seen: the authors' pictures; unseen: species 1 to 100 train, the rest test.
+    """200 bird species, 11,788 photographs. seen: the authors' images; unseen: species 1 to 100 train, the rest test.
 
     cache, root, mirror: see `obtain.obtain`, here and below; each raises DataError as that does.
     """
@@ -39,7 +39,7 @@ def cub200(cache: str, root: str | None = None, mirror: str | None = None) -> Ma
 
 
 def cars196(cache: str, root: str | None = None, mirror: str | None = None) -> Manifest:
-    """196 car models, 16,185 photographs. seen: the authors' pictures; unseen: models 1 to 98 train, the rest test.
+    """196 car models, 16,185 photographs. seen: the authors' images; unseen: models 1 to 98 train, the rest test.
 
     Its site is gone, so the files have to be put there by hand. Either form is read: cars_train/ and cars_test/ with
     devkit/ and cars_test_annos_withlabels.mat, or car_ims/ with cars_annos.mat.
@@ -83,7 +83,7 @@ def sop(cache: str, root: str | None = None, mirror: str | None = None) -> Manif
 def inshop(cache: str, root: str | None = None, mirror: str | None = None) -> Manifest:
     """7,982 items of clothing, 52,712 photographs. query_gallery: the authors' training items, queries and gallery.
 
-    To be fetched by hand. Training items with a single picture are left out: nothing can be learnt to lie beside it.
+    To be fetched by hand. Training items with a single image are left out: nothing can be learnt to lie beside it.
     """
     base = obtain(catalogue.INSHOP, cache, root, mirror)
     listed, folder = (_either(base, name) for name in ("list_eval_partition.txt", "img"))
@@ -97,7 +97,7 @@ def inshop(cache: str, root: str | None = None, mirror: str | None = None) -> Ma
 
 
 def oxford_pets(cache: str, root: str | None = None, mirror: str | None = None) -> Manifest:
-    """37 breeds of cats and dogs, 7,349 photographs. seen: the authors' trainval and test pictures."""
+    """37 breeds of cats and dogs, 7,349 photographs. seen: the authors' trainval and test images."""
     base = obtain(catalogue.OXFORD_PETS, cache, root, mirror)
     rows = (
         (f"images/{name}.jpg", name.rpartition("_")[0], part, None)
@@ -108,7 +108,7 @@ def oxford_pets(cache: str, root: str | None = None, mirror: str | None = None) 
 
 
 def stanford_dogs(cache: str, root: str | None = None, mirror: str | None = None) -> Manifest:
-    """120 breeds of dogs, 20,580 photographs. seen: the authors' training and test pictures."""
+    """120 breeds of dogs, 20,580 photographs. seen: the authors' training and test images."""
     base = obtain(catalogue.STANFORD_DOGS, cache, root, mirror)
     rows = (
         (f"Images/{path}", str(path).partition("/")[0], part, None)
@@ -119,7 +119,7 @@ def stanford_dogs(cache: str, root: str | None = None, mirror: str | None = None
 
 
 def flowers102(cache: str, root: str | None = None, mirror: str | None = None) -> Manifest:
-    """102 flowers, 8,189 photographs. seen: the authors' training, validation and test pictures. They are numbered."""
+    """102 flowers, 8,189 photographs. seen: the authors' training, validation and test images. They are numbered."""
     base = obtain(catalogue.FLOWERS102, cache, root, mirror)
     labels = _mat(base / "imagelabels.mat", "labels")["labels"]
     uses = _mat(base / "setid.mat", "trnid", "valid", "tstid")

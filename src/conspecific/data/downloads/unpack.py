@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from conspecific.data.downloads.files import BLOCK, MB
-from conspecific.data.progress import progress_bar
 from conspecific.errors import DataError
+from conspecific.progress import progress_bar
 
 SUFFIXES = (".tar", ".tgz", ".tar.gz", ".zip")
 MOST_FILES = 2_000_000
-MOST_GROWTH, LEAST_ROOM = 20, 1 << 30  # pictures do not shrink; annotations do, and are small
+MOST_GROWTH, LEAST_ROOM = 20, 1 << 30  # images do not shrink; annotations do, and are small
 Report = Callable[[int], None]
 
 

@@ -17,7 +17,7 @@ from conspecific.data.downloads import catalogue
 from conspecific.data.downloads.obtain import Collection
 from conspecific.data.manifest import Manifest
 
-PICTURE = b"\xff\xd8 a picture"
+PICTURE = b"\xff\xd8 an image"
 Content = Mapping[str, bytes]
 
 
@@ -57,7 +57,7 @@ def packed(name: str, files: Content) -> bytes:
     return stream.getvalue()
 
 
-# --- six species of eight pictures each
+# --- six species of eight images each
 
 
 def cub200() -> dict[str, bytes]:
@@ -212,7 +212,7 @@ def bench(site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 @pytest.fixture
 def cars_in_one_folder(tmp_path: Path) -> Path:
-    """The other form that Cars196 has: every picture in one folder, one table beside it."""
+    """The other form that Cars196 has: every image in one folder, one table beside it."""
     rows = [
         {"relative_im_path": f"car_ims/{n:06}.jpg", "bbox_x1": 1, "class": n // 4 + 1, "test": n % 2} for n in range(24)
     ]

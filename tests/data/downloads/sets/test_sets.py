@@ -23,7 +23,7 @@ EVERY = pytest.mark.parametrize("name", OF_PICTURES + OF_SPECIES)
 
 
 @EVERY
-def test_a_benchmark_is_fetched_once_and_every_picture_is_there(name: str, bench: Callable[[str], Any]) -> None:
+def test_a_benchmark_is_fetched_once_and_every_image_is_there(name: str, bench: Callable[[str], Any]) -> None:
     small = bench(name)
     manifest = small.fetched()
     asked = len(small.site.log)
@@ -58,7 +58,7 @@ def test_no_species_is_on_both_sides_of_unseen(name: str, bench: Callable[[str],
 
 
 @pytest.mark.parametrize("name", OF_PICTURES)
-def test_a_split_of_pictures_serves_seen_and_the_first_half_by_name_trains_unseen(
+def test_a_split_of_images_serves_seen_and_the_first_half_by_name_trains_unseen(
     name: str, bench: Callable[[str], Any]
 ) -> None:
     manifest = bench(name).fetched()
@@ -120,7 +120,7 @@ def test_clothes_have_queries_and_a_gallery(bench: Callable[[str], Any]) -> None
     manifest = bench("inshop").fetched()
     splits = split(manifest, "query_gallery")
     assert (len(splits.test.query), len(splits.test.gallery)) == (12, 12)
-    assert "id_00000007" not in manifest.species  # a single picture
+    assert "id_00000007" not in manifest.species  # a single image
     assert not set(manifest.labels[splits.train]) & set(manifest.labels[splits.test.ids])
 
 
@@ -139,7 +139,7 @@ def test_products_are_told_apart_by_their_numbers(bench: Callable[[str], Any]) -
     assert bench("sop").fetched().species[:2] == ("bicycle 00001", "bicycle 00002")
 
 
-def test_flowers_keep_their_validation_pictures(bench: Callable[[str], Any]) -> None:
+def test_flowers_keep_their_validation_images(bench: Callable[[str], Any]) -> None:
     manifest = bench("flowers102").fetched()
     splits = split(manifest, "seen")
     assert [len(ids) for ids in (splits.train, splits.val.ids, splits.test.ids)] == [12, 12, 24]

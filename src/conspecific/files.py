@@ -1,0 +1,104 @@
+"""Files and folders that appear whole or not at all, and arrays on disk that go with the process."""
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with its suffix; what was written there becomes `path` when the block ends.
+
+    The temporary file is in the same folder, is flushed to disk before it is renamed, and gets the mode of any new file
+    (0666 less the umask) even where its writer gave it another. The folder is made where it is missing and flushed too,
+    so that the name survives a power failure. When the block raises, `path` is as it was before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    temporary.touch()
+    mode = temporary.stat().st_mode
+    try:
+        yield temporary
+        temporary.chmod(mode)
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_whole_folder(folder: Path, *, keep_existing: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`; it takes the place of `folder`, if there is one, when the block ends.
+
+    Every file in it is flushed to disk first. When the block raises, `folder` is as it was before.
+    keep_existing: raise FileExistsError in place of replacing a folder with something in it, as another process may
+        have written while the block ran.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary, replaced = _temporary(folder), _temporary(folder)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            _flush(path)
+        if folder.exists() and any(folder.iterdir()):
+            if keep_existing:
+                raise FileExistsError(f"{folder} has been written by another process")
+            folder.replace(replaced)
+        try:
+            temporary.replace(folder)
+        except OSError:
+            if replaced.exists():
+                replaced.replace(folder)
+            raise
+        _flush(folder.parent)
+    finally:
+        for left in (temporary, replaced):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with write_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, indented and with a line break at its end, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def usable_bytes(folder: Path) -> int:
+    """How much an array on the disk of `folder` may take: half of what is free, because other processes write too."""
+    return shutil.disk_usage(folder).free // 2
+
+
+def unnamed_file(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap[Any, Any]:
+    """Return an array on the disk of `folder` that goes with the last reference to it, or with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(prefix="conspecific-", suffix=".array", dir=folder) as file:
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+
+
+def _temporary(path: Path) -> Path:
+    """A hidden name beside `path`, with its suffix: some writers choose the format by it, others append it."""
+    return path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
+
+
+def _flush(path: Path) -> None:
+    """Have the operating system write a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

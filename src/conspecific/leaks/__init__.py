@@ -1,0 +1,1 @@
+"""What training, validation and test share: identical files, near copies, respelt species, and what to do about it."""

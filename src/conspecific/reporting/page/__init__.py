@@ -1,0 +1,1 @@
+"""What all pages share: templates, words, plots and thumbnails."""

@@ -1,0 +1,149 @@
+"""Curves as inline SVG that takes its colours from the page, in light and in dark."""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from conspecific.reporting.page.wording import number, percent
+
+Points = Sequence[tuple[float, float]]
+
+PANELS = ("recall@1", "map@r", "precision@10", "loss")
+
+# Colours nobody would choose: each stands for a variable of the page and is replaced in the finished SVG.
+_MODEL, _BASELINE, _POOLED, _INK, _LINE = "#010203", "#010204", "#010205", "#010206", "#010207"
+_VARIABLES = {_MODEL: "--accent", _BASELINE: "--baseline", _POOLED: "--pooled", _INK: "--quiet", _LINE: "--line"}
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One panel: the metric, its drawing, and the drawing in words."""
+
+    metric: str
+    svg: str
+    summary: str
+
+
+def learning_curves(
+    epochs: Sequence[Mapping[str, Any]],
+    baseline: Mapping[str, float],
+    pooled: Mapping[str, float],
+    chosen_epoch: int | None = None,
+) -> list[Curve]:
+    """Return a panel for each of `PANELS` that the epochs have values for.
+
+    epochs: one mapping an epoch, with `epoch` and values by metric name. baseline, pooled: drawn as level lines.
+    """
+    curves = []
+    for metric in PANELS:
+        points = [(int(row["epoch"]), float(row[metric])) for row in epochs if _is_finite(row.get(metric))]
+        if points:
+            levels = {"baseline": baseline.get(metric), "pooled reference": pooled.get(metric)}
+            svg = _panel(metric, points, levels, chosen_epoch)
+            curves.append(Curve(metric, svg, _summary(metric, points, levels)))
+    return curves
+
+
+def trust_curve(
+    best: Points, baseline: Points, chosen: tuple[float, float] | None, wanted: float, name: str
+) -> tuple[str, str]:
+    """Return precision against the share of answers kept as a drawing and in words.
+
+    best, baseline: (share kept, precision) from the strictest threshold to the most generous. chosen: the point the
+    threshold comes to, None without one. wanted: the precision it was chosen for, drawn as a level line.
+    """
+    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axhline(wanted, color=_INK, linewidth=1)
+    for points, colour, style, width in ((baseline, _BASELINE, (0, (6, 3)), 1.8), (best, _MODEL, "-", 2.4)):
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=width, clip_on=False)
+    if chosen is not None:
+        axes.plot(*chosen, "o", markersize=11, fillstyle="none", color=_MODEL, markeredgewidth=1.8, clip_on=False)
+    _style(axes)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("share of answers kept", color=_INK, fontsize=10)
+    axes.set_ylim(top=1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
+    return _inline(figure, "trust"), _trust_summary(best, chosen, name)
+
+
+def _trust_summary(best: Points, chosen: tuple[float, float] | None, name: str) -> str:
+    if not best:
+        return f"{name}: no answers."
+    kept, precision = best[-1]
+    text = f"{name}: precision {percent(precision)} with {percent(kept)} of the answers kept"
+    if chosen is not None:
+        text += f", {percent(chosen[1])} with {percent(chosen[0])} kept at the threshold"
+    return f"{text}."
+
+
+def _panel(
+    metric: str, points: Sequence[tuple[int, float]], levels: Mapping[str, float | None], chosen_epoch: int | None
+) -> str:
+    figure = Figure(figsize=(4.6, 2.7), layout="constrained")
+    axes = figure.add_subplot()
+    styles = {"baseline": (_BASELINE, (0, (6, 3))), "pooled reference": (_POOLED, (0, (1.5, 2)))}
+    for name, level in levels.items():
+        if level is not None:
+            colour, dashes = styles[name]
+            axes.axhline(level, color=colour, linestyle=dashes, linewidth=1.8)
+    axes.plot(*zip(*points, strict=True), color=_MODEL, linewidth=2.4, marker="o", markersize=4, clip_on=False)
+    chosen = [point for point in points if point[0] == chosen_epoch]
+    if chosen:
+        axes.plot(*chosen[0], "o", markersize=12, fillstyle="none", color=_MODEL, markeredgewidth=1.6, clip_on=False)
+    _style(axes)
+    return _inline(figure, metric)
+
+
+def _style(axes: Axes) -> None:
+    axes.margins(x=0.04, y=0.12)
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(axis="y", color=_LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, colors=_INK, labelsize=10, pad=6)
+    axes.set_xlabel("epoch", color=_INK, fontsize=10)
+
+
+def _inline(figure: Figure, name: str) -> str:
+    """Return the figure as an <svg> element for the body of a page: no prologue, no foreign names, unique ids."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<(metadata|style).*?</\1>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\sxmlns(:\w+)?=\"[^\"]*\"", "", svg).replace("xlink:href", "href")
+    box = re.search(r'viewBox="[^"]*"', svg)
+    assert box is not None, "matplotlib always writes a viewBox"
+    svg = re.sub(r"<svg[^>]*>", f'<svg {box[0]} aria-hidden="true" focusable="false">', svg, count=1)
+    prefix = re.sub(r"\W", "-", name)
+    svg = re.sub(r'id="([^"]+)"', rf'id="{prefix}-\1"', svg)
+    svg = re.sub(r'(href="#|url\(#)([^")]+)', rf"\1{prefix}-\2", svg)
+    svg = re.sub(r"font-family: [^;\"]*; ", "", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return svg
+
+
+def _summary(metric: str, points: Sequence[tuple[int, float]], levels: Mapping[str, float | None]) -> str:
+    (first, start), (last, end) = points[0], points[-1]
+    known = [f"{name} {number(level)}" for name, level in levels.items() if level is not None]
+    text = f"{metric}: {number(start)} at epoch {first}, {number(end)} at epoch {last}"
+    return "; ".join([text, *known]) + "."
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

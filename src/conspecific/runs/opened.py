@@ -1,0 +1,140 @@
+"""What evaluate, embed and search start from: an embedder with its weights, and the images to use it on."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from rich.console import Console
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from conspecific.config.compose import compose_config, typed
+from conspecific.config.overrides import is_override, override
+from conspecific.config.schema import EvaluateConfig, TrainConfig, UseConfig
+from conspecific.config.targets import build
+from conspecific.data.check import check_manifest
+from conspecific.data.dataset import EvaluationImages
+from conspecific.data.manifest import Manifest
+from conspecific.data.splits import split
+from conspecific.errors import ConfigError, RunError
+from conspecific.evaluation import Evaluator, device_for, embed
+from conspecific.evaluation.store import load_embeddings, read_facts, refuse_other_content, save_embeddings
+from conspecific.images import workers_for
+from conspecific.models import Embedder
+from conspecific.runs.directory import RunDirectory
+from conspecific.types import EmbeddingSet
+
+Config = TypeVar("Config")
+
+
+def read_config(name: str, schema: type[Config], arguments: Sequence[str], places: Sequence[str]) -> Config:
+    """Compose a command's configuration; words that are not KEY=VALUE fill `places` in order, as in `evaluate RUN`."""
+    words = [text for text in arguments if not is_override(text)]
+    if len(words) > len(places):
+        raise ConfigError(f"{name} takes {' '.join(places).upper()} and KEY=VALUE; found also: {words[len(places)]}")
+    placed = [override(place, word) for place, word in zip(places, words, strict=False)]
+    return typed(compose_config(name, [*placed, *filter(is_override, arguments)]), schema)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A trained embedder and the configuration it was trained with. run is None where only weights were given."""
+
+    embedder: Embedder
+    weights: Path
+    trained: TrainConfig
+    run: RunDirectory | None
+    config: UseConfig
+
+    @property
+    def cache(self) -> Path:
+        """Where checked manifests and baselines are kept."""
+        return Path(self.config.paths.cache).expanduser()
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels: as asked, or as in training's evaluation."""
+        return self.config.image_size or self.trained.loader.image_size
+
+    @property
+    def suffix(self) -> str:
+        """What names of results have behind them, so that shortened embeddings are not taken for whole ones."""
+        return "" if self.config.truncate is None else f"_first{self.config.truncate}"
+
+    def manifest(self) -> Manifest:
+        """The images asked for, or the run's own."""
+        manifest: Manifest = build(self.config.data or self.trained.data)
+        return manifest
+
+    def embed_all(self, folder: Path, console: Console) -> tuple[Manifest, EmbeddingSet]:
+        """Embed every image into `folder`; take what lies there if the same weights made it of the same ones."""
+        manifest = self.manifest()
+        facts = {
+            "data": check_manifest(manifest, self.cache, scored=False),
+            "weights": hashlib.sha256(self.weights.read_bytes()).hexdigest(),
+            "image_size": self.image_size,
+            "similarity": self.embedder.metric,
+            **({} if self.config.truncate is None else {"truncate": self.config.truncate}),
+        }
+        if read_facts(folder) != facts:
+            refuse_other_content(folder)  # before the work, not after
+            images = EvaluationImages(manifest, np.arange(len(manifest)), self.image_size)
+            device, workers = device_for(self.config.device), workers_for(self.config.workers)
+            [embeddings] = embed([self.embedder], images, workers=workers, device=device, console=console)
+            save_embeddings(folder, embeddings, manifest, facts)
+        return manifest, load_embeddings(folder, manifest)
+
+    def evaluator(self, console: Console) -> Evaluator:
+        """Check the images and divide them as asked, or as the run did."""
+        manifest = self.manifest()
+        fingerprint = check_manifest(manifest, self.cache)
+        asked = self.config if isinstance(self.config, EvaluateConfig) else EvaluateConfig()
+        changed = {name: value for name, value in vars(asked.split).items() if value is not None}
+        splits = split(manifest, asked.protocol or self.trained.protocol, **{**vars(self.trained.split), **changed})
+        device, workers = device_for(self.config.device), workers_for(self.config.workers)
+        return Evaluator(manifest, splits, fingerprint, self.image_size, workers, device, console)
+
+
+def open_run(config: UseConfig) -> Opened:
+    """Build the embedder of a run directory, or of a weights file and a model. Raises RunError for anything else."""
+    if (config.run is None) == (config.weights is None):
+        raise ConfigError("give a run directory, or weights=FILE with model=NAME, and not both")
+    if config.run is not None:
+        run = RunDirectory(Path(config.run).expanduser())
+        trained = run.load_config()
+        return _truncated(Opened(load_embedder(trained, run.weights), run.weights, trained, run, config))
+    if config.model is None or config.data is None:
+        raise ConfigError("weights=FILE needs model=NAME, which says what the weights belong to, and data=NAME")
+    trained = typed(compose_config("train"), TrainConfig)
+    trained.model = config.model
+    weights = Path(str(config.weights)).expanduser()
+    return _truncated(Opened(load_embedder(trained, weights), weights, trained, None, config))
+
+
+def _truncated(opened: Opened) -> Opened:
+    """Shorten the embeddings as asked. Raises ConfigError where they have fewer dimensions than that."""
+    if (asked := opened.config.truncate) is None:
+        return opened
+    side = opened.image_size
+    with torch.inference_mode():
+        dimensions = opened.embedder.eval()(torch.zeros(1, 3, side, side)).shape[1]
+    if not 1 <= asked <= dimensions:
+        raise ConfigError(f"truncate must be 1 to {dimensions}, the dimensions of these embeddings; found {asked}")
+    opened.embedder.truncate = asked
+    return opened
+
+
+def load_embedder(trained: TrainConfig, weights: Path) -> Embedder:
+    """Build the embedder and load its weights, all of them."""
+    if not weights.is_file():
+        raise RunError(f"{weights} does not exist: the run was cut off before it ended, or trained nothing")
+    embedder: Embedder = build({**trained.model, "weights": "none"})
+    try:
+        embedder.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise RunError(f"{weights} does not hold the weights of this model: {str(error)[:300]}") from error
+    return embedder

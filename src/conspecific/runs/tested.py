@@ -1,0 +1,130 @@
+"""Finished runs as they are compared: what each was tested on, with what settings, and what it scored."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from conspecific.config.schema import TrainConfig
+from conspecific.errors import RunError
+from conspecific.runs.directory import RunDirectory
+from conspecific.types import EvalResult
+
+# These say where and how a run was made, and nothing of what was made.
+NOT_SETTINGS = ("name", "seed", "paths", "resume", "dry_run", "logger", "loader.workers", "data.cache")
+
+
+@dataclass(frozen=True)
+class TestedRun:
+    """A finished run.
+
+    settings: every key of its configuration that its numbers depend on, but the seed: dotted name -> value.
+    test: a row for each image of its test subset: path, label, content, test_query, test_gallery.
+    result: the score of the model on that subset, of the pooled reference where nothing was trained.
+    reference: what it is to be better than: the pooled reference, the flatten baseline where nothing was trained.
+    """
+
+    path: Path
+    seed: int
+    settings: Mapping[str, Any]
+    test: pl.DataFrame
+    result: EvalResult
+    reference: EvalResult
+
+
+def find_runs(places: Sequence[str]) -> list[Path]:
+    """Return the run directories: each place itself, or all that lie in it, as those of a multirun do.
+
+    Raises RunError where a place is neither.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        path = Path(place).expanduser()
+        inside = [path] if RunDirectory(path).config.is_file() else _runs_in(path)
+        if not inside:
+            raise RunError(f"{path} is not a run directory and holds none. Give folders under runs/.")
+        found |= dict.fromkeys(inside)
+    return list(found)
+
+
+def read_run(path: Path) -> TestedRun:
+    """Read a finished run. Raises RunError where it has not been scored on its test subset."""
+    run = RunDirectory(path)
+    config = run.load_config()
+    if not run.summary.is_file():
+        raise RunError(f"{path} has not ended: it was not scored on its test images. Resume it or leave it away.")
+    test = read_splits(run).filter(pl.col("test_query") | pl.col("test_gallery"))
+    trained = (run.results / "test_model.json").is_file()
+    names = ("test_model", "test_pooled") if trained else ("test_pooled", "test_flatten")
+    result, reference = (EvalResult.load(run.results / name) for name in names)
+    return TestedRun(
+        path,
+        config.seed,
+        dict(_settings(config)),
+        test.select("path", "label", "content", "test_query", "test_gallery"),
+        result,
+        reference,
+    )
+
+
+def read_splits(run: RunDirectory) -> pl.DataFrame:
+    """Return which image a run used for what, as `Splits.save` wrote it. Raises RunError where it cannot be read."""
+    try:
+        table = pl.read_parquet(run.splits)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RunError(f"{run.splits} cannot be read: {str(error).splitlines()[0]}") from error
+    if "content" not in table.columns:
+        raise RunError(f"{run.path} was made by an older version, which kept no hash of its images. Run it again.")
+    return table
+
+
+def require_one_test(runs: Sequence[TestedRun]) -> None:
+    """Raise RunError where a run was not tested on what the first was tested on, and say how they differ."""
+    first, *others = runs
+    for other in others:
+        if found := _how_tests_differ(first, other):
+            raise RunError(
+                f"{first.path} and {other.path} were tested on different things, so their numbers cannot be compared:\n"
+                + "\n".join(f"  - {line}" for line in found)
+            )
+
+
+def _how_tests_differ(first: TestedRun, other: TestedRun) -> list[str]:
+    found = []
+    mine, theirs = (run.result.facts["protocol"] for run in (first, other))
+    if mine != theirs:
+        found.append(f"protocol: {mine} and {theirs}")
+    for use, name in (("test_query", "queries"), ("test_gallery", "gallery images")):
+        mine, theirs = (set(run.test.filter(use)["path"]) for run in (first, other))
+        if mine != theirs:
+            found.append(f"{name}: {len(mine)} and {len(theirs)}, {len(mine & theirs)} of them in both")
+    both = first.test.join(other.test, on="path", suffix="_other")
+    for column, name in (("label", "species"), ("content", "content, under one path")):
+        if count := both.filter(pl.col(column) != pl.col(f"{column}_other")).height:
+            found.append(f"{name}: another for {count} of {both.height} images")
+    return found
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """Run directories in a folder, in the order of their numbers or names."""
+    if not folder.is_dir():
+        return []
+    inside = (path for path in folder.iterdir() if RunDirectory(path).config.is_file())
+    return sorted(inside, key=lambda path: (len(path.name), path.name))
+
+
+def _settings(config: TrainConfig) -> Iterator[tuple[str, Any]]:
+    for name, value in _flat(asdict(config)):
+        inside = isinstance(value, str) and value.startswith(f"{config.paths.run}/")  # where checkpoints lie, say
+        if not inside and not any(f"{name}.".startswith(f"{left_out}.") for left_out in NOT_SETTINGS):
+            yield name, value
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value

@@ -1,0 +1,88 @@
+"""The frozen stages' activations of augmented training images, computed once."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from conspecific.config.schema import TrainConfig
+from conspecific.data.cached_augmentations import CachedAugmentations, cached_seed
+from conspecific.data.dataset import Item, TrainingImages, View
+from conspecific.evaluation import Evaluator
+from conspecific.evaluation.store import unnamed_file, usable_bytes
+from conspecific.models import Backbone
+from conspecific.progress import progress_bar
+from conspecific.training.training_data import TrainingData
+
+BATCH = 64
+HALF = torch.finfo(torch.float16).max  # some networks go beyond it in single numbers
+
+
+def cache_augmentations(
+    backbone: Backbone, images: TrainingData, evaluator: Evaluator, config: TrainConfig
+) -> CachedAugmentations | None:
+    """Return `recipe.cached_augmentations` views of each training image, through the frozen stages, at each size of
+    crops.
+
+    They lie in the cache folder, in files without a name that go with the process, and take half of the free disk there
+    at most: if need be there are fewer. Returns None where the first stage is trained, the backbone cannot be cut, or
+    not two views an image fit; the console says which.
+    """
+    ids, folder = evaluator.splits.train, Path(config.paths.cache).expanduser()
+    sizes = sorted(set(images.sizes))
+    if not backbone.is_cut:
+        _say(evaluator, "New views are made each epoch: no early stage is frozen, or the backbone cannot be cut there.")
+        return None
+    bytes_a_view = 2 * len(ids) * sum(backbone.activation_size(size) for size in sizes)  # in half precision
+    folder.mkdir(parents=True, exist_ok=True)
+    views = min(config.recipe.cached_augmentations, usable_bytes(folder) // bytes_a_view)
+    if views < 2:
+        _say(evaluator, f"New views are made each epoch: one of each image would take {bytes_a_view / 1e9:.1f} GB.")
+        return None
+    _say(evaluator, f"{views} views of each training image are kept: {views * bytes_a_view / 1e9:.1f} GB in {folder}")
+    values = {}
+    for size in sizes:
+        asked = [
+            View(int(index), cached_seed(config.seed, view, int(index)), size) for view in range(views) for index in ids
+        ]
+        found = _encode(backbone, images.train_images, asked, evaluator, folder)
+        values[size] = found.reshape(views, len(ids), *found.shape[1:])
+    return CachedAugmentations(evaluator.manifest, ids, values)
+
+
+def _say(evaluator: Evaluator, text: str) -> None:
+    evaluator.console.print(text, soft_wrap=True, highlight=False)
+
+
+def _encode(
+    backbone: Backbone, images: TrainingImages, asked: list[View], evaluator: Evaluator, folder: Path
+) -> NDArray[np.float16]:
+    """What the frozen stages make of views, [len(asked), ...]."""
+    batches = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
+    loader: DataLoader[Item] = DataLoader(images, batch_sampler=batches, num_workers=evaluator.workers)
+    device, done = evaluator.device, 0
+    found: NDArray[np.float16] | None = None
+    backbone.to(device)
+    with torch.inference_mode(), progress_bar(evaluator.console) as progress:
+        task = progress.add_task(f"Encoding views at {asked[0].size} px once", total=len(asked))
+        for batch in loader:
+            with torch.autocast(device.type, torch.bfloat16, enabled=_has_bf16(device)):
+                made = backbone.activations(batch["image"].to(device))
+            block = made.float().clamp(-HALF, HALF).half().cpu().numpy()
+            if found is None:
+                found = unnamed_file(folder, (len(asked), *block.shape[1:]), np.float16)
+            found[done : done + len(block)] = block
+            done += len(block)
+            progress.update(task, completed=done)
+    assert found is not None, "there are training images"
+    return found
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether bfloat16, of which half precision keeps every digit, is faster here."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    supported: bool = torch.cpu._is_avx512_bf16_supported()
+    return device.type == "cpu" and supported

@@ -1,0 +1,237 @@
+"""Whatever kind of image lies on disk becomes right-side-up RGB, or an OSError."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conspecific.images import open_rgb
+
+RAMP = np.array([[0, 60, 120], [180, 240, 20]], np.uint8)
+CORNERS = {(0.25, 0.25): "red", (0.75, 0.25): "lime", (0.25, 0.75): "blue", (0.75, 0.75): "white"}
+# How an upright image is stored when the camera writes this orientation.
+STORED_AS = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def pixels(path: Path, shorter_side: int | None = None) -> np.ndarray:
+    """[H, W, 3], after checking that this is what came out."""
+    image = open_rgb(path, shorter_side)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def grey(path: Path) -> np.ndarray:
+    """[H, W] of an image whose channels are equal."""
+    found = pixels(path)
+    assert (found == found[:, :, :1]).all()
+    return found[:, :, 0]
+
+
+def four_corners(size: tuple[int, int]) -> Image.Image:
+    """Red and green above, blue and white below."""
+    image = Image.new("RGB", size)
+    for (x, y), colour in CORNERS.items():
+        left, top = round((x - 0.25) * size[0]), round((y - 0.25) * size[1])
+        image.paste(colour, (left, top, left + size[0] // 2, top + size[1] // 2))
+    return image
+
+
+def stored(upright: Image.Image, orientation: int) -> tuple[Image.Image, Image.Exif]:
+    turn = STORED_AS[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return upright if turn is None else upright.transpose(turn), exif
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "MPO"])
+def test_photographs_are_turned_as_the_camera_says(tmp_path: Path, format: str, orientation: int) -> None:
+    image, exif = stored(four_corners((64, 48)), orientation)
+    image.save(tmp_path / "photo", format, exif=exif)
+    opened = open_rgb(tmp_path / "photo")
+    assert opened.size == (64, 48)
+    for (x, y), colour in CORNERS.items():
+        wanted = Image.new("RGB", (1, 1), colour).getpixel((0, 0))
+        found = opened.getpixel((round(x * 64), round(y * 48)))
+        assert np.abs(np.subtract(found, wanted)).max() < 16, (colour, found)
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("mode", ["L", "P", "I;16", "I;16B", "CMYK"])
+def test_tiff_of_any_mode_is_turned_as_the_camera_says(
+    tmp_path: Path, mode: str, compression: str | None, orientation: int
+) -> None:
+    turned, exif = stored(Image.fromarray(RAMP), orientation)
+    if mode.startswith("I;16"):
+        wide = np.asarray(turned).astype(">u2" if mode == "I;16B" else "<u2") * np.uint16(257)
+        turned = Image.frombytes(mode, turned.size, wide.astype(">u2" if mode == "I;16B" else "<u2").tobytes())
+    else:
+        turned = turned.convert(mode)
+    turned.save(tmp_path / "photo.tif", exif=exif, compression=compression)
+    np.testing.assert_allclose(pixels(tmp_path / "photo.tif")[:, :, 0].astype(int), RAMP, atol=1)
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+def test_large_jpeg_is_decoded_smaller_and_still_turned(tmp_path: Path, orientation: int) -> None:
+    image, exif = stored(four_corners((1024, 768)), orientation)
+    image.save(tmp_path / "photo.jpg", exif=exif)
+    opened = open_rgb(tmp_path / "photo.jpg", shorter_side=64)
+    assert opened.size == (256, 192)  # a quarter; an eighth would leave less than twice the side asked for
+    assert opened.getpixel((20, 20))[0] > 240  # red
+    assert opened.getpixel((20, 170))[2] > 240  # blue
+
+
+@pytest.mark.parametrize("size", [(100, 80), (128, 128), (255, 300)])
+def test_small_jpeg_is_decoded_whole(tmp_path: Path, size: tuple[int, int]) -> None:
+    four_corners(size).save(tmp_path / "photo.jpg")
+    np.testing.assert_array_equal(pixels(tmp_path / "photo.jpg", shorter_side=64), pixels(tmp_path / "photo.jpg"))
+
+
+def test_grey_images_keep_their_values(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(grey(tmp_path / "grey.png"), RAMP)
+
+
+def test_black_and_white_images_become_0_and_255(tmp_path: Path) -> None:
+    Image.fromarray(RAMP > 100).save(tmp_path / "line_art.png")
+    np.testing.assert_array_equal(grey(tmp_path / "line_art.png"), np.where(RAMP > 100, 255, 0))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B"])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bit_grey_is_scaled_not_cut(tmp_path: Path, mode: str, suffix: str) -> None:
+    wide = (RAMP.astype(np.uint16) * 257).astype(">u2" if mode == "I;16B" else "<u2")
+    Image.frombytes(mode, (3, 2), wide.tobytes()).save(tmp_path / f"scan.{suffix}")
+    np.testing.assert_array_equal(grey(tmp_path / f"scan.{suffix}"), RAMP)
+
+
+def test_dark_16_bit_grey_stays_dark(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 514, np.uint16)).save(tmp_path / "night.png")
+    assert (grey(tmp_path / "night.png") == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0, 100, 255]], np.int32), [[0, 100, 255]]),
+        (np.array([[0, 257, 65535]], np.int32), [[0, 1, 255]]),
+        (np.array([[-100, 0, 100]], np.int32), [[0, 128, 255]]),
+        (np.array([[0, 500_000, 1_000_000]], np.int32), [[0, 128, 255]]),
+        (np.array([[0, 0.2, 1]], np.float32), [[0, 51, 255]]),
+        (np.array([[0, 100, 255]], np.float32), [[0, 100, 255]]),
+        (np.array([[-0.25, 0, 0.25]], np.float32), [[0, 128, 255]]),
+        (np.array([[np.nan, 0, 255]], np.float32), [[0, 0, 255]]),
+        (np.array([[7, 7, 7]], np.float32), [[7, 7, 7]]),
+    ],
+)
+def test_wide_grey_is_scaled_from_the_usual_range_it_fits_or_its_own(
+    tmp_path: Path, values: np.ndarray, expected: list[list[int]]
+) -> None:
+    Image.fromarray(values).save(tmp_path / "measured.tif")
+    assert grey(tmp_path / "measured.tif").tolist() == expected
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_print_colours_become_screen_colours(tmp_path: Path, suffix: str) -> None:
+    Image.new("CMYK", (16, 16), (255, 0, 0, 0)).save(tmp_path / f"cyan.{suffix}")
+    np.testing.assert_allclose(pixels(tmp_path / f"cyan.{suffix}")[8, 8].astype(int), [0, 255, 255], atol=3)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "on_white"),
+    [
+        ("RGBA", (200, 0, 0, 0), (255, 255, 255)),
+        ("RGBA", (200, 0, 0, 255), (200, 0, 0)),
+        ("RGBA", (200, 0, 0, 128), (227, 127, 127)),
+        ("LA", (40, 0), (255, 255, 255)),
+        ("LA", (40, 255), (40, 40, 40)),
+    ],
+)
+def test_transparent_images_lie_on_white(
+    tmp_path: Path, mode: str, colour: tuple[int, ...], on_white: tuple[int, int, int]
+) -> None:
+    Image.new(mode, (4, 4), colour).save(tmp_path / "cut_out.png")
+    np.testing.assert_allclose(pixels(tmp_path / "cut_out.png")[0, 0].astype(int), on_white, atol=1)
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif"])
+def test_palette_colours_and_their_transparent_one(tmp_path: Path, suffix: str) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / f"opaque.{suffix}")
+    image.save(tmp_path / f"keyed.{suffix}", transparency=1)
+    assert pixels(tmp_path / f"opaque.{suffix}").tolist() == [[[10, 20, 30], [40, 50, 60]]]
+    assert pixels(tmp_path / f"keyed.{suffix}").tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def test_one_colour_can_stand_for_transparent(tmp_path: Path) -> None:
+    image = Image.new("RGB", (2, 1), (1, 2, 3))
+    image.putpixel((1, 0), (9, 9, 9))
+    image.save(tmp_path / "keyed.png", transparency=(9, 9, 9))
+    assert pixels(tmp_path / "keyed.png").tolist() == [[[1, 2, 3], [255, 255, 255]]]
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
+def test_first_frame_of_an_animation(tmp_path: Path, format: str) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    options = {"lossless": True} if format == "WEBP" else {}
+    frames[0].save(tmp_path / "moving", format, save_all=True, append_images=frames[1:], **options)
+    assert pixels(tmp_path / "moving")[8, 8].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_a_file_that_was_cut_off_is_an_os_error(tmp_path: Path, format: str, share: float) -> None:
+    whole = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(whole, format)
+    (tmp_path / "cut").write_bytes(whole.getvalue()[: int(share * len(whole.getvalue()))])
+    with pytest.raises(OSError):
+        open_rgb(tmp_path / "cut")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not an image", b"\xff\xd8\xff", b"<svg xmlns='http://www.w3.org/2000/svg'/>"]
+)
+def test_what_is_no_image_is_called_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "note.jpg").write_bytes(content)
+    with pytest.raises(OSError, match="not an image"):
+        open_rgb(tmp_path / "note.jpg")
+
+
+def test_a_broken_chunk_is_an_os_error(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    Image.fromarray(RAMP).save(whole, "PNG")
+    content = whole.getvalue()
+    length = content.index(b"IDAT") - 4  # said to be shorter than it is, so that data is read as the next chunk's name
+    (tmp_path / "broken.png").write_bytes(content[:length] + (4).to_bytes(4, "big") + content[length + 4 :])
+    with pytest.raises(OSError, match="broken PNG"):
+        open_rgb(tmp_path / "broken.png")
+
+
+def test_a_image_of_a_size_that_would_fill_the_memory_is_an_os_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("L", (64, 64)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(OSError, match="4096 pixels"):
+        open_rgb(tmp_path / "bomb.png")
+
+
+def test_missing_files_and_folders_are_os_errors(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing.jpg"):
+        with pytest.raises(OSError):
+            open_rgb(path)

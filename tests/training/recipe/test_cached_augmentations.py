@@ -1,0 +1,109 @@
+"""Activations of augmented views, computed once."""
+
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from conspecific.config.schema import LoaderConfig, PathsConfig, RecipeConfig, TrainConfig
+from conspecific.data.cached_augmentations import CachedAugmentations, cached_seed
+from conspecific.data.dataset import View
+from conspecific.data.sources import from_folder
+from conspecific.data.splits import split
+from conspecific.evaluation import Evaluator
+from conspecific.models import Backbone
+from conspecific.training.recipe.cached_augmentations import HALF, cache_augmentations
+from conspecific.training.training_data import TrainingData
+
+LOADER = LoaderConfig(train_size=64, workers=0, classes_per_batch=2, samples_per_class=2)
+
+
+class World:
+    """Three views each of a few images at 32 and at 64 px, through ResNet-18 up to its last stage."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        manifest = from_folder(str(folder))
+        self.text = io.StringIO()
+        console = Console(file=self.text, width=200)
+        splits, cpu = split(manifest, "seen"), torch.device("cpu")
+        self.cache, self.evaluator = cache, Evaluator(manifest, splits, "unread", 64, 0, cpu, console)
+        torch.manual_seed(0)
+        self.backbone = Backbone("resnet18", "none")
+        self.backbone.freeze(1, True)
+
+    def images(self, seed: int = 0) -> TrainingData:
+        recipe = RecipeConfig(initial_size=32)
+        return TrainingData(self.evaluator.manifest, self.evaluator.splits, LOADER, recipe, epochs=4, seed=seed)
+
+    def views(self, seed: int = 0, views: int = 3) -> CachedAugmentations | None:
+        paths = PathsConfig(cache=str(self.cache))
+        config = TrainConfig(seed=seed, recipe=RecipeConfig(cached_augmentations=views), loader=LOADER, paths=paths)
+        return cache_augmentations(self.backbone, self.images(seed), self.evaluator, config)
+
+
+@pytest.fixture
+def world(make_folder: Callable[..., Path], tmp_path: Path) -> World:
+    return World(make_folder({"robin": 8, "wren": 8}, size=(80, 70)), tmp_path / "cache")
+
+
+def test_what_is_kept_is_what_the_frozen_stages_make_of_the_views(world: World) -> None:
+    kept = world.views()
+    assert kept is not None
+    ids = world.evaluator.splits.train
+    assert {side: values.shape for side, values in kept.values.items()} == {
+        32: (3, len(ids), 256, 2, 2),
+        64: (3, len(ids), 256, 4, 4),
+    }
+    for side, values in kept.values.items():
+        assert values.dtype == np.float16
+        for view in range(3):
+            for row, index in enumerate(ids):
+                image = world.images().train_images[View(int(index), cached_seed(0, view, int(index)), side)]
+                with torch.inference_mode():
+                    anew = world.backbone.activations(image["image"][None])[0].numpy()
+                # bfloat16, which is used where the processor has it, keeps eight digits of a number
+                assert np.abs(values[view, row] - anew).mean() < 0.01 * np.abs(anew).mean()
+
+
+def test_a_seed_keeps_the_same_and_another_seed_view_or_image_others(world: World) -> None:
+    first, again, other = world.views(seed=5), world.views(seed=5), world.views(seed=6)
+    assert first is not None and again is not None and other is not None
+    for side, values in first.values.items():
+        np.testing.assert_array_equal(values, again.values[side])
+        assert not np.array_equal(values, other.values[side])
+        distinct = {values[view, row].tobytes() for view in range(3) for row in range(values.shape[1])}
+        assert len(distinct) == 3 * values.shape[1]
+    assert [*world.cache.rglob("*")] == [], "the files go with the process"
+
+
+def test_a_network_that_is_trained_whole_gets_new_views_and_says_so(world: World) -> None:
+    world.backbone.freeze(None, True)
+    assert world.views() is None
+    assert "New views are made each epoch: no early stage is frozen" in world.text.getvalue()
+
+
+def test_no_more_is_kept_than_half_of_the_free_disk_takes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_view = 2 * len(world.evaluator.splits.train) * 256 * (2 * 2 + 4 * 4)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2 * (2 * a_view + 1)))
+    kept = world.views(views=8)
+    assert kept is not None
+    assert {len(values) for values in kept.values.values()} == {2}
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2 * a_view))
+    assert world.views(views=8) is None
+    assert "New views are made each epoch: one of each image would take" in world.text.getvalue()
+
+
+def test_numbers_beyond_half_precision_are_cut_off_and_not_infinite(world: World) -> None:
+    stem = world.backbone.net.bn1
+    with torch.no_grad():
+        stem.weight.fill_(1e7)
+    kept = world.views(views=2)
+    assert kept is not None
+    assert all(np.isfinite(values).all() for values in kept.values.values())
+    assert max(float(values.max()) for values in kept.values.values()) == HALF
