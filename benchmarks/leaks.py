@@ -27,8 +27,8 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
 from conspecific.evaluation.evaluator import device_for
 from conspecific.images import open_rgb, workers_for
-from conspecific.leaks.copies import find_duplicates
-from conspecific.leaks.fingerprints import fingerprints
+from conspecific.leaks.copies import find_copies
+from conspecific.leaks.image_hashes import image_hashes
 
 HERE = Path(__file__).resolve().parent
 Alteration = Callable[[Image.Image, random.Random], Image.Image]
@@ -59,8 +59,8 @@ def check(manifest: Manifest) -> tuple[float, pl.DataFrame]:
     console = Console(file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        found = fingerprints(manifest, "benchmark", Path(folder), workers_for(None), console)
-        pairs = find_duplicates(manifest, "benchmark", found, Path(folder), device_for("auto"), console)
+        found = image_hashes(manifest, "benchmark", Path(folder), workers_for(None), console)
+        pairs = find_copies(manifest, "benchmark", found, Path(folder), device_for("auto"), console)
         return time.perf_counter() - began, pairs
 
 

@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all, and arrays on disk that go with the process."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -76,6 +77,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented and with a line break at its end, whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def cache_key(*facts: Any) -> str:
+    """Return 16 hexadecimal digits that name a cached result by everything it depends on, given as JSON values."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def usable_bytes(folder: Path) -> int:

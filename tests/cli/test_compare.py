@@ -107,7 +107,7 @@ def test_leaks_are_reported_dropped_or_refused(conspecific: Command, tiny: list[
 
     reported = conspecific("train", *rest, *data, "hydra.run.dir=reported")
     assert (reported.returncode, reported.stderr) == (0, "")
-    assert "pairs of copies lie in different subsets" in reported.stdout
+    assert "pairs of copies are in different subsets" in reported.stdout
     assert "queries that have a copy in training or validation: recall@1" in reported.stdout
     assert "copies between training, validation and test" in Path("reported/report.html").read_text()
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from conspecific.config.targets import build
-from conspecific.leaks.leaks import Leaks
+from conspecific.leaks.record import Leaks
 from conspecific.metrics import METRICS
 from conspecific.runs.directory import RunDirectory
 from conspecific.types import EvalResult

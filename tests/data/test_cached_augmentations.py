@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from conspecific.data.cached_augmentations import CachedAugmentations, cached_seed
-from conspecific.data.dataset import View
+from conspecific.data.dataset import AugmentedView
 from conspecific.data.manifest import Manifest
 from conspecific.data.sampler import PKSampler
 
@@ -35,7 +35,7 @@ def test_a_view_is_of_its_image_and_size_and_its_seed_picks_one(
     kept: CachedAugmentations, side: int, row: int, sample_id: int
 ) -> None:
     for seed in (0, 1, 6, 7):
-        item = kept[View(int(sample_id), seed, side)]
+        item = kept[AugmentedView(int(sample_id), seed, side)]
         assert item["activations"].tolist() == [side + 10 * (seed % 2) + row] * 5
         assert item["activations"].dtype == torch.float16
         assert item["index"].item() == sample_id
@@ -51,8 +51,8 @@ def test_batches_of_the_sampler_are_collated(kept: CachedAugmentations) -> None:
 
 
 def test_a_batch_may_be_changed_without_changing_what_is_kept(kept: CachedAugmentations) -> None:
-    kept[View(4, 0, 32)]["activations"].zero_()
-    assert kept[View(4, 0, 32)]["activations"].tolist() == [32.0] * 5
+    kept[AugmentedView(4, 0, 32)]["activations"].zero_()
+    assert kept[AugmentedView(4, 0, 32)]["activations"].tolist() == [32.0] * 5
 
 
 def test_every_view_of_every_image_has_a_seed_of_its_own_in_every_run() -> None:

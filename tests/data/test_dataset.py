@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conspecific.data.dataset import EvaluationImages, TrainingImages, View
+from conspecific.data.dataset import AugmentedView, EvaluationImages, TrainingImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
 from conspecific.images import center_crop, image_tensor
@@ -60,15 +60,15 @@ def test_a_view_is_decided_by_sample_id_and_seed(birds: Manifest) -> None:
     first = TrainingImages(birds, (0.3, 1.0), 0.2)
     again = TrainingImages(birds, (0.3, 1.0), 0.2)
     torch.manual_seed(1)
-    image = first[View(2, 77, 32)]["image"]
+    image = first[AugmentedView(2, 77, 32)]["image"]
     torch.manual_seed(2)
-    again[View(0, 5, 32)]
-    assert torch.equal(image, again[View(2, 77, 32)]["image"])
+    again[AugmentedView(0, 5, 32)]
+    assert torch.equal(image, again[AugmentedView(2, 77, 32)]["image"])
 
 
 def test_views_differ_by_seed_and_by_image(birds: Manifest) -> None:
     images = TrainingImages(birds, (0.3, 1.0), 0.2)
-    views = [images[View(*view, 32)]["image"] for view in ((2, 77), (2, 78), (1, 77))]
+    views = [images[AugmentedView(*view, 32)]["image"] for view in ((2, 77), (2, 78), (1, 77))]
     assert not torch.equal(views[0], views[1])
     assert not torch.equal(views[0], views[2])
 
@@ -78,12 +78,15 @@ def test_making_views_leaves_the_random_numbers_of_others_alone(birds: Manifest)
     torch.manual_seed(3)
     wanted = torch.rand(2)
     torch.manual_seed(3)
-    images[View(0, 1, 32)]
+    images[AugmentedView(0, 1, 32)]
     assert torch.equal(torch.rand(2), wanted)
 
 
 def test_training_item_has_the_shape_of_an_evaluation_item(birds: Manifest) -> None:
-    trained, evaluated = TrainingImages(birds, (0.3, 1.0), 0.2)[View(4, 0, 32)], EvaluationImages(birds, [4], 32)[0]
+    trained, evaluated = (
+        TrainingImages(birds, (0.3, 1.0), 0.2)[AugmentedView(4, 0, 32)],
+        EvaluationImages(birds, [4], 32)[0],
+    )
     for key in ("image", "label", "index"):
         assert trained[key].shape == evaluated[key].shape  # type: ignore[literal-required]
         assert trained[key].dtype == evaluated[key].dtype  # type: ignore[literal-required]
@@ -93,7 +96,7 @@ def test_training_item_has_the_shape_of_an_evaluation_item(birds: Manifest) -> N
 
 def test_a_view_has_the_side_it_is_asked_for(birds: Manifest) -> None:
     images = TrainingImages(birds, (0.3, 1.0), 0.2)
-    assert [images[View(2, 7, side)]["image"].shape for side in (32, 48, 32)] == [
+    assert [images[AugmentedView(2, 7, side)]["image"].shape for side in (32, 48, 32)] == [
         (3, 32, 32),
         (3, 48, 48),
         (3, 32, 32),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conspecific.data.dataset import View
+from conspecific.data.dataset import AugmentedView
 from conspecific.data.sampler import PKSampler
 from conspecific.errors import DataError
 
@@ -22,11 +22,11 @@ def batches_of(counts: list[int], species: int, images: int, seed: int = 0, hard
     return PKSampler(np.arange(1000, 1000 + labels.size), labels, species, images, seed, [32], hard_share)
 
 
-def ids_of(batch: list[View]) -> list[int]:
+def ids_of(batch: list[AugmentedView]) -> list[int]:
     return [view.sample_id for view in batch]
 
 
-def label_of(view: View, counts: list[int]) -> int:
+def label_of(view: AugmentedView, counts: list[int]) -> int:
     return int(np.repeat(np.arange(len(counts)), counts)[view.sample_id - 1000])
 
 

@@ -1,4 +1,4 @@
-"""Copies are found in whatever dress, other images are not, and a second look costs nothing."""
+"""Altered copies are found, other images are not, and a result is computed once."""
 
 import shutil
 from collections.abc import Callable
@@ -13,10 +13,9 @@ from rich.console import Console
 from conspecific.data.butterflies.scene import draw_image
 from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
-from conspecific.leaks import copies as duplicates
-from conspecific.leaks import fingerprints as prints
-from conspecific.leaks.copies import Cut, find_duplicates
-from conspecific.leaks.fingerprints import fingerprints
+from conspecific.leaks import copies, perceptual
+from conspecific.leaks.copies import CropView, find_copies
+from conspecific.leaks.image_hashes import image_hashes
 from conspecific.models import Backbone
 
 QUIET = Console(quiet=True)
@@ -39,8 +38,8 @@ def birds(originals: Path, tmp_path: Path) -> Path:
 
 def look(root: Path, cache: Path, key: str = "key") -> tuple[Manifest, pl.DataFrame]:
     manifest = from_folder(str(root))
-    found = fingerprints(manifest, key, cache, 2, QUIET)
-    return manifest, find_duplicates(manifest, key, found, cache, torch.device("cpu"), QUIET)
+    found = image_hashes(manifest, key, cache, 2, QUIET)
+    return manifest, find_copies(manifest, key, found, cache, torch.device("cpu"), QUIET)
 
 
 def named(manifest: Manifest, pairs: pl.DataFrame) -> list[tuple[str, str, str, str]]:
@@ -50,7 +49,7 @@ def named(manifest: Manifest, pairs: pl.DataFrame) -> list[tuple[str, str, str, 
 
 def test_images_that_differ_are_no_pairs(birds: Path, tmp_path: Path) -> None:
     _, pairs = look(birds, tmp_path / "cache")
-    assert pairs.is_empty() and pairs.schema == pl.Schema(duplicates.SCHEMA)
+    assert pairs.is_empty() and pairs.schema == pl.Schema(copies.SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +72,7 @@ def test_near_copies_are_found_whichever_comes_first(
     manifest, pairs = look(birds, tmp_path / "cache")
     files = sorted(["s2/6.png", f"{name}/copy.jpg"])
     assert named(manifest, pairs) == [(files[0], files[1], "near", view)]
-    assert pairs["similarity"][0] > duplicates.SIMILAR_CLOSE and pairs["distance"][0] <= duplicates.RADIUS
+    assert pairs["similarity"][0] > copies.SIMILAR_CLOSE and pairs["distance"][0] <= copies.RADIUS
 
 
 def test_identical_files_are_paired_with_the_first_of_them_and_compared_once(birds: Path, tmp_path: Path) -> None:
@@ -100,8 +99,8 @@ def test_what_the_network_does_not_confirm_is_no_pair(
     birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.open(birds / "s0" / "0.png").crop((7, 10, 150, 156)).save(birds / "s0" / "copy.png")
-    monkeypatch.setattr(duplicates, "SIMILAR", 1.01)
-    monkeypatch.setattr(duplicates, "CLOSE", -1)
+    monkeypatch.setattr(copies, "SIMILAR", 1.01)
+    monkeypatch.setattr(copies, "CLOSE", -1)
     assert look(birds, tmp_path / "cache")[1].is_empty()
 
 
@@ -109,8 +108,8 @@ def test_chunks_change_nothing(birds: Path, tmp_path: Path, monkeypatch: pytest.
     for number in range(3):
         Image.open(birds / "s0" / "0.png").resize((120 + number,) * 2).save(birds / "s1" / f"copy{number}.png")
     _, whole = look(birds, tmp_path / "cache")
-    monkeypatch.setattr(duplicates, "CHUNK", 2)
-    monkeypatch.setattr(duplicates, "BATCH", 1)
+    monkeypatch.setattr(copies, "CHUNK", 2)
+    monkeypatch.setattr(copies, "BATCH", 1)
     _, subsets = look(birds, tmp_path / "other")
     assert whole.height == 6
     assert whole.drop("similarity").equals(subsets.drop("similarity"))
@@ -125,33 +124,34 @@ def test_found_once_is_found_without_a_network(birds: Path, tmp_path: Path, monk
         built.append(name)
         return Backbone(name, weights)
 
-    monkeypatch.setattr(duplicates, "Backbone", build)
+    monkeypatch.setattr(copies, "Backbone", build)
     _, first = look(birds, tmp_path / "cache")
     _, again = look(birds, tmp_path / "cache")
     assert len(built) == 1 and first.equals(again) and first.height == 1
     look(birds, tmp_path / "cache", key="changed")
     assert len(built) == 2
-    monkeypatch.setattr(duplicates, "VERSION", duplicates.VERSION + 1)
-    look(birds, tmp_path / "cache")
-    assert len(built) == 3
+    for number, setting in enumerate(("VERSION", "RADIUS", "SIMILAR"), 3):
+        monkeypatch.setattr(copies, setting, getattr(copies, setting) + 1)
+        look(birds, tmp_path / "cache")
+        assert len(built) == number, setting
 
 
-def test_a_cut_is_the_view_and_its_mirror_image(birds: Path) -> None:
+def test_a_mirrored_view_is_the_mirror_image_of_the_view(birds: Path) -> None:
     manifest = from_folder(str(birds))
-    plain, mirror = (duplicates._image(manifest, Cut(0, 37, turned)) for turned in (False, True))
-    assert plain.shape == (3, duplicates.IMAGE_SIZE, duplicates.IMAGE_SIZE) and plain.dtype == torch.uint8
+    plain, mirror = (copies._image(manifest, CropView(0, 37, turned)) for turned in (False, True))
+    assert plain.shape == (3, copies.IMAGE_SIZE, copies.IMAGE_SIZE) and plain.dtype == torch.uint8
     assert torch.equal(plain.flip(2), mirror)
 
 
-def test_of_very_many_images_whole_copies_are_found_and_cut_ones_not(
+def test_in_a_large_data_set_whole_copies_are_found_and_cropped_ones_not(
     birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = Image.open(birds / "s0" / "0.png")
     ImageOps.mirror(image).save(birds / "s3" / "mirrored.png")
     image.crop((0, 0, 140, 160)).save(birds / "s3" / "cut.png")
-    monkeypatch.setattr(prints, "CROPS_UP_TO", 9)
+    monkeypatch.setattr(perceptual, "CROPS_UP_TO", 9)
     manifest, pairs = look(birds, tmp_path / "cache")
     assert named(manifest, pairs) == [("s0/0.png", "s3/mirrored.png", "near", "mirrored")]
-    monkeypatch.setattr(prints, "CROPS_UP_TO", 10)
+    monkeypatch.setattr(perceptual, "CROPS_UP_TO", 10)
     _, more = look(birds, tmp_path / "other")
     assert more.height > 1

@@ -1,4 +1,4 @@
-"""What the subsets share, and what is left when it is taken out."""
+"""What the subsets share, what a run does about it, and its record."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,10 +10,12 @@ import pytest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Splits, Subset, split
 from conspecific.errors import DataError, RunError
-from conspecific.leaks import fingerprints as prints
+from conspecific.leaks import perceptual
 from conspecific.leaks.copies import SCHEMA
-from conspecific.leaks.fingerprints import Fingerprints
-from conspecific.leaks.leaks import PAIRS, Leaks, apply_policy, describe, find_leaks, without_leaks
+from conspecific.leaks.finding import find_leaks
+from conspecific.leaks.image_hashes import ImageHashes
+from conspecific.leaks.policy import apply_policy, without_leaks
+from conspecific.leaks.record import PAIRS, Leaks, describe
 from conspecific.leaks.spelling import SpellingMatch
 
 Row = tuple[int, int, str, str, int, float]
@@ -31,11 +33,11 @@ def table(*rows: Row) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("first", "second")
 
 
-def looked(manifest: Manifest, *blank: int) -> Fingerprints:
-    """Fingerprints that say nothing but which images are blank."""
+def looked(manifest: Manifest, *blank: int) -> ImageHashes:
+    """Hashes of which only `blank` matters."""
     count = len(manifest)
-    hashes = np.zeros((count, prints._views_of(count), prints.BITS // 8), np.uint8)
-    return Fingerprints(tuple("" for _ in range(count)), hashes, np.isin(np.arange(count), blank))
+    hashes = np.zeros((count, perceptual.crops_of(count), perceptual.BITS // 8), np.uint8)
+    return ImageHashes(tuple("" for _ in range(count)), hashes, np.isin(np.arange(count), blank))
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def ends(leaks: Leaks) -> list[tuple[int, int]]:
     return list(leaks.pairs.select("first_id", "second_id").iter_rows())
 
 
-def test_pairs_between_parts_are_named_with_all_that_is_known(manifest: Manifest, splits: Splits) -> None:
+def test_pairs_between_subsets_are_listed_with_all_columns(manifest: Manifest, splits: Splits) -> None:
     leaks = find_leaks(table(near(3, 14, 0.91, "mirrored"), exact(2, 10)), splits, manifest, looked(manifest, 0, 23))
     assert leaks.pairs.schema == pl.Schema(PAIRS)
     assert leaks.pairs.rows() == [
@@ -66,7 +68,7 @@ def test_pairs_between_parts_are_named_with_all_that_is_known(manifest: Manifest
     assert leaks.leaked_queries.tolist() == [14]
 
 
-def test_the_earlier_part_comes_first_whatever_the_ids(manifest: Manifest) -> None:
+def test_the_earlier_subset_comes_first_whatever_the_ids(manifest: Manifest) -> None:
     val, test = np.arange(8, 12), np.arange(8)
     splits = Splits("seen", np.arange(12, 24), Subset(val, val), Subset(test, test))
     leaks = find_leaks(table(near(0, 9), near(1, 20), near(8, 21)), splits, manifest, looked(manifest))
@@ -74,7 +76,7 @@ def test_the_earlier_part_comes_first_whatever_the_ids(manifest: Manifest) -> No
     assert leaks.leaked_queries.tolist() == [0, 1]
 
 
-def test_pairs_within_a_part_and_outside_all_parts_are_no_leaks(manifest: Manifest, splits: Splits) -> None:
+def test_pairs_within_a_subset_and_outside_all_subsets_are_no_leaks(manifest: Manifest, splits: Splits) -> None:
     rows = table(near(0, 1), near(10, 11), exact(14, 15), near(16, 17), near(0, 22), exact(14, 23))
     leaks = find_leaks(rows, splits, manifest, looked(manifest))
     assert leaks.pairs.is_empty() and leaks.pairs.schema == pl.Schema(PAIRS)
@@ -126,7 +128,7 @@ def test_training_on_the_gallery_is_no_leak_but_a_copy_of_a_query_in_it_is(manif
     assert left.test is splits.test
 
 
-def test_nothing_is_shared_any_more_once_leaks_are_dropped(manifest: Manifest, splits: Splits) -> None:
+def test_nothing_is_shared_after_leaks_are_dropped(manifest: Manifest, splits: Splits) -> None:
     rows = table(exact(0, 20), exact(0, 10), near(0, 14), near(3, 12))
     left = apply_policy("drop", find_leaks(rows, splits, manifest, looked(manifest)), splits, manifest)
     assert (left.train.tolist(), left.val.query.tolist()) == ([1, 2, 4, 5, 6, 7, 8, 9], [11, 12, 13])
@@ -137,12 +139,12 @@ def test_nothing_is_shared_any_more_once_leaks_are_dropped(manifest: Manifest, s
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([near(place, 14) for place in range(10)], "without the 10 images that leaks=drop takes out, .*: train"),
+        ([near(place, 14) for place in range(10)], "without the 10 images that leaks=drop removes, .*: train"),
         ([near(place, 14) for place in range(0, 10, 2)], "without the 5 .* training needs images of two species"),
         ([near(place, 14) for place in (10, 11)], "without the 2 .* leaves 0 species in validation"),
     ],
 )
-def test_parts_that_cannot_be_used_without_their_leaks_are_refused(
+def test_subsets_that_are_unusable_without_their_leaks_are_refused(
     rows: Sequence[Row], message: str, manifest: Manifest, splits: Splits
 ) -> None:
     leaks = find_leaks(table(*rows), splits, manifest, looked(manifest))
@@ -156,7 +158,7 @@ def unseen(make_manifest: Callable[..., Manifest]) -> tuple[Manifest, Splits]:
     return manifest, split(manifest, "unseen", val_share=0.25, seed=2)
 
 
-def test_species_under_two_names_are_seen_and_the_certain_ones_taken_out(
+def test_species_under_two_names_are_found_and_the_certain_ones_removed(
     make_manifest: Callable[..., Manifest],
 ) -> None:
     manifest, splits = unseen(make_manifest)
@@ -169,21 +171,23 @@ def test_species_under_two_names_are_seen_and_the_certain_ones_taken_out(
     left = without_leaks(splits, leaks, manifest)
     assert not np.isin([0, 4, 8, 12], np.union1d(left.train, left.val.ids)).any()
     assert np.isin([1, 5, 9, 13], np.union1d(left.train, left.val.ids)).all()
-    with pytest.raises(DataError, match=r"2 species are on both sides .*: Black_Tern and black tern, Grey_Heron"):
+    with pytest.raises(
+        DataError, match=r"2 species are in training and in the test .*: Black_Tern and black tern, Grey_Heron"
+    ):
         apply_policy("error", leaks, splits, manifest)
 
 
-def test_species_that_only_look_alike_are_no_error(make_manifest: Callable[..., Manifest]) -> None:
+def test_likely_spellings_are_no_error(make_manifest: Callable[..., Manifest]) -> None:
     labels = [*["Grey_Heron", "Owl", "Rook"] * 4, *["Gray_Heron", "Swan", "Crow"] * 4]
     manifest = make_manifest(labels, split=[*["train"] * 12, *["test"] * 12])
     splits = split(manifest, "unseen", val_share=0.3)
     leaks = find_leaks(table(), splits, manifest, looked(manifest))
     assert [match.certain for match in leaks.species] == [False] and leaks.respelt == ()
     assert apply_policy("error", leaks, splits, manifest) is splits
-    assert "Grey_Heron and Gray_Heron (a guess)" in describe(leaks)
+    assert "Grey_Heron and Gray_Heron (likely)" in describe(leaks)
 
 
-def test_spelling_is_nothing_to_speak_of_where_species_are_shared(manifest: Manifest, splits: Splits) -> None:
+def test_names_are_compared_only_under_unseen(manifest: Manifest, splits: Splits) -> None:
     assert find_leaks(table(), splits, manifest, looked(manifest)).species == ()
 
 
@@ -210,13 +214,13 @@ def test_description_of_nothing(manifest: Manifest, splits: Splits) -> None:
     )
 
 
-def test_that_crops_were_not_looked_for_is_said(
+def test_a_large_data_set_is_said_to_be_searched_without_crops(
     manifest: Manifest, splits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prints, "CROPS_UP_TO", len(manifest) - 1)
+    monkeypatch.setattr(perceptual, "CROPS_UP_TO", len(manifest) - 1)
     leaks = find_leaks(table(), splits, manifest, looked(manifest))
     assert not leaks.crops
-    assert describe(leaks).endswith("cut copies were not looked for.")
+    assert describe(leaks).endswith("Cropped copies were not looked for, because the data set is large.")
 
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path, make_manifest: Callable[..., Manifest]) -> None:

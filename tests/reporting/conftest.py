@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from conspecific.evaluation.compare import compare
-from conspecific.leaks.leaks import PAIRS, Leaks
+from conspecific.leaks.record import PAIRS, Leaks
 from conspecific.metrics import METRICS
 from conspecific.reporting.run.record import Report
 from conspecific.types import EvalResult

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from conspecific.evaluation.evaluate import leave_out
-from conspecific.leaks.leaks import Leaks
+from conspecific.leaks.record import Leaks
 from conspecific.leaks.spelling import SpellingMatch
 from conspecific.reporting.run.cleanliness import Cleanliness, cleanliness
 from conspecific.reporting.run.record import Report

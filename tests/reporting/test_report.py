@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 from PIL import Image
 
-from conspecific.leaks.leaks import Leaks
+from conspecific.leaks.record import Leaks
 from conspecific.leaks.spelling import SpellingMatch
 from conspecific.reporting.page.wording import ORDER, explain
 from conspecific.reporting.run.record import Report

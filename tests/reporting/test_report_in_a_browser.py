@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conspecific.leaks.leaks import Leaks
+from conspecific.leaks.record import Leaks
 from conspecific.reporting.run.record import Report
 from conspecific.reporting.run.report import write_report
 

@@ -9,7 +9,7 @@ import pytest
 
 from conspecific.config.compose import save_yaml
 from conspecific.config.schema import TrainConfig
-from conspecific.leaks.leaks import Leaks
+from conspecific.leaks.record import Leaks
 from conspecific.reporting.run.record import Report
 from conspecific.reporting.run.run_report import report_run
 from conspecific.runs.directory import RunDirectory

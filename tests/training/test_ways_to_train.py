@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from conspecific.data.dataset import EvaluationImages, Item, TrainingImages, View
+from conspecific.data.dataset import AugmentedView, EvaluationImages, Item, TrainingImages
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
 from conspecific.models import Embedder
@@ -64,7 +64,7 @@ def test_crops_grow_with_the_epochs(tmp_path: Path, train_tiny: TrainTiny, steps
 def test_frozen_stages_are_computed_once_for_every_view_and_every_validation_image(
     tmp_path: Path, train_tiny: TrainTiny, steps: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    views: list[View] = []
+    views: list[AugmentedView] = []
     read: list[int] = []
     plain, plainly = TrainingImages.__getitem__, EvaluationImages.__getitem__
     monkeypatch.setattr(TrainingImages, "__getitem__", lambda self, view: views.append(view) or plain(self, view))

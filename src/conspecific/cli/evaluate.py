@@ -9,7 +9,7 @@ from rich.console import Console
 from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import Evaluator, compare, references
 from conspecific.evaluation.tables import difference_table
-from conspecific.leaks.fingerprints import fingerprints
+from conspecific.leaks.image_hashes import image_hashes
 from conspecific.runs.opened import Opened, open_run, read_config
 from conspecific.runs.tested import read_splits
 
@@ -49,7 +49,7 @@ def _trained_on(opened: Opened, evaluator: Evaluator, subset: str) -> str | None
         return None
     trained = read_splits(opened.run).filter("train")
     manifest, ids = evaluator.manifest, evaluator.subset(subset).query
-    known = fingerprints(manifest, evaluator.fingerprint, opened.cache, evaluator.workers, evaluator.console)
+    known = image_hashes(manifest, evaluator.fingerprint, opened.cache, evaluator.workers, evaluator.console)
     images = int(np.isin(np.array(known.contents)[ids], trained["content"].to_numpy()).sum())
     if images:
         return f"the run was trained on {images} of these {len(ids)} queries; this is no test of it."

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from conspecific.data.dataset import Item, View
+from conspecific.data.dataset import AugmentedView, Item
 from conspecific.data.manifest import Manifest
 from conspecific.types import IntArray
 
@@ -22,7 +22,7 @@ class CachedAugmentations(Dataset[Item]):
         self.manifest, self.values = manifest, values
         self.row = {int(index): row for row, index in enumerate(ids)}
 
-    def __getitem__(self, view: View) -> Item:
+    def __getitem__(self, view: AugmentedView) -> Item:
         values = self.values[view.size]
         kept = values[view.seed % len(values), self.row[view.sample_id]]
         return {

@@ -27,7 +27,7 @@ class Item(TypedDict):
     index: Tensor
 
 
-class View(NamedTuple):
+class AugmentedView(NamedTuple):
     """A sample id, the seed of the augmented view to make of it, and the view's side in pixels."""
 
     sample_id: int
@@ -59,7 +59,7 @@ class TrainingImages(Dataset[Item]):
     def __init__(self, manifest: Manifest, crop_scale: tuple[float, float], jitter: float) -> None:
         self.manifest, self.crop_scale, self.jitter = manifest, crop_scale, jitter
 
-    def __getitem__(self, view: View) -> Item:
+    def __getitem__(self, view: AugmentedView) -> Item:
         image = open_rgb(self.manifest.path(view.sample_id), view.size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(view.seed)

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-from conspecific.data.dataset import View
+from conspecific.data.dataset import AugmentedView
 from conspecific.errors import DataError
 from conspecific.types import IntArray
 
 
-class PKSampler(Sampler[list[View]]):
+class PKSampler(Sampler[list[AugmentedView]]):
     """Batches of `species` x `images` views; an epoch shows about as many images as there are.
 
     Every species comes up equally often (Hermans et al. 2017). A species with fewer than `images` images repeats
@@ -59,7 +59,7 @@ class PKSampler(Sampler[list[View]]):
         """Side of this epoch's views, in pixels."""
         return self.sizes[min(self.epoch, len(self.sizes) - 1)]
 
-    def __iter__(self) -> Iterator[list[View]]:
+    def __iter__(self) -> Iterator[list[AugmentedView]]:
         rng = np.random.default_rng((self.seed, self.epoch))
         decks = [rng.permutation(group) for group in self.groups]
         used = np.zeros(len(decks), dtype=np.int64)
@@ -76,7 +76,7 @@ class PKSampler(Sampler[list[View]]):
             for index in self._confused_with(batch, chosen, hard, rng):
                 dealt = deal(self.group_of[index])
                 batch += dealt if index in dealt else [index, *dealt[1:]]  # no image twice where there are others
-            yield [View(index, int(rng.integers(2**31)), self.size) for index in batch]
+            yield [AugmentedView(index, int(rng.integers(2**31)), self.size) for index in batch]
 
     def _confused_with(self, batch: list[int], chosen: list[int], count: int, rng: np.random.Generator) -> list[int]:
         """Draw `count` images that images of the batch are confused with, each of a species not yet in it."""

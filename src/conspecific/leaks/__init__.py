@@ -1,1 +1,1 @@
-"""What training, validation and test share: identical files, near copies, respelt species, and what to do about it."""
+"""What training, validation and test share: identical files, near-duplicates and species under two names."""

@@ -1,4 +1,4 @@
-"""One species under two spellings."""
+"""One species under two names."""
 
 import re
 import unicodedata
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-LONG = 10  # letters of a word from which on two edits may be a slip of the pen
-SHORT = 4  # letters of a word below which one edit makes another word too often
+LONG = 10  # letters from which a word may have two typing errors
+SHORT = 4  # letters below which one edit often makes another word
 
 
 @dataclass(frozen=True, slots=True)
 class SpellingMatch:
-    """Two names that are one (`certain`), or seem to be but for a letter or two."""
+    """Two names of one species: certainly, or likely because they differ in a letter or two."""
 
     name: str
     other: str
@@ -21,12 +21,12 @@ class SpellingMatch:
 
 
 def same_species(names_a: Iterable[str], names_b: Iterable[str]) -> list[SpellingMatch]:
-    """Return every name of one list with the names of the other that mean the same species, sorted.
+    """Return the pairs of names, one from each list, that mean the same species, sorted.
 
-    Certain: equal once capitals, punctuation, spaces, accents, a leading class number and a plural s are taken away.
-    Likely: as many words, of which those that differ begin with the same letter, have four letters or more and are one
-    edit apart, or two in words of ten letters; two letters exchanged are one edit. Never where a number differs.
-    A name that is in both lists is no other spelling. The time grows with the number of names, not with its square.
+    Certain: equal after removal of case, punctuation, spaces, accents, a leading class number and a plural s.
+    Likely: the same number of words, and words that differ begin with the same letter, have four letters or more and
+    are one edit apart, or two edits in words of ten letters; swapping two letters is one edit. Never if a number
+    differs. A name that is in both lists is not a second spelling. Time grows linearly with the number of names.
 
     >>> found = same_species(["001.Grey_Catbird", "Black_Tern"], ["Gray Catbird", "black-terns", "Arctic_Tern"])
     >>> [(match.other, match.certain) for match in found]
@@ -54,7 +54,7 @@ def _match(name: str, other: str) -> SpellingMatch | None:
 
 
 def _slipped(word: str, other: str) -> bool:
-    """Whether one word may be meant where the other is written."""
+    """Return whether one word may be a typing error of the other."""
     if word == other:
         return True
     shorter = min(len(word), len(other))
@@ -64,26 +64,26 @@ def _slipped(word: str, other: str) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    """A name's words without what does not count: `001.Brünnich's_Guillemots` has brunnichs and guillemot."""
+    """Return the words to compare of a name: `001.Brünnich's_Guillemots` gives brunnichs and guillemot."""
     plain = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", name)).casefold()
     # 001.Name and 001_Name are numbered classes; 7_spot_ladybird is a species
     without_number = re.sub(r"^\s*(\d+\s*\.|\d{3,}[\s_-])(?=.*[^\W\d_])", "", unicodedata.normalize("NFC", plain))
     words = re.findall(r"[^\W_]+", without_number.replace("'", "").replace("\u2019", "")) or [plain]
-    # terns are tern; Larus loses its s too, which makes it no other species, and albatross keeps both
+    # terns becomes tern; Larus loses its s too, which is harmless, because both sides do; albatross keeps its two
     if len(words[-1]) > SHORT and words[-1].endswith("s") and not words[-1].endswith("ss"):
         words[-1] = words[-1][:-1]
     return words
 
 
 def _shortened(word: str) -> Iterator[str]:
-    """The word without any two letters or fewer: words that are two edits apart have one of these in common."""
+    """Yield the word with up to two letters removed: words two edits apart have one of these in common."""
     for count in range(3):
         for places in combinations(range(len(word)), count):
             yield "".join(letter for place, letter in enumerate(word) if place not in places)
 
 
 def _edits(word: str, other: str) -> int:
-    """How many letters to insert, leave out, replace or exchange with the next (optimal string alignment)."""
+    """Count the letters to insert, delete, replace or swap with the next one (optimal string alignment distance)."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(word, 1):

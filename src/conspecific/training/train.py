@@ -20,9 +20,11 @@ from conspecific.data.splits import split
 from conspecific.errors import ConfigError, did_you_mean
 from conspecific.evaluation import Evaluator, compare, device_for, references
 from conspecific.images import workers_for
-from conspecific.leaks.copies import find_duplicates
-from conspecific.leaks.fingerprints import fingerprints
-from conspecific.leaks.leaks import Leaks, apply_policy, describe, find_leaks
+from conspecific.leaks.copies import find_copies
+from conspecific.leaks.finding import find_leaks
+from conspecific.leaks.image_hashes import image_hashes
+from conspecific.leaks.policy import apply_policy
+from conspecific.leaks.record import Leaks, describe
 from conspecific.metrics import METRICS
 from conspecific.models import Embedder, keep_freed_memory
 from conspecific.runs.directory import RunDirectory
@@ -116,13 +118,13 @@ def _without_leaks(
     Returns also a hash of each image's content, and all pairs of images that are one.
     """
     manifest, key, console = evaluator.manifest, evaluator.fingerprint, evaluator.console
-    found = fingerprints(manifest, key, cache, evaluator.workers, console)
-    duplicates = find_duplicates(manifest, key, found, cache, evaluator.device, console)
-    leaks = find_leaks(duplicates, evaluator.splits, manifest, found)
+    found = image_hashes(manifest, key, cache, evaluator.workers, console)
+    copies = find_copies(manifest, key, found, cache, evaluator.device, console)
+    leaks = find_leaks(copies, evaluator.splits, manifest, found)
     splits = apply_policy(config.leaks, leaks, evaluator.splits, manifest)
     style = "yellow" if leaks.pairs.height or leaks.species else None
     console.print(f"Leak check: {describe(leaks)}", style=style, soft_wrap=True, highlight=False)
-    return replace(evaluator, splits=splits), leaks, found.contents, duplicates
+    return replace(evaluator, splits=splits), leaks, found.contents, copies
 
 
 def _gains(test: Mapping[str, EvalResult]) -> dict[str, list[dict[str, Any]]]:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from conspecific.config.schema import LoaderConfig, PathsConfig, RecipeConfig, TrainConfig
 from conspecific.data.cached_augmentations import CachedAugmentations, cached_seed
-from conspecific.data.dataset import View
+from conspecific.data.dataset import AugmentedView
 from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
 from conspecific.evaluation import Evaluator
@@ -64,7 +64,7 @@ def test_what_is_kept_is_what_the_frozen_stages_make_of_the_views(world: World) 
         assert values.dtype == np.float16
         for view in range(3):
             for row, index in enumerate(ids):
-                image = world.images().train_images[View(int(index), cached_seed(0, view, int(index)), side)]
+                image = world.images().train_images[AugmentedView(int(index), cached_seed(0, view, int(index)), side)]
                 with torch.inference_mode():
                     anew = world.backbone.activations(image["image"][None])[0].numpy()
                 # bfloat16, which is used where the processor has it, keeps eight digits of a number

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from conspecific.evaluation.evaluate import leave_out
-from conspecific.leaks.leaks import Leaks
+from conspecific.leaks.record import Leaks
 from conspecific.reporting.page.thumbnails import Side
 from conspecific.reporting.page.wording import number, plural, species_name
 from conspecific.reporting.run.record import Report

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from conspecific.evaluation.compare import Difference
-from conspecific.leaks.leaks import Leaks
+from conspecific.leaks.record import Leaks
 from conspecific.types import EvalResult
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation.compare import Difference
 from conspecific.images import open_rgb
-from conspecific.leaks.leaks import Leaks
+from conspecific.leaks.record import Leaks
 from conspecific.reporting.run.record import Report
 from conspecific.reporting.run.report import write_report
 from conspecific.runs.directory import RunDirectory

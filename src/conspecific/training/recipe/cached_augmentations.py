@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from conspecific.config.schema import TrainConfig
 from conspecific.data.cached_augmentations import CachedAugmentations, cached_seed
-from conspecific.data.dataset import Item, TrainingImages, View
+from conspecific.data.dataset import AugmentedView, Item, TrainingImages
 from conspecific.evaluation import Evaluator
 from conspecific.evaluation.store import unnamed_file, usable_bytes
 from conspecific.models import Backbone
@@ -45,7 +45,9 @@ def cache_augmentations(
     values = {}
     for size in sizes:
         asked = [
-            View(int(index), cached_seed(config.seed, view, int(index)), size) for view in range(views) for index in ids
+            AugmentedView(int(index), cached_seed(config.seed, view, int(index)), size)
+            for view in range(views)
+            for index in ids
         ]
         found = _encode(backbone, images.train_images, asked, evaluator, folder)
         values[size] = found.reshape(views, len(ids), *found.shape[1:])
@@ -57,7 +59,7 @@ def _say(evaluator: Evaluator, text: str) -> None:
 
 
 def _encode(
-    backbone: Backbone, images: TrainingImages, asked: list[View], evaluator: Evaluator, folder: Path
+    backbone: Backbone, images: TrainingImages, asked: list[AugmentedView], evaluator: Evaluator, folder: Path
 ) -> NDArray[np.float16]:
     """What the frozen stages make of views, [len(asked), ...]."""
     batches = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]

@@ -1,4 +1,4 @@
-"""Copies have near hashes, other images have not, and nothing is read twice."""
+"""Copies have near hashes, other images do not, and hashes are computed once."""
 
 import io
 from collections.abc import Callable
@@ -12,8 +12,9 @@ from rich.console import Console
 from conspecific.data.butterflies.scene import draw_image
 from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
-from conspecific.leaks import fingerprints as prints
-from conspecific.leaks.fingerprints import BITS, Fingerprints, fingerprints, mirrored, perceptual_hashes, view_box
+from conspecific.leaks import image_hashes as hashing
+from conspecific.leaks.image_hashes import ImageHashes, image_hashes
+from conspecific.leaks.perceptual import BITS, SIDE, crop_box, mirrored, perceptual_hashes
 
 QUIET = Console(quiet=True)
 SIZE = 160
@@ -24,8 +25,7 @@ def bits(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def hashed(image: Image.Image) -> np.ndarray:
-    side = prints.SIDE
-    square = image.convert("L").resize((side, side), Image.Resampling.BILINEAR)
+    square = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return perceptual_hashes(np.asarray(square, np.float32)[None])[0]
 
 
@@ -58,7 +58,7 @@ def shifted(left: int, top: int, right: int, bottom: int) -> Callable[[Image.Ima
         (shifted(3, 5, 9, 13), 64),
     ],
 )
-def test_an_altered_copy_is_near_some_view_of_its_image(
+def test_an_altered_copy_is_near_some_crop_of_its_image(
     alter: Callable[[Image.Image], Image.Image], radius: int, images: list[Image.Image]
 ) -> None:
     for image in images:
@@ -82,19 +82,19 @@ def test_hash_of_the_mirror_image_is_the_mirrored_hash(images: list[Image.Image]
     assert np.array_equal(mirrored(mirrored(flipped)), flipped)
 
 
-def test_boxes_hold_what_is_left_of_the_image(images: list[Image.Image]) -> None:
-    boxes = [view_box(view) for view in range(hashed(images[0]).shape[0])]
+def test_crops_leave_most_of_the_image(images: list[Image.Image]) -> None:
+    boxes = [crop_box(crop) for crop in range(hashed(images[0]).shape[0])]
     assert len(set(boxes)) == len(boxes) == 100
     for left, top, right, bottom in boxes:
         assert 0 <= left < right <= 1 and 0 <= top < bottom <= 1
         assert min(right - left, bottom - top) > 0.849
 
 
-@pytest.mark.parametrize("view", [3, 17, 40, 99])
-def test_a_view_is_hashed_as_if_it_had_been_cut_out(view: int, images: list[Image.Image]) -> None:
-    box = tuple(round(share * SIZE) for share in view_box(view))
+@pytest.mark.parametrize("crop", [3, 17, 40, 99])
+def test_a_crop_is_hashed_as_if_it_were_an_image_of_its_own(crop: int, images: list[Image.Image]) -> None:
+    box = tuple(round(share * SIZE) for share in crop_box(crop))
     for image in images:
-        assert bits(hashed(image.crop(box))[0], hashed(image)).argmin() == view
+        assert bits(hashed(image.crop(box))[0], hashed(image)).argmin() == crop
 
 
 def folder(tmp_path: Path, images: list[Image.Image]) -> Manifest:
@@ -104,7 +104,7 @@ def folder(tmp_path: Path, images: list[Image.Image]) -> Manifest:
     return from_folder(str(tmp_path / "birds"))
 
 
-def same(one: Fingerprints, other: Fingerprints) -> bool:
+def same(one: ImageHashes, other: ImageHashes) -> bool:
     arrays = np.array_equal(one.hashes, other.hashes) and np.array_equal(one.blank, other.blank)
     return one.contents == other.contents and arrays
 
@@ -113,9 +113,9 @@ def same(one: Fingerprints, other: Fingerprints) -> bool:
 def test_rows_are_those_of_the_manifest(
     block: int, workers: int, images: list[Image.Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prints, "BLOCK", block)
+    monkeypatch.setattr(hashing, "BLOCK", block)
     manifest = folder(tmp_path, [*images, images[2]])
-    found = fingerprints(manifest, "key", tmp_path / "cache", workers, QUIET)
+    found = image_hashes(manifest, "key", tmp_path / "cache", workers, QUIET)
     assert found.contents[8] == found.contents[2] and len(set(found.contents)) == 8
     assert found.hashes.shape == (9, 100, BITS // 8)
     for row, image in enumerate(images):
@@ -123,37 +123,37 @@ def test_rows_are_those_of_the_manifest(
     assert not found.blank.any()
 
 
-def test_images_without_contrast_are_called_blank(images: list[Image.Image], tmp_path: Path) -> None:
+def test_images_without_contrast_are_blank(images: list[Image.Image], tmp_path: Path) -> None:
     faint = Image.fromarray(np.random.default_rng(0).integers(120, 126, (SIZE, SIZE), np.uint8))
     plain = [Image.new("L", (SIZE, SIZE), grey) for grey in (0, 128, 255)]
-    found = fingerprints(folder(tmp_path, [*plain, faint, images[0]]), "key", tmp_path / "cache", 1, QUIET)
+    found = image_hashes(folder(tmp_path, [*plain, faint, images[0]]), "key", tmp_path / "cache", 1, QUIET)
     assert found.blank.tolist() == [True, True, True, True, False]
 
 
-def test_kept_fingerprints_are_read_and_no_image_is(
+def test_cached_hashes_are_read_and_no_image_is(
     images: list[Image.Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = folder(tmp_path, images)
-    first = fingerprints(manifest, "key", tmp_path / "cache", 1, QUIET)
-    assert [file.suffix for file in (tmp_path / "cache" / "fingerprints").iterdir()] == [".npz"]
+    first = image_hashes(manifest, "key", tmp_path / "cache", 1, QUIET)
+    assert [file.suffix for file in (tmp_path / "cache" / "image_hashes").iterdir()] == [".npz"]
     for path in manifest.table["path"]:
         (manifest.root / path).unlink()
-    assert same(fingerprints(manifest, "key", tmp_path / "cache", 1, QUIET), first)
+    assert same(image_hashes(manifest, "key", tmp_path / "cache", 1, QUIET), first)
     with pytest.raises(OSError):
-        fingerprints(manifest, "other", tmp_path / "cache", 1, QUIET)
-    monkeypatch.setattr(prints, "VERSION", prints.VERSION + 1)
+        image_hashes(manifest, "other", tmp_path / "cache", 1, QUIET)
+    monkeypatch.setattr(hashing, "VERSION", hashing.VERSION + 1)
     with pytest.raises(OSError):
-        fingerprints(manifest, "key", tmp_path / "cache", 1, QUIET)
+        image_hashes(manifest, "key", tmp_path / "cache", 1, QUIET)
 
 
 @pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:500], lambda whole: b"no archive"])
-def test_a_damaged_cache_is_made_anew(
+def test_a_damaged_cache_is_computed_again(
     damage: Callable[[bytes], bytes], images: list[Image.Image], tmp_path: Path
 ) -> None:
     manifest = folder(tmp_path, images[:2])
-    first = fingerprints(manifest, "key", tmp_path / "cache", 1, QUIET)
-    (file,) = (tmp_path / "cache" / "fingerprints").iterdir()
+    first = image_hashes(manifest, "key", tmp_path / "cache", 1, QUIET)
+    (file,) = (tmp_path / "cache" / "image_hashes").iterdir()
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
-    assert same(fingerprints(manifest, "key", tmp_path / "cache", 1, QUIET), first)
+    assert same(image_hashes(manifest, "key", tmp_path / "cache", 1, QUIET), first)
     assert file.read_bytes() == whole

@@ -1,0 +1,106 @@
+"""The record of a leak check: what the subsets of one division share."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from conspecific.errors import RunError
+from conspecific.files import write_json, write_whole
+from conspecific.leaks.spelling import SpellingMatch
+from conspecific.types import IntArray
+
+SHOWN = 5  # pairs and species that a sentence names
+PAIRS = {
+    "kind": pl.String,
+    "view": pl.String,
+    "similarity": pl.Float64,
+    "first_id": pl.Int64,
+    "second_id": pl.Int64,
+    "first_subset": pl.String,
+    "second_subset": pl.String,
+    "first_path": pl.String,
+    "second_path": pl.String,
+    "first_label": pl.String,
+    "second_label": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """What the subsets of one division share.
+
+    pairs: copies in different subsets, with the columns of PAIRS; the first image is in the earlier of train, val and
+        test. Exact pairs come first, then by falling similarity. In a group of copies each image has a pair with each
+        other subset in which the group has an image, but not with each other image.
+    inside: number of pairs of copies within the test subset.
+    species: one species under two names, that of training or validation first (protocol `unseen` only).
+    compared: number of images. blank: number of those with too little contrast, which are compared as files only.
+    crops: whether cropped copies were looked for; in large data sets they are not.
+    respelt: sample ids of training and validation images whose species is certainly in the test under another name.
+    """
+
+    pairs: pl.DataFrame
+    inside: int
+    species: tuple[SpellingMatch, ...]
+    compared: int
+    blank: int
+    crops: bool = True
+    respelt: tuple[int, ...] = field(default=())
+
+    @property
+    def leaked_queries(self) -> IntArray:
+        """Ids [L], ascending, of test images with a copy in training or validation; some may be gallery only."""
+        return self.pairs.filter(pl.col("second_subset") == "test")["second_id"].unique().sort().to_numpy()
+
+    def save(self, stem: Path) -> None:
+        """Write `stem`.parquet (the pairs), then `stem`.json (the rest): where the JSON is, the record is complete."""
+        with write_whole(stem.with_name(f"{stem.name}.parquet")) as temporary:
+            self.pairs.write_parquet(temporary)
+        facts = {name: getattr(self, name) for name in ("inside", "compared", "blank", "crops", "respelt")}
+        species = [asdict(match) for match in self.species]
+        write_json(stem.with_name(f"{stem.name}.json"), facts | {"species": species})
+
+    @classmethod
+    def load(cls, stem: Path) -> "Leaks":
+        """Read what `save` wrote. Raises RunError if either file is missing or not such a record."""
+        try:
+            facts = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
+            facts["species"] = tuple(SpellingMatch(**match) for match in facts["species"])
+            facts["respelt"] = tuple(facts["respelt"])
+            return cls(pairs=pl.read_parquet(f"{stem}.parquet"), **facts)
+        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+            raise RunError(f"{stem}.json / .parquet is not the record of a leak check: {error}") from error
+
+
+def describe(leaks: Leaks) -> str:
+    """Return a few sentences: how many pairs there are, the first of them, and species under two names."""
+    sentences = []
+    if leaks.pairs.height:
+        exact = int((leaks.pairs["kind"] == "exact").sum())
+        columns = leaks.pairs.select("first_path", "first_subset", "second_path", "second_subset")
+        named = (f"{first} ({subset}) and {second} ({other})" for first, subset, second, other in columns.iter_rows())
+        kinds = f"{exact} identical files, {leaks.pairs.height - exact} near-duplicates"
+        sentences.append(
+            f"{leaks.pairs.height} pairs of copies are in different subsets ({kinds}): "
+            f"{_first(named, leaks.pairs.height)}."
+        )
+    if leaks.species:
+        names = (f"{match.name} and {match.other}{'' if match.certain else ' (likely)'}" for match in leaks.species)
+        sentences.append(
+            f"{len(leaks.species)} species are in training and in the test under two names: "
+            f"{_first(names, len(leaks.species))}."
+        )
+    if not sentences:
+        sentences.append(f"None of {leaks.compared} images is in more than one subset.")
+    if not leaks.crops:
+        sentences.append("Cropped copies were not looked for, because the data set is large.")
+    return " ".join(sentences)
+
+
+def _first(names: Iterable[str], count: int) -> str:
+    """Join the first SHOWN names, and count the others."""
+    shown = ", ".join(name for name, _ in zip(names, range(SHOWN), strict=False))
+    return f"{shown} and {count - SHOWN} more" if count > SHOWN else shown
