@@ -164,3 +164,9 @@ def test_a_backbone_waits_while_the_head_learns_and_then_warms_up() -> None:
     full = [0.5 * (1 + math.cos(math.pi * done / 6)) for done in range(6)]
     assert shares["head"] == pytest.approx([0.5, 1.0, *full])
     assert shares["loss"] == pytest.approx([0.5, 1.0, *full])
+
+
+def test_the_defaults_in_python_are_those_of_the_configuration() -> None:
+    configured: GroupedOptimizer = build(typed(compose_config("train", PLAIN), TrainConfig).optimizer)
+    assert vars(GroupedOptimizer()) == {**vars(configured), "optimizer": torch.optim.AdamW}
+    assert configured.optimizer.func is torch.optim.AdamW  # type: ignore[attr-defined]

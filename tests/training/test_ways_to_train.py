@@ -112,9 +112,9 @@ def test_beginnings_of_an_embedding_are_trained_to_stand_alone(
     lengths: list[list[int]] = []
     plain = FineTuner.__init__
 
-    def init(module: FineTuner, embedder: Embedder, loss: Any, *others: Any) -> None:
+    def init(module: FineTuner, embedder: Embedder, loss: Any, *others: Any, **options: Any) -> None:
         lengths.append(list(loss.dimensions))
-        plain(module, embedder, loss, *others)
+        plain(module, embedder, loss, *others, **options)
 
     monkeypatch.setattr(FineTuner, "__init__", init)
     train_tiny(tmp_path / "a", "recipe.matryoshka=[4,8]", "trainer.max_epochs=1")

@@ -1,5 +1,6 @@
 """Fine-tuning as a LightningModule."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,31 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from conspecific.config.schema import RecipeConfig
-from conspecific.data.dataset import Item
 from conspecific.errors import ConfigError, TrainingError
-from conspecific.losses import Matryoshka, MetricLoss, similarity_distillation
+from conspecific.losses import similarity_distillation
 from conspecific.models import Embedder
+from conspecific.training.batch import as_mapping, images_of
 from conspecific.training.optimizers import GroupedOptimizer
 from conspecific.training.recipe.ema import running_average
 from conspecific.types import IntArray
 
 
 class FineTuner(pl.LightningModule):
-    """Trains an embedder with a loss on species labels.
+    """Trains an embedder with a metric-learning loss on class labels.
 
-    Validation is not Lightning's loop but the retrieval callback's, which scores as every other evaluation does.
+    forward: images [B, 3, H, W], uint8 or float in [0, 1] -> embeddings [B, D] float32 of `eval_embedder`.
+    predict_step: a batch -> the same. Batches are mappings {image, label}, or tuples (images, labels).
+
+    It has no validation loop: `RetrievalCallback` scores the validation images, in the same way as every other
+    evaluation.
+
+    >>> import pytorch_metric_learning.losses
+    >>> from conspecific.models import build_embedder
+    >>> embedder = build_embedder("test_resnet", "none", head="linear", dimensions=16)
+    >>> loss = pytorch_metric_learning.losses.ArcFaceLoss(num_classes=5, embedding_size=16)
+    >>> module = FineTuner(embedder, loss, 5)
+    >>> module(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape
+    torch.Size([2, 16])
     """
 
     class_of_label: Tensor
@@ -30,40 +43,60 @@ class FineTuner(pl.LightningModule):
     def __init__(
         self,
         embedder: Embedder,
-        loss: MetricLoss | Matryoshka,
-        optimizer: GroupedOptimizer,
-        train_labels: IntArray,
+        loss: nn.Module,
+        labels: IntArray | Sequence[int] | int,
+        *,
+        optimizer: GroupedOptimizer | None = None,
         recipe: RecipeConfig | None = None,
         teacher_embeddings: Tensor | None = None,
     ) -> None:
-        """train_labels: the species numbers that occur in training; the loss sees them renumbered from 0.
+        """Combine an embedder and a loss.
 
-        teacher_embeddings: a teacher's embedding of each sample id, [N, D], where `recipe.distillation` asks for one.
-        Raises ConfigError where `recipe.head_epochs` would leave nothing to train.
+        loss: a loss of `conspecific.losses`, or any module that takes embeddings [B, D] and labels [B] int64 and
+            returns a scalar, as the losses of pytorch-metric-learning do.
+        labels: the labels of the training images, integers from 0; the loss sees them renumbered without gaps. Or the
+            number of classes, where the labels have no gaps.
+        optimizer: learning rates and schedule; the default is AdamW with the rates of the default experiment.
+        recipe: ways to train; the default uses none of them.
+        teacher_embeddings: a teacher's embedding of each sample id, [N, D], for `recipe.distillation`; batches must
+            then have `index`, the sample ids.
+        Raises ConfigError where `recipe.head_epochs` would leave nothing to train, or the teacher is missing.
         """
         super().__init__()
-        self.embedder, self.loss, self.optimizer = embedder, loss, optimizer
+        self.embedder, self.loss, self.optimizer = embedder, loss, optimizer or GroupedOptimizer()
         self.recipe = recipe or RecipeConfig()
         self.average = running_average(embedder, self.recipe.ema) if self.recipe.ema else None
-        classes = np.full(int(train_labels.max()) + 1, -1, dtype=np.int64)
-        classes[np.unique(train_labels)] = np.arange(np.unique(train_labels).size)
-        self.register_buffer("class_of_label", torch.from_numpy(classes), persistent=False)
+        self.register_buffer("class_of_label", _class_of_label(labels), persistent=False)
         self.register_buffer("teacher_embeddings", teacher_embeddings, persistent=False)
-        if self.recipe.head_epochs and not _above(embedder, loss):
+        if self.recipe.distillation and teacher_embeddings is None:
+            raise ConfigError(f"recipe.distillation={self.recipe.distillation} needs teacher_embeddings; found none")
+        if self.recipe.head_epochs and not _parameters_besides_backbone(embedder, loss):
             raise ConfigError(
-                f"recipe.head_epochs={self.recipe.head_epochs} trains what lies above the backbone first, and there is "
-                "nothing: set model.head=linear, or a loss with a vector for each species, or recipe.head_epochs=0"
+                f"recipe.head_epochs={self.recipe.head_epochs} trains pooling, head and loss first, and none of them "
+                "has a parameter: set model.head=linear, or a loss with class vectors, or recipe.head_epochs=0"
             )
+
+    def forward(self, images: Tensor) -> Tensor:
+        embeddings: Tensor = self.eval_embedder(images)
+        return embeddings
+
+    def predict_step(self, batch: Any, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
+        embeddings: Tensor = self(images_of(batch))
+        return embeddings
 
     @property
     def eval_embedder(self) -> Embedder:
-        """The embedder that is scored and kept: the average of the weights where there is one and a step was made."""
+        """The embedder that is scored and kept: the running average of the weights if `recipe.ema` asks for one.
+
+        Before the first step there is no average, and it is the embedder in training.
+        """
         if self.average is None or not self.average.n_averaged:
             return self.embedder
         assert isinstance(self.average.module, Embedder)
         return self.average.module
 
-    def training_step(self, batch: Item, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        batch = as_mapping(batch)
         labels = self.class_of_label[batch["label"]]
         projected = self.embedder.project_features(self._features(batch))
         loss: Tensor = self.loss(projected, labels)
@@ -74,13 +107,13 @@ class FineTuner(pl.LightningModule):
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss.item()} at step {self.global_step}. Lower optimizer.backbone_lr or loss_lr, or "
-                "the loss's scale and margin; the last checkpoint is whole."
+                "the scale and margin of the loss; the last checkpoint is intact."
             )
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(labels))
         return loss
 
-    def _features(self, batch: Item) -> Tensor:
-        """The backbone's feature map, from the frozen stages' activations where they come in place of images."""
+    def _features(self, batch: Mapping[str, Any]) -> Tensor:
+        """Return the backbone's feature map, from images or from cached activations of its frozen stages."""
         backbone = self.embedder.backbone
         with torch.set_grad_enabled(self.current_epoch >= self.recipe.head_epochs):
             if "activations" in batch:
@@ -95,11 +128,21 @@ class FineTuner(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         epochs = self.trainer.max_epochs
-        assert epochs is not None and epochs > 0
+        if epochs is None or epochs < 1:
+            raise ConfigError(f"the schedule needs the number of epochs: Trainer(max_epochs=...); found {epochs}")
         steps = int(self.trainer.estimated_stepping_batches) // epochs
         return self.optimizer.build(self.embedder, self.loss, epochs, max(1, steps), self.recipe.head_epochs)
 
 
-def _above(embedder: Embedder, loss: nn.Module) -> list[nn.Parameter]:
-    """What is trained besides the backbone."""
+def _class_of_label(labels: IntArray | Sequence[int] | int) -> Tensor:
+    """Return the class of each label, from 0 without gaps; -1 for labels that do not occur in training."""
+    if isinstance(labels, int):
+        return torch.arange(labels)
+    found = np.unique(np.asarray(labels))
+    table = np.full(int(found[-1]) + 1, -1, dtype=np.int64)
+    table[found] = np.arange(found.size)
+    return torch.from_numpy(table)
+
+
+def _parameters_besides_backbone(embedder: Embedder, loss: nn.Module) -> list[nn.Parameter]:
     return [*embedder.pooling.parameters(), *embedder.head.parameters(), *loss.parameters()]

@@ -22,6 +22,7 @@ from conspecific.training.epoch_bar import EpochBar
 from conspecific.training.expected_warnings import expected_warnings
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.loggers import FailSafeLogger
+from conspecific.training.optimizers import GroupedOptimizer
 from conspecific.training.recipe.cached_augmentations import cache_augmentations
 from conspecific.training.recipe.distillation import teach
 from conspecific.training.recipe.hard_negatives import HardNegatives
@@ -87,7 +88,11 @@ def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, T
     loss = _loss(
         config, classes=len(set(labels.tolist())), dimensions=embedder.loss_dimensions(config.loader.train_size)
     )
-    return FineTuner(embedder, loss, build(config.optimizer), labels, config.recipe, teacher_embeddings), images
+    optimizer: GroupedOptimizer = build(config.optimizer)
+    module = FineTuner(
+        embedder, loss, labels, optimizer=optimizer, recipe=config.recipe, teacher_embeddings=teacher_embeddings
+    )
+    return module, images
 
 
 def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Matryoshka:

@@ -1,4 +1,4 @@
-"""One learning rate a group or stage, warm-up and cosine."""
+"""Parameter groups with their learning rates, linear warm-up and cosine decay."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from conspecific.models import Backbone, Embedder
@@ -15,28 +15,29 @@ from conspecific.models import Backbone, Embedder
 
 @dataclass(frozen=True)
 class GroupedOptimizer:
-    """Backbone, head (and pooling) and loss weights, each with a learning rate of its own.
+    """A learning rate each for the backbone, the head (with the pooling) and the loss; linear warm-up, then cosine.
 
     optimizer: a factory that takes parameter groups. weight_decay applies to matrices and kernels of backbone and
-    head, not to biases, norms or the loss's species vectors. warmup_epochs: linear rise; then cosine to zero at the
-    last step. layer_decay: each stage of the backbone learns at this share of the rate of the stage after it (Clark et
-    al. 2020), so that early stages, which are of use for any images, change least.
+    head, not to biases, norms or the class vectors of the loss. warmup_epochs: length of the linear warm-up; the
+    cosine after it reaches zero at the last step. layer_decay: factor from the learning rate of each stage of the
+    backbone to that of the stage before it (Clark et al. 2020), so that early stages, which are useful for any images,
+    change least. The defaults are those of configs/optimizer/adamw.yaml.
     """
 
-    optimizer: Callable[..., Optimizer]
-    backbone_lr: float
-    head_lr: float
-    loss_lr: float
-    weight_decay: float
-    warmup_epochs: float
+    optimizer: Callable[..., Optimizer] = AdamW
+    backbone_lr: float = 1e-3
+    head_lr: float = 5e-4
+    loss_lr: float = 1e-2
+    weight_decay: float = 1e-4
+    warmup_epochs: float = 1.0
     layer_decay: float = 1.0
 
     def build(
         self, embedder: Embedder, loss: nn.Module, epochs: int, steps_per_epoch: int, head_epochs: int = 0
     ) -> OptimizerLRScheduler:
-        """Return Lightning's dictionary of optimizer and scheduler, the latter counting steps.
+        """Return Lightning's dictionary of optimizer and scheduler; the scheduler is called after every step.
 
-        head_epochs: epochs in which the backbone does not learn; its warm-up comes after them.
+        head_epochs: epochs in which the learning rate of the backbone is zero; its warm-up comes after them.
         """
         head = [*embedder.pooling.parameters(), *embedder.head.parameters()]
         made = [
@@ -56,7 +57,7 @@ class GroupedOptimizer:
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, rates), "interval": "step"}}
 
     def _backbone(self, backbone: Backbone) -> Iterator[dict[str, Any]]:
-        """The backbone as one group, or a group a stage where the rate differs from stage to stage."""
+        """Yield the backbone as one group, or one group for each stage where `layer_decay` is not 1."""
         if self.layer_decay == 1:
             yield from self._decayed("backbone", backbone.parameters(), self.backbone_lr)
             return

@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from pytorch_metric_learning.losses import ArcFaceLoss
@@ -23,7 +22,7 @@ def embedder_of(stages: int | None = 1) -> Embedder:
 def tuner(ema: float) -> FineTuner:
     embedder = embedder_of()
     optimizer = GroupedOptimizer(torch.optim.AdamW, 0.1, 0.2, 0.3, 0.0, 0.0)
-    return FineTuner(embedder, MetricLoss(ArcFaceLoss, 2, 3), optimizer, np.array([0, 1]), RecipeConfig(ema=ema))
+    return FineTuner(embedder, MetricLoss(ArcFaceLoss, 2, 3), 2, optimizer=optimizer, recipe=RecipeConfig(ema=ema))
 
 
 def test_the_average_is_that_of_the_formula() -> None:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from conspecific.evaluation import Evaluator
+from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
 from conspecific.models.heads import Whitened, species_means
 from conspecific.training.fine_tuner import FineTuner
@@ -12,7 +13,8 @@ from conspecific.training.fine_tuner import FineTuner
 
 def needs_training_images(module: FineTuner) -> bool:
     """Whether `init_from_data` looks at the training images: for a whitened head, or for the loss."""
-    return module.loss.imprinted or isinstance(module.embedder.head, Whitened)
+    imprinted = isinstance(module.loss, MetricLoss | Matryoshka) and module.loss.imprinted
+    return imprinted or isinstance(module.embedder.head, Whitened)
 
 
 def init_from_data(module: FineTuner, evaluator: Evaluator) -> None:
@@ -26,6 +28,6 @@ def init_from_data(module: FineTuner, evaluator: Evaluator) -> None:
     head = parts.head.cpu()
     if isinstance(head, Whitened):
         head.fit(pooled, labels)
-    if module.loss.imprinted:
+    if isinstance(module.loss, MetricLoss | Matryoshka) and module.loss.imprinted:
         with torch.no_grad():
             module.loss.imprint(species_means(F.normalize(head(pooled)), labels))
