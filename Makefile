@@ -1,16 +1,20 @@
-.PHONY: check quick format lock
+.DEFAULT_GOAL := help
+.PHONY: help check quick format lock
 
-check:  ## format, lint, types and every test, as CI runs them
+help:  ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 9
+
+check:  ## install, then format, lint, types, every test and coverage: what CI runs
 	python3 scripts/bootstrap.py test
 
 quick:  ## the tests that take seconds
 	.venv/bin/pytest -m "not slow" -n auto
 
-format:
+format:  ## format the code and repair what ruff can repair
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-lock:  ## pin every package again, with hashes, for Python 3.11 and later on all platforms
+lock:  ## upgrade and pin every package, with hashes, for Python 3.11 and later on all platforms (needs uv)
 	uv pip compile pyproject.toml -q --universal --generate-hashes --python-version 3.11 --upgrade \
 		--custom-compile-command "make lock" -o requirements/run.txt
 	uv pip compile pyproject.toml -q --universal --generate-hashes --python-version 3.11 --all-extras --group dev \

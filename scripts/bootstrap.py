@@ -1,66 +1,166 @@
 """Set everything up, then run the main job or the tests. Needs Python 3.11 or later and nothing else.
 
-    python3 scripts/bootstrap.py train [KEY=VALUE ...]    install into .venv, then `conspecific train KEY=VALUE ...`
-    python3 scripts/bootstrap.py test [PYTEST OPTIONS]    install the development tools too, then lint, types, tests
+    python3 scripts/bootstrap.py train [--extra NAME ...] [KEY=VALUE ...]
+    python3 scripts/bootstrap.py test [PYTEST OPTIONS]
 
-What is in place already is not done again.
+`train` installs into .venv, then runs `conspecific train KEY=VALUE ...`. `--extra sweep` also installs an optional
+extra: sweep or tensorboard. `test` also installs the development tools, then runs lint, types and every test.
+Packages that are already installed are not installed again.
 """
+
+from __future__ import annotations  # an older Python must be able to read this file, to say which one is needed
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
+import sysconfig
+import threading
+import time
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv"
 BIN = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
-LOCKS = {"train": "run.txt", "test": "dev.txt"}
+LOCKS = {"train": ROOT / "requirements" / "run.txt", "test": ROOT / "requirements" / "dev.txt"}
 CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
     ("mypy",),
-    ("pytest", "-n", "2", "--dist", "worksteal"),
+    ("pytest", "-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term:skip-covered"),
 )
+PIN = r"^([\w.-]+)=="
+UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
 def main() -> int:
     """Install, run, and return the exit status of what was run."""
-    task = sys.argv[1] if len(sys.argv) > 1 else ""
+    task, *words = sys.argv[1:] or [""]
     if task not in LOCKS:
         print(__doc__)
         return 2
     if sys.version_info < (3, 11):
         print(f"error: this is Python {sys.version.split()[0]}; 3.11 or later is needed")
         return 2
-    install(ROOT / "requirements" / LOCKS[task])
-    if task == "train":
-        return subprocess.call([BIN / "conspecific", "train", *sys.argv[2:]])
+    extras, words = split_extras(words) if task == "train" else ([], words)
+    lock = LOCKS[task].read_text()
+    if extras:
+        lock += extra_pins(lock, LOCKS["test"].read_text(), extras)
+    install(lock, "-".join([LOCKS[task].stem, *extras]))
+    return subprocess.call([BIN / "conspecific", "train", *words]) if task == "train" else check(words)
+
+
+def check(words: Sequence[str]) -> int:
+    """Run every check until one fails; `words` go to pytest."""
     for name, *options in CHECKS:
-        extra = sys.argv[2:] if name == "pytest" else []
-        print(f"== {' '.join([name, *options, *extra])}", flush=True)
-        if status := subprocess.call([BIN / name, *options, *extra], cwd=ROOT):
+        command = [name, *options, *(words if name == "pytest" else [])]
+        print(f"== {' '.join(command)}", flush=True)
+        if status := subprocess.call([BIN / name, *command[1:]], cwd=ROOT):
             return status
     return 0
 
 
-def install(lock: Path) -> None:
-    """Make the environment and install what `lock` pins, unless that very lock is installed."""
-    state = hashlib.sha256(lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    stamp = ENVIRONMENT / f"installed-{lock.stem}"
+def split_extras(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take `--extra NAME` and `--extra=NAME` out of the words: the names, sorted, and what is left."""
+    extras, rest, words = set(), [], iter(words)
+    for word in words:
+        option, _, value = word.partition("=")
+        if option == "--extra":
+            extras.add(value or next(words, ""))
+        else:
+            rest.append(word)
+    known = declared_extras()
+    if unknown := extras - known.keys():
+        raise SystemExit(f"error: --extra {unknown.pop()!r} does not exist; the extras are {', '.join(known)}")
+    return sorted(extras), rest
+
+
+def declared_extras() -> dict[str, list[str]]:
+    """The requirements of each extra, from pyproject.toml."""
+    import tomllib
+
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+def extra_pins(base: str, lock: str, extras: Sequence[str]) -> str:
+    """The pins, with hashes, of the packages that the extras need, directly or through others, and `base` lacks.
+
+    `base` and `lock` are texts of lock files of uv, which name under each pin the packages that require it.
+    """
+    declared = declared_extras()
+    needed = {re.match(r"[\w.-]+", requirement)[0] for extra in extras for requirement in declared[extra]}
+    present = set(re.findall(PIN, base, re.MULTILINE))
+    blocks = {block.partition("==")[0]: block for block in re.split(r"^(?=[\w.-]+==)", lock, flags=re.MULTILINE)[1:]}
+    requirers = {
+        name: set(re.findall(r"^    # (?:via )? *(\S+)", block, re.MULTILINE)) for name, block in blocks.items()
+    }
+    while more := {name for name, by in requirers.items() if by & needed} - needed:
+        needed |= more
+    return "".join(block for name, block in blocks.items() if name in needed - present)
+
+
+def install(lock: str, name: str) -> None:
+    """Make the environment and install what `lock` pins, unless these very pins are installed."""
+    state = hashlib.sha256((lock + (ROOT / "pyproject.toml").read_text()).encode()).hexdigest()
+    stamp = ENVIRONMENT / f"installed-{name}"
     if stamp.is_file() and stamp.read_text() == state:
         return
-    print(
-        f"Installing into {ENVIRONMENT} what {lock.name} pins; about two minutes and 6 GB, most of it torch.",
-        flush=True,
-    )
+    print(f"Installing into {ENVIRONMENT}: about two minutes and 6 GB of disk, most of it for torch.", flush=True)
     if not (BIN / "pip").exists() and not (BIN / "pip.exe").exists():
         venv.create(ENVIRONMENT, with_pip=True)
-    pip = [BIN / "python", "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--require-hashes", "--requirement", lock], check=True)
-    subprocess.run([*pip, "--no-deps", "--editable", ROOT], check=True)
+    pins = ENVIRONMENT / f"{name}.txt"
+    pins.write_text(lock)
+    pip = [BIN / "python", "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off"]
+    run_pip([*pip, "--require-hashes", "--requirement", pins], len(re.findall(PIN, lock, re.MULTILINE)))
+    run_pip([*pip, "--no-deps", "--editable", ROOT], 1)
     stamp.write_text(state)
+
+
+def run_pip(command: Sequence[str | Path], pins: int) -> None:
+    """Run pip and report its progress: on a terminal in one line that changes, in a file every five seconds."""
+    began, wall, terminal, lines = time.monotonic(), time.time(), sys.stdout.isatty(), []
+
+    def read() -> None:
+        for line in process.stdout:
+            lines.append(line.strip())
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        reader = threading.Thread(target=read)
+        reader.start()
+        while reader.is_alive():
+            reader.join(0.5 if terminal else 5)
+            text = f"{progress(lines[:], pins, installed_since(wall))}, {time.monotonic() - began:.0f} s"
+            print(f"\r\x1b[K{text}" if terminal else text, end="" if terminal else "\n", flush=True)
+    if terminal:
+        print()
+    if process.returncode:
+        raise SystemExit("\n".join([*lines, f"error: pip failed with exit status {process.returncode}"]))
+
+
+def installed_since(wall: float) -> int:
+    """How many packages were installed in the environment since this time."""
+    folder = Path(sysconfig.get_path("purelib", "venv", {"base": str(ENVIRONMENT), "platbase": str(ENVIRONMENT)}))
+    return sum(path.stat().st_mtime >= wall for path in folder.glob("*.dist-info"))
+
+
+def progress(lines: Sequence[str], pins: int, installed: int) -> str:
+    """What pip is doing, from the lines it has printed so far."""
+    for line in lines:
+        if line.startswith("Installing collected packages: "):
+            return f"Installing: {installed} of {line.count(',') + 1} packages"
+    found = [
+        match.groups() for line in lines if (match := re.match(r"(?:Downloading|Using cached) (\S+) \((.+)\)", line))
+    ]
+    files = [(file.rpartition("/")[2], size.split()) for file, size in found if not file.endswith(".metadata")]
+    if not files:
+        return "Preparing"
+    total = sum(float(number) * UNITS.get(unit, 1) for _, (number, unit) in files)
+    pins -= sum(line.startswith("Ignoring ") for line in lines)  # packages of other platforms
+    name, size = files[-1][0].partition("-")[0], " ".join(files[-1][1])
+    return f"Downloading: {len(files)} of {pins} packages, {total / 1e6:,.0f} MB; now {name} ({size})"
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def test_without_optuna_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "optuna", None)
     done = conspecific(*sweep)
     assert done.returncode == 2
-    assert done.stderr == "error: hydra/sweeper=optuna needs Optuna: pip install 'conspecific[sweep]'\n"
+    assert done.stderr == "error: hydra/sweeper=optuna needs Optuna: pip install -e '.[sweep]' in the clone\n"
     assert not Path("sweep").exists()
 
 

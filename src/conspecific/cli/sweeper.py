@@ -146,7 +146,7 @@ class TrialSweeper(Sweeper):
 def require_optuna() -> None:
     """Raise ConfigError where Optuna is not installed."""
     if importlib.util.find_spec("optuna") is None:
-        raise ConfigError("hydra/sweeper=optuna needs Optuna: pip install 'conspecific[sweep]'")
+        raise ConfigError("hydra/sweeper=optuna needs Optuna: pip install -e '.[sweep]' in the clone")
 
 
 @contextmanager

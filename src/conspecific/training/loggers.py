@@ -82,7 +82,7 @@ def wandb_logger(project: str, name: str, save_dir: str) -> WandbLogger:
 def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
     """TensorBoard event files in `save_dir`/tensorboard. Raises ConfigError where TensorBoard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError("logger=tensorboard needs TensorBoard: pip install 'conspecific[tensorboard]'")
+        raise ConfigError("logger=tensorboard needs TensorBoard: pip install -e '.[tensorboard]' in the clone")
     return TensorBoardLogger(save_dir, name="tensorboard", version="", default_hp_metric=False)
 
 
