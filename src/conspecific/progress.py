@@ -1,18 +1,66 @@
-"""One look for every progress bar."""
+"""Progress of long work: a bar on a terminal, a line every ten seconds in a file or pipe."""
+
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
 
 
 def progress_bar(console: Console | None = None) -> Progress:
-    """A bar that is gone when it is done, and not drawn at all where the output is not a terminal."""
+    """Return a progress display for `console`, which is standard output unless given.
+
+    On a terminal it is a bar that disappears when the work is done. Elsewhere it prints a line every ten seconds, so
+    that short work prints nothing. Descriptions are printed as they are, never as rich markup.
+    """
     console = console or Console()
+    if not console.is_terminal:
+        return _ProgressLines(console=console, disable=True, auto_refresh=False)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
     )
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in minutes and seconds, or hours and minutes from one hour on.
+
+    >>> format_duration(8.4), format_duration(754), format_duration(3 * 3600 + 300)
+    ('0:08', '12:34', '3 h 05 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+class _ProgressLines(Progress):
+    """Prints lines in place of a bar; `Progress` with `disable=True` keeps the counts and draws nothing."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.printed_at: dict[TaskID, float] = {}
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        super().update(task_id, **changes)
+        self._print_if_due(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        self._print_if_due(task_id)
+
+    def _print_if_due(self, task_id: TaskID) -> None:
+        now, task = self.get_time(), self._tasks[task_id]
+        since = self.printed_at.get(task_id, task.start_time)
+        if since is None or now - since < SECONDS_BETWEEN_LINES or task.finished:
+            return
+        self.printed_at[task_id] = now
+        line = f"{task.description}: {task.completed:,.0f}"
+        if task.total:
+            line += f" of {task.total:,.0f}"
+            if task.completed and task.elapsed:
+                line += f", {format_duration(task.elapsed * (task.total / task.completed - 1))} left"
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A progress bar that leaves the terminal free between epochs, for the tables."""
+"""Progress within an epoch."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from conspecific.progress import progress_bar
 
 
 class EpochBar(ProgressBar):
-    """One bar an epoch, gone when the epoch is over."""
+    """One progress bar for each epoch, removed when its last batch is done."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -25,8 +25,8 @@ class EpochBar(ProgressBar):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
         if self.bar is not None:
-            shown = f"{self._epoch(trainer)}, loss {float(outputs['loss']):.3f}"
-            self.bar.update(self.bar.task_ids[0], advance=1, description=shown)
+            description = f"{self._epoch(trainer)}, loss {float(outputs['loss']):.3f}"
+            self.bar.update(self.bar.task_ids[0], advance=1, description=description)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop()
@@ -35,7 +35,7 @@ class EpochBar(ProgressBar):
         self._stop()
 
     def _epoch(self, trainer: pl.Trainer) -> str:
-        return f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        return f"Epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
 
     def _stop(self) -> None:
         if self.bar is not None:

@@ -1,4 +1,4 @@
-"""Warnings of a sound run: each names something that is meant to be so, and would only alarm."""
+"""Warnings that are expected in a correct run and would only confuse its user."""
 
 import warnings
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def expected_warnings() -> Iterator[None]:
-    """Keep Lightning's warnings about choices of ours, and about its own calls into torch, from being printed."""
+    """Suppress Lightning's warnings about choices of this package and about its own calls into torch."""
     with warnings.catch_warnings():
         # batch norms stay in eval mode to keep their pretrained statistics: model.freeze_norms
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
-        # one core a decoder is a choice: loader.workers
+        # the number of workers is a choice: loader.workers
         warnings.filterwarnings("ignore", message=".*does not have many workers")
-        # a resumed run goes on in its own directory
+        # a resumed run continues in its own directory
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        # Lightning asks torch in a form that torch 2.10 and later no longer like
+        # Lightning calls torch in a way that torch 2.10 deprecates
         warnings.filterwarnings(
             "ignore",
             message=r"`isinstance\(treespec, LeafSpec\)` is deprecated",

@@ -1,4 +1,4 @@
-"""Trials of a sweep that fall behind are stopped."""
+"""Trials of a sweep that score lower than the others are stopped early."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,18 +13,18 @@ from conspecific.errors import ConfigError, did_you_mean
 
 
 class Trial(Protocol):
-    """What is asked of a sweep's trial; Optuna's have it."""
+    """What `Pruning` needs of a trial; Optuna's trials have it."""
 
     def report(self, value: float, step: int) -> None:
         """Take the score after an epoch."""
 
     def should_prune(self) -> bool:
-        """Whether what was reported is not worth going on with."""
+        """Whether the scores reported so far are too low to continue."""
 
 
 @dataclass
 class Watched:
-    """The trial that a run is. pruned_after: the epoch it was stopped after, None where it had all of them."""
+    """A run that is a trial of a sweep. pruned_after: the epoch after which it was stopped, None where it was not."""
 
     trial: Trial
     pruned_after: int | None = None
@@ -35,7 +35,7 @@ _watched: ContextVar[Watched | None] = ContextVar("watched", default=None)
 
 @contextmanager
 def watched(trial: Trial) -> Iterator[Watched]:
-    """Inside, `Pruning` reports to this trial."""
+    """Have `Pruning` report to this trial inside the block."""
     watch = Watched(trial)
     token = _watched.set(watch)
     try:
@@ -45,15 +45,15 @@ def watched(trial: Trial) -> Iterator[Watched]:
 
 
 class Pruning(Callback):
-    """Reports the monitored validation metric after every epoch, and stops the trial when the sweep's pruner says so.
+    """Reports the monitored validation metric after every epoch, and stops the trial when the pruner asks for it.
 
-    The epochs it had are scored, tested and reported as those of any run. In a run that is no trial of a sweep, as one
-    that was resumed, it does nothing.
+    A trial that was stopped is tested and reported like any run. In a run that is not a trial of a sweep, such as one
+    that was resumed, this callback does nothing.
     """
 
     def __init__(self, monitor: str) -> None:
-        """monitor: as it is logged, `val/map@r`."""
-        self.monitor = monitor
+        """monitor: the name under which the metric is logged, such as `val/map@r`."""
+        self.monitor, self.has_pruned = monitor, False
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         watch, metrics = _watched.get(), trainer.callback_metrics
@@ -65,4 +65,4 @@ class Pruning(Callback):
         epoch = trainer.current_epoch + 1
         watch.trial.report(float(metrics[self.monitor]), epoch)
         if epoch != trainer.max_epochs and watch.trial.should_prune():
-            watch.pruned_after, trainer.should_stop = epoch, True
+            watch.pruned_after, trainer.should_stop, self.has_pruned = epoch, True, True

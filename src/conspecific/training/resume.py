@@ -1,4 +1,4 @@
-"""Going on with a run that was cut off, or with a finished one to more epochs."""
+"""Continuing a run that was interrupted, or a finished one with more epochs."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import torch
 
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import RunError
+from conspecific.files import write_whole
 from conspecific.runs.directory import RunDirectory
 from conspecific.training.fine_tuner import FineTuner
 
@@ -14,34 +15,34 @@ Checkpoint = dict[str, Any]
 
 
 def checkpoint_to_resume(config: TrainConfig) -> Path | None:
-    """Return the checkpoint that `resume` means, None where it means none.
+    """Return the last checkpoint of the run that `resume` names, None where `resume` is null.
 
-    Raises RunError where there is none, or where the run has all its epochs behind it and was scored.
+    Raises RunError where it has no checkpoint, or has finished all its epochs and was scored.
     """
     if config.resume is None:
         return None
     run = RunDirectory(Path(config.resume).expanduser())
     file, wanted = run.checkpoints / "last.ckpt", config.trainer["max_epochs"]
     if not file.is_file():
-        raise RunError(f"{run.path} cannot be resumed: it has no checkpoints/{file.name}. Start anew.")
+        raise RunError(f"{run.path} cannot be resumed: it has no checkpoints/{file.name}. Start a new run.")
     checkpoint = read_checkpoint(file)
     done = checkpoint["epoch"] + 1
     if done > wanted or (done == wanted and run.summary.is_file()):
         raise RunError(
-            f"{run.path} has {done} epochs behind it, and trainer.max_epochs is {wanted}: give a larger one to go on"
+            f"{run.path} has finished {done} epochs, and trainer.max_epochs is {wanted}: set a larger one to continue"
         )
-    _bring_home(file, checkpoint)
+    _update_paths(file, checkpoint)
     return file
 
 
 def read_checkpoint(file: Path) -> Checkpoint:
-    """Read what Lightning wrote; plain containers only."""
+    """Read a checkpoint of Lightning, which may hold tensors and plain containers only."""
     checkpoint: Checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     return checkpoint
 
 
 def load_checkpoint(module: FineTuner, file: Path) -> Checkpoint:
-    """Load the weights of a checkpoint, all of them, and return it. Raises RunError where they do not fit."""
+    """Load all weights of a checkpoint into the module and return it. Raises RunError where they do not fit."""
     checkpoint = read_checkpoint(file)
     try:
         module.load_state_dict(checkpoint["state_dict"])
@@ -51,8 +52,8 @@ def load_checkpoint(module: FineTuner, file: Path) -> Checkpoint:
     return checkpoint
 
 
-def _bring_home(file: Path, checkpoint: Checkpoint) -> None:
-    """Tell a run that was moved where its checkpoints are now: Lightning would forget which of them was the best."""
+def _update_paths(file: Path, checkpoint: Checkpoint) -> None:
+    """Rewrite the paths in the checkpoint of a run that was moved: Lightning would forget which epoch was the best."""
     here, moved = str(file.parent.resolve()), False
     for state in checkpoint["callbacks"].values():
         old = state.get("dirpath", here)
@@ -60,9 +61,8 @@ def _bring_home(file: Path, checkpoint: Checkpoint) -> None:
             moved = True
             state |= {key: _replaced(value, old, here) for key, value in state.items()}
     if moved:
-        partial = file.with_suffix(".partial")
-        torch.save(checkpoint, partial)
-        partial.replace(file)
+        with write_whole(file) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 def _replaced(value: Any, old: str, new: str) -> Any:

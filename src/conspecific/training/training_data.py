@@ -17,7 +17,7 @@ from conspecific.images import workers_for
 
 
 class TrainingData(pl.LightningDataModule):
-    """P x K batches of augmented training images; `cached` views take their place where there are any."""
+    """Batches of a PK sampler from augmented training images, or from `cached` augmentations where there are any."""
 
     def __init__(
         self, manifest: Manifest, splits: Splits, loader: LoaderConfig, recipe: RecipeConfig, epochs: int, seed: int
@@ -39,7 +39,7 @@ class TrainingData(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[Item]:
-        workers = workers_for(self.loader.workers) if self.cached is None else 0  # copying is not worth a process
+        workers = workers_for(self.loader.workers) if self.cached is None else 0  # copying needs no worker process
         return DataLoader(
             self.cached or self.train_images,
             batch_sampler=self.batches,
