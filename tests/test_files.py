@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conspecific.files import cache_key, unnamed_file, write_json, write_text, write_whole, write_whole_folder
+from conspecific.files import (
+    cache_key,
+    remove_abandoned,
+    unnamed_file,
+    write_json,
+    write_text,
+    write_whole,
+    write_whole_folder,
+)
 
 
 class Stop(Exception):
@@ -134,6 +142,23 @@ def test_keep_existing_takes_an_empty_folder(tmp_path: Path) -> None:
     with write_whole_folder(tmp_path / "set", keep_existing=True) as temporary:
         (temporary / "mine").touch()
     assert names(tmp_path) == ["set", "set/mine"]
+
+
+def test_what_a_killed_process_left_of_a_path_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = [".partial-0123456789ab-my-set", ".partial-0123456789ab-set.json", "set"]
+    for name in (*kept, ".partial-0123456789ab-set"):
+        (tmp_path / name / "below").mkdir(parents=True)
+    (tmp_path / ".partial-ba9876543210-set").touch()
+    remove_abandoned(tmp_path / "set")
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+def test_abandoned_names_are_those_of_temporary_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), write_whole(tmp_path / "[1].txt") as temporary:
+        temporary.touch()
+        remove_abandoned(tmp_path / "[1].txt")
+        assert not temporary.exists()
+    assert names(tmp_path) == []
 
 
 def test_an_unnamed_file_is_an_array_without_a_name(tmp_path: Path) -> None:

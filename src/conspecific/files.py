@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all, and arrays on disk that go with the process."""
 
+import glob
 import hashlib
 import json
 import os
@@ -13,6 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
+
+DIGITS = 12  # of the hexadecimal number in a temporary name
+MANY = 1000  # files
 
 
 @contextmanager
@@ -50,8 +54,7 @@ def write_whole_folder(folder: Path, *, keep_existing: bool = False) -> Iterator
     temporary.mkdir()
     try:
         yield temporary
-        for path in temporary.rglob("*"):
-            _flush(path)
+        _flush_below(temporary)
         if folder.exists() and any(folder.iterdir()):
             if keep_existing:
                 raise FileExistsError(f"{folder} has been written by another process")
@@ -66,6 +69,18 @@ def write_whole_folder(folder: Path, *, keep_existing: bool = False) -> Iterator
     finally:
         for left in (temporary, replaced):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove half-written versions of a file or folder that killed processes left beside it.
+
+    Only for a `path` that no other process may be writing at the time, because of a lock for example.
+    """
+    for left in path.parent.glob(f".partial-{'?' * DIGITS}-{glob.escape(path.name)}"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,7 +113,17 @@ def unnamed_file(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.m
 
 def _temporary(path: Path) -> Path:
     """A hidden name beside `path`, with its suffix: some writers choose the format by it, others append it."""
-    return path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
+    return path.with_name(f".partial-{uuid.uuid4().hex[:DIGITS]}-{path.name}")
+
+
+def _flush_below(folder: Path) -> None:
+    """Flush every file below a folder. Beyond MANY files, one flush of all disks is faster than one of each file."""
+    paths = list(folder.rglob("*"))
+    if len(paths) > MANY:
+        os.sync()
+    else:
+        for path in paths:
+            _flush(path)
 
 
 def _flush(path: Path) -> None:

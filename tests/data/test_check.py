@@ -1,8 +1,10 @@
-"""All that is wrong with the data, counted and named in one message before anything is trained."""
+"""All problems of the data are counted and named in one message."""
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import PIL
 import polars as pl
 import pytest
 from PIL import Image
@@ -62,6 +64,16 @@ def test_changed_images_are_decoded_again(birds: Manifest, tmp_path: Path, decod
     assert len(decoded) == 10
 
 
+@pytest.mark.parametrize(("module", "name"), [(PIL, "__version__"), (Image, "MAX_IMAGE_PIXELS")])
+def test_images_are_decoded_again_by_another_decoder(
+    module: ModuleType, name: str, birds: Manifest, tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_manifest(birds, tmp_path / "cache")
+    monkeypatch.setattr(module, name, 10_000)
+    check_manifest(birds, tmp_path / "cache")
+    assert len(decoded) == 10
+
+
 def test_bad_images_are_not_remembered_as_good(birds: Manifest, tmp_path: Path) -> None:
     (birds.root / "wren" / "00.png").write_bytes(b"no image")
     assert message_of(birds, tmp_path / "cache") == message_of(birds, tmp_path / "cache")
@@ -85,7 +97,7 @@ def test_unreadable_images_are_named_with_their_folder(size: int, birds: Manifes
 def test_missing_files_are_named(birds: Manifest, tmp_path: Path) -> None:
     (birds.root / "robin" / "02.png").unlink()
     message = message_of(birds, tmp_path / "cache")
-    assert f"1 files are missing: robin/02.png. Paths are taken from {birds.root}." in message
+    assert f"1 files are missing: robin/02.png. Paths are relative to {birds.root}." in message
 
 
 def test_folders_are_no_files(birds: Manifest, tmp_path: Path) -> None:
@@ -98,13 +110,13 @@ def test_paths_that_leave_the_root_are_named(way: str, birds: Manifest, tmp_path
     Image.new("RGB", (8, 8)).save(outside)
     (birds.root / "robin" / "link.png").symlink_to(outside)
     path = str(outside) if way == "absolute" else way
-    assert f"1 paths leave the root folder: {path}." in message_of(with_row(birds, path), tmp_path / "cache")
+    assert f"1 paths are outside the root folder: {path}." in message_of(with_row(birds, path), tmp_path / "cache")
 
 
 def test_a_folder_whose_name_begins_like_the_root_is_outside(birds: Manifest, tmp_path: Path) -> None:
     (tmp_path / "birds2").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "birds2" / "a.png")
-    assert "1 paths leave the root folder" in message_of(with_row(birds, "../birds2/a.png"), tmp_path / "cache")
+    assert "1 paths are outside the root folder" in message_of(with_row(birds, "../birds2/a.png"), tmp_path / "cache")
 
 
 def test_links_inside_the_root_may_stay(birds: Manifest, tmp_path: Path) -> None:
@@ -115,7 +127,7 @@ def test_links_inside_the_root_may_stay(birds: Manifest, tmp_path: Path) -> None
 @pytest.mark.parametrize("again", ["robin/00.png", "./robin/00.png", "wren/../robin/00.png"])
 def test_images_that_appear_twice_are_named(again: str, birds: Manifest, tmp_path: Path) -> None:
     message = message_of(with_row(birds, again), tmp_path / "cache")
-    assert "1 paths appear more than once: robin/00.png. Keep one row an image." in message
+    assert "1 paths appear more than once: robin/00.png. Keep one row per image." in message
 
 
 def test_unknown_split_and_role_names_are_named_with_their_neighbours(birds: Manifest, tmp_path: Path) -> None:
@@ -128,7 +140,7 @@ def test_unknown_split_and_role_names_are_named_with_their_neighbours(birds: Man
 def test_empty_species_folders_are_named(birds: Manifest, tmp_path: Path) -> None:
     (birds.root / "owl").mkdir()
     message = message_of(from_folder(str(birds.root)), tmp_path / "cache")
-    assert "1 species folders hold no image: owl. Remove them or put images there." in message
+    assert "1 species folders hold no image: owl. Remove them or add images." in message
 
 
 def test_species_with_one_image_are_named(birds: Manifest, tmp_path: Path) -> None:
@@ -151,13 +163,13 @@ def test_everything_wrong_is_in_one_message(birds: Manifest, tmp_path: Path) -> 
     message = message_of(Manifest.from_table(birds.root, wrong.table, empty=("owl",)), tmp_path / "cache")
     assert message.splitlines() == [
         "the data cannot be used as it is:",
-        f"  - 1 paths leave the root folder: ../outside.png. Every path must lie under {birds.root}; set data.root.",
-        f"  - 1 files are missing: robin/01.png. Paths are taken from {birds.root}.",
-        "  - 1 images cannot be read: robin/00.png (not an image). Mend or remove them.",
-        "  - 1 paths appear more than once: wren/00.png. Keep one row an image.",
+        f"  - 1 paths are outside the root folder: ../outside.png. Each must be below {birds.root}; set data.root.",
+        f"  - 1 files are missing: robin/01.png. Paths are relative to {birds.root}.",
+        "  - 1 images cannot be read: robin/00.png (not an image). Repair or remove them.",
+        "  - 1 paths appear more than once: wren/00.png. Keep one row per image.",
         "  - split 'trian' is unknown. Did you mean train? role 'queries' is unknown. Did you mean query?",
-        "  - 1 species folders hold no image: owl. Remove them or put images there.",
-        "  - 1 species have a single image: kite. Each needs two or more, or must go.",
+        "  - 1 species folders hold no image: owl. Remove them or add images.",
+        "  - 1 species have a single image: kite. Add images or remove these species: each needs two.",
     ]
 
 

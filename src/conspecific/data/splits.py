@@ -10,6 +10,7 @@ import polars as pl
 
 from conspecific.data.manifest import Manifest
 from conspecific.errors import DataError, did_you_mean
+from conspecific.files import write_whole
 from conspecific.types import IntArray
 
 Protocol = Literal["seen", "unseen", "query_gallery"]
@@ -48,7 +49,7 @@ class Splits:
     test: Subset
 
     def save(self, path: Path, manifest: Manifest, contents: Sequence[str]) -> None:
-        """Write a parquet table: path, label, content (a hash of each file), and one true/false column for each use."""
+        """Write a Parquet table: path, label, content (a hash of each file) and one bool column for each use."""
         uses = {
             "train": self.train,
             "val_query": self.val.query,
@@ -61,7 +62,9 @@ class Splits:
             pl.Series("content", contents),
             *(pl.Series(name, np.isin(ids, used)) for name, used in uses.items()),
         ]
-        manifest.table.select("path", "label").with_columns(columns).write_parquet(path)
+        table = manifest.table.select("path", "label").with_columns(columns)
+        with write_whole(path) as temporary:
+            table.write_parquet(temporary)
 
 
 def split(

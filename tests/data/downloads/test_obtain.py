@@ -140,9 +140,16 @@ def test_an_interrupted_unpacking_is_not_taken_for_whole(
     assert len(site.log) == 2  # what was fetched is used
 
 
+def test_what_a_killed_process_left_is_removed(birds: Collection, tmp_path: Path) -> None:
+    half = tmp_path / "datasets" / ".partial-0123456789ab-birds"
+    half.mkdir(parents=True)
+    obtain(birds, str(tmp_path))
+    assert [path.name for path in half.parent.iterdir()] == ["birds"]
+
+
 def test_a_folder_that_lost_something_is_told(birds: Collection, tmp_path: Path) -> None:
     (obtain(birds, str(tmp_path)) / "list.txt").unlink()
-    with pytest.raises(DataError, match=r"list.txt is missing \(found there: downloaded.json, images\)"):
+    with pytest.raises(DataError, match=r"list.txt is missing \(found there: downloaded.json, photos\)"):
         obtain(birds, str(tmp_path))
 
 

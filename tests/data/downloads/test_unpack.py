@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from conspecific.data.downloads.unpack import unpack, whole_or_not
+from conspecific.data.downloads.unpack import unpack
 from conspecific.errors import DataError
+from conspecific.files import write_whole_folder
 
 Writer = Callable[[Path, dict[str, bytes]], Path]
 
@@ -42,7 +43,7 @@ def below(folder: Path) -> dict[str, bytes]:
 def refused(archive: Path, folder: Path, **limits: int) -> str:
     """What is told; and that nothing but what lies in the folder was written."""
     before = below(archive.parent)
-    with pytest.raises(DataError) as caught, whole_or_not(folder) as part:
+    with pytest.raises(DataError) as caught, write_whole_folder(folder) as part:
         unpack(archive, part, **limits)
     assert not folder.exists()
     assert below(archive.parent) == before
@@ -58,7 +59,7 @@ FILES = {"birds/robin/1.jpg": b"one", "./birds/wren/2.jpg": b"two" * 50_000, "bi
 @BOTH
 def test_plain_archives_come_out_as_they_went_in(write: Writer, name: str, tmp_path: Path) -> None:
     archive = write(tmp_path / name, FILES)
-    with whole_or_not(tmp_path / "out") as part:
+    with write_whole_folder(tmp_path / "out") as part:
         unpack(archive, part)
     assert below(tmp_path / "out") == {name.removeprefix("./"): content for name, content in FILES.items()}
     assert [path.name for path in tmp_path.glob(".*")] == []
@@ -128,19 +129,3 @@ def test_an_encrypted_zip_is_told(tmp_path: Path) -> None:
 def test_a_file_where_a_folder_should_be_is_told(tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "a.tar", {"birds": b"a file", "birds/1.jpg": b"one"})
     assert "cannot be unpacked" in refused(archive, tmp_path / "out")
-
-
-def test_an_interrupted_unpacking_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), whole_or_not(tmp_path / "out") as part:
-        (part / "half.jpg").touch()
-        raise KeyboardInterrupt
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    (tmp_path / ".out.0123.part").mkdir()
-    (tmp_path / ".out.0123.part" / "half.jpg").touch()
-    (tmp_path / ".other.0123.part").mkdir()
-    with whole_or_not(tmp_path / "out") as part:
-        (part / "whole.jpg").touch()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.0123.part", "out"]

@@ -1,18 +1,18 @@
-"""Writing the set to disk as an image-folder tree, whole or not at all."""
+"""Writing the butterflies to disk as an image folder, whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from PIL import Image
+
+from conspecific.files import write_json, write_whole_folder
 
 from .names import species_names
 from .scene import DRAWING_VERSION, draw_image
@@ -36,29 +36,28 @@ def write_butterflies(
 ) -> Path:
     """Draw the synthetic set into `root/<Name>/<nnnn>.jpg` and return `root`; return at once if it is already there.
 
-    `workers` processes draw (None: one per core, 0: this process); `progress` hears how many images are done.
-    The tree is drawn beside `root` and renamed, so `root` is never half written. Raises ValueError for bad arguments
-    and FileExistsError when `root` holds anything else.
+    workers: number of drawing processes; None is one per core, 0 draws in this process.
+    progress: called with the number of images drawn so far.
+
+    Raises ValueError for arguments out of range and FileExistsError if `root` holds anything else.
     """
     _check(species, images, size, seed, workers)
     root = Path(root)
     record = {"species": species, "images": images, "size": size, "seed": seed, "drawing": DRAWING_VERSION}
     if _is_complete(root, record):
         return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    part = root.parent / f".{root.name}.{uuid.uuid4().hex}.part"
-    part.mkdir()
     try:
-        tasks = list(_tasks(part, species, images, size, seed))
-        done = 0
-        for count in _draw_all(tasks, os.cpu_count() or 1 if workers is None else workers):
-            done += count
-            if progress is not None:
-                progress(done)
-        (part / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        _put_in_place(part, root, record)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        with write_whole_folder(root, keep_existing=True) as part:
+            done = 0
+            tasks = list(_tasks(part, species, images, size, seed))
+            for count in _draw_all(tasks, os.cpu_count() or 1 if workers is None else workers):
+                done += count
+                if progress is not None:
+                    progress(done)
+            write_json(part / RECORD, record)
+    except FileExistsError:  # another process may have written the same set in the meantime
+        if not _is_complete(root, record):
+            raise
     return root
 
 
@@ -75,7 +74,7 @@ def _check(species: int, images: int, size: int, seed: int, workers: int | None)
 
 
 def _is_complete(root: Path, record: dict[str, int]) -> bool:
-    """Whether `root` holds the set; FileExistsError if it holds something else."""
+    """Return whether `root` holds the set. Raises FileExistsError if it holds something else."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
@@ -84,17 +83,8 @@ def _is_complete(root: Path, record: dict[str, int]) -> bool:
         found = None
     if found != record:
         kind = "other files" if found is None else f"butterflies drawn with {found}"
-        raise FileExistsError(f"{root} already holds {kind}, needed {record}: choose another folder or remove it")
+        raise FileExistsError(f"{root} holds {kind}, needed {record}: choose another folder or remove it")
     return True
-
-
-def _put_in_place(part: Path, root: Path, record: dict[str, int]) -> None:
-    try:
-        part.rename(root)
-    except OSError:
-        # Another process may have put the same set there in the meantime.
-        if not _is_complete(root, record):
-            raise
 
 
 def _tasks(part: Path, species: int, images: int, size: int, seed: int) -> Iterator[Task]:
@@ -114,7 +104,7 @@ def _draw(task: Task) -> int:
 
 
 def _draw_all(tasks: list[Task], workers: int) -> Iterator[int]:
-    """Draw every task, yielding the number of images of each as it is done."""
+    """Draw every task and yield the number of images of each when it is done."""
     if workers == 0:
         yield from map(_draw, tasks)
         return
@@ -129,8 +119,8 @@ def _draw_all(tasks: list[Task], workers: int) -> Iterator[int]:
                 del left[running[done]]
                 yield count
         except BrokenProcessPool:
-            # Spawned workers cannot start where the main module cannot be imported anew (a script read from stdin):
-            # what they left is drawn here.
+            # Spawned workers cannot start if the main module cannot be imported again (a script read from stdin):
+            # the remaining images are drawn in this process.
             pass
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

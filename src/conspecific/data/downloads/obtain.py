@@ -1,6 +1,5 @@
 """A data set's folder: where it was put by hand, or downloaded, verified and unpacked on first use."""
 
-import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +10,9 @@ from rich.console import Console
 from conspecific.data.downloads.fetch import fetch
 from conspecific.data.downloads.files import RemoteFile, checksum
 from conspecific.data.downloads.lock import alone
-from conspecific.data.downloads.unpack import is_archive, unpack, whole_or_not
+from conspecific.data.downloads.unpack import is_archive, unpack
 from conspecific.errors import DataError
+from conspecific.files import remove_abandoned, write_json, write_whole_folder
 
 RECORD = "downloaded.json"
 
@@ -87,7 +87,8 @@ def _download(collection: Collection, folder: Path, downloads: Path, console: Co
         console.print(f"{collection.title}: downloading {size} into {downloads}", soft_wrap=True, markup=False)
         console.print(f"Terms of use: {collection.terms} See {collection.source}", soft_wrap=True, markup=False)
     fetched = [fetch(file, downloads) for file in collection.files]
-    with whole_or_not(folder) as part:
+    remove_abandoned(folder)  # unpacked data sets are large, and the lock keeps other processes out
+    with write_whole_folder(folder, keep_existing=True) as part:
         for file, path in zip(collection.files, fetched, strict=True):
             into = part / file.into
             into.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,7 @@ def _download(collection: Collection, folder: Path, downloads: Path, console: Co
             else:
                 shutil.copyfile(path, into / file.name)
         record = {file.name: _origin(file, path, console) for file, path in zip(collection.files, fetched, strict=True)}
-        (part / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json(part / RECORD, record)
     console.print(f"{collection.name} is in {folder}; {downloads} is not needed any more", soft_wrap=True, markup=False)
 
 

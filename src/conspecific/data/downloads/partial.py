@@ -5,6 +5,8 @@ import os
 from email.message import Message
 from pathlib import Path
 
+from conspecific.files import write_json
+
 
 class Partial:
     """The first bytes of a file at `path`, and beside it, in NAME.json, the address and the state they came from."""
@@ -32,7 +34,7 @@ class Partial:
         """Note where the bytes to come are from; without `keep` those that are there go."""
         if not keep:
             self.path.write_bytes(b"")
-        self.record.write_text(json.dumps({"url": url, "state": _state(headers)}), encoding="utf-8")
+        write_json(self.record, {"url": url, "state": _state(headers)})
 
     def finish(self, target: Path) -> None:
         """Give the whole file its name."""

@@ -1,13 +1,10 @@
-"""Archives from strangers: nothing leaves the folder, only plain files come out, and it is whole or not there."""
+"""Unpacking archives that are not trusted: only regular files come out, and none outside the folder."""
 
-import shutil
 import stat
 import tarfile
-import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -27,32 +24,14 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-@contextmanager
-def whole_or_not(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into, beside `folder`; it takes that name when all went well and is removed otherwise.
-
-    What an earlier process left behind when it was killed is removed too, so one at a time may do this (`lock.alone`).
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{folder.name}.*.part"):
-        shutil.rmtree(left)
-    part = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.part"
-    part.mkdir()
-    try:
-        yield part
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
 def unpack(archive: Path, folder: Path, *, most_bytes: int | None = None, most_files: int = MOST_FILES) -> None:
     """Unpack a tar, tgz or zip archive into a folder, which may hold something already.
 
     most_bytes: what may come out, by default twenty times the archive's size and a gigabyte.
 
     Raises DataError for an archive that is broken, encrypted or not one; that holds a path out of the folder, a link,
-    a device, names that differ by capitals alone, or more than is allowed. Give it a folder from `whole_or_not`: what
-    came out before is not taken back here.
+    a device, names that differ by capitals alone, or more than is allowed. Files unpacked before the error stay: use
+    `files.write_whole_folder`.
     """
     allowed = archive.stat().st_size * MOST_GROWTH + LEAST_ROOM if most_bytes is None else most_bytes
     room = _Room(archive.name, folder.resolve(), allowed, most_files)
