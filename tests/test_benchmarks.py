@@ -17,7 +17,7 @@ from torch import nn
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
 from conspecific.evaluation import Evaluator
-from conspecific.metrics import METRICS
+from conspecific.metrics import metric_names
 from conspecific.types import EvalResult
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -154,9 +154,9 @@ def store(folder: Path, value: float, protocol: str, seeds: int, facts: dict[str
     for seed in range(seeds):
         values = value + 0.02 * np.random.default_rng(seed).standard_normal(40)
         table = {"path": [f"{number:02}.jpg" for number in range(40)], "label": [f"{n % 8}" for n in range(40)]}
-        queries = pl.DataFrame(table | {metric: values - values.mean() + value for metric in METRICS})
+        queries = pl.DataFrame(table | {metric: values - values.mean() + value for metric in metric_names()})
         stem = folder / f"seed{seed}" / "results" / "test_model"
-        EvalResult(dict.fromkeys(METRICS, value), {}, queries, {"protocol": protocol}).save(stem)
+        EvalResult(dict.fromkeys(metric_names(), value), {}, queries, {"protocol": protocol}).save(stem)
         if facts:
             (folder / f"seed{seed}" / "training.json").write_text(json.dumps(facts))
 

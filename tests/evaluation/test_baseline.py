@@ -87,7 +87,7 @@ def test_a_copy_of_the_weights_counts_as_the_same(
     assert len(made) == 1
 
 
-@pytest.mark.parametrize("change", ["weights", "size", "subset", "images", "split", "protocol", "code"])
+@pytest.mark.parametrize("change", ["weights", "size", "subset", "images", "split", "protocol", "metrics", "code"])
 def test_whatever_the_numbers_depend_on_makes_them_be_computed_anew(
     change: str, evaluator: Evaluator, weights: Path, tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +105,8 @@ def test_whatever_the_numbers_depend_on_makes_them_be_computed_anew(
         evaluator = dataclasses.replace(evaluator, splits=split(evaluator.manifest, "seen", seed=1))
     elif change == "protocol":
         evaluator = dataclasses.replace(evaluator, splits=dataclasses.replace(evaluator.splits, protocol="unseen"))
+    elif change == "metrics":
+        evaluator = dataclasses.replace(evaluator, ks=(1, 2))
     else:
         monkeypatch.setattr(baseline, "SCORING", baseline.SCORING + 1)
     references(evaluator, subset, "resnet18", str(weights), tmp_path)

@@ -4,11 +4,12 @@ import json
 from dataclasses import astuple
 
 import numpy as np
+import polars as pl
 import pytest
 
 from conspecific.errors import RunError
 from conspecific.evaluation import Difference, compare
-from conspecific.metrics import METRICS, Interval, paired_intervals, sign_flip_test
+from conspecific.metrics import Interval, metric_names, paired_intervals, sign_flip_test
 from conspecific.types import EvalResult
 
 from ..runs.conftest import result_of
@@ -21,7 +22,7 @@ def interval_of(values: np.ndarray, groups: np.ndarray | None = None) -> Interva
 def test_difference_of_means_and_of_queries_are_one() -> None:
     model, other = result_of([1, 1, 0, 1], "abab"), result_of([0, 1, 0, 0], "abab")
     differences = compare(model, other)
-    assert [difference.metric for difference in differences] == list(METRICS)
+    assert [difference.metric for difference in differences] == metric_names()
     for difference in differences:
         assert (difference.value, difference.other) == (0.75, 0.25)
         assert difference.interval == interval_of(np.array([1.0, 0, 0, 1]))
@@ -79,6 +80,15 @@ def test_results_on_other_queries_are_refused_and_counted() -> None:
     subset = EvalResult(whole.metrics, whole.macro, whole.per_query[1:], whole.facts)
     with pytest.raises(RunError, match=r"different queries \(4 and 3, 3 in common\)"):
         compare(whole, subset)
+
+
+def test_results_with_other_cut_offs_are_compared_by_the_metrics_of_both() -> None:
+    more = result_of([1, 1, 0, 1], "abab")
+    table = more.per_query.with_columns(pl.lit(1.0).alias("recall@32"))
+    more = EvalResult({**more.metrics, "recall@32": 1.0}, more.macro, table, more.facts)
+    plain = result_of([0, 1, 0, 0], "abab")
+    assert [found.metric for found in compare(more, plain)] == [found.metric for found in compare(plain, more)]
+    assert "recall@32" in [found.metric for found in compare(more, more)]
 
 
 def test_too_few_to_resample_is_an_error_to_read() -> None:

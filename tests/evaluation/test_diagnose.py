@@ -14,7 +14,7 @@ from conspecific.data.splits import Subset
 from conspecific.errors import RunError
 from conspecific.evaluation import evaluate
 from conspecific.evaluation.diagnose import by_species, calibrate, confused_pairs, hubs
-from conspecific.metrics import METRICS, skewness
+from conspecific.metrics import metric_names, skewness
 from conspecific.types import EmbeddingSet, EvalResult
 
 IMAGES = ["a1", "a2", "b1", "b2", "c1", "u1"]
@@ -38,12 +38,12 @@ def asked(queries: dict[str, Sequence[tuple[str, float]]], **facts: object) -> E
                 "neighbor_labels": labels,
                 "neighbor_scores": [score for _, score in answers],
                 "neighbor_hits": [found == label for found in labels],
-                **dict.fromkeys(METRICS, 0.0),
+                **dict.fromkeys(metric_names(), 0.0),
             }
         )
     table = pl.DataFrame(rows, schema_overrides={"neighbor_labels": pl.List(pl.String)})
     given = {"gallery": len(IMAGES), "similarity": "cosine", "subset": "test"} | facts
-    return EvalResult(metrics={}, macro={}, per_query=table, facts=given)
+    return EvalResult(metrics=dict.fromkeys(metric_names(), 0.0), macro={}, per_query=table, facts=given)
 
 
 @pytest.fixture
@@ -148,14 +148,14 @@ def test_a_gallery_smaller_than_its_answers_is_an_error(facts: dict[str, object]
 
 def test_species_are_listed_worst_first(random: EvalResult) -> None:
     found = by_species(random)
-    assert found.columns == ["label", "queries", "positives", *METRICS]
+    assert found.columns == ["label", "queries", "positives", *metric_names()]
     assert found["queries"].sum() == random.per_query.height
     assert found["label"].n_unique() == found.height == random.facts["species"]
     order = found.select("recall@1", "map@r", "label").rows()
     assert order == sorted(order)
     for row in found.iter_rows(named=True):
         own = random.per_query.filter(pl.col("label") == row["label"])
-        for name in ("positives", *METRICS):
+        for name in ("positives", *metric_names()):
             assert row[name] == pytest.approx(own[name].mean()), name
     assert found["ndcg@10"].mean() == pytest.approx(random.macro["ndcg@10"]), "macro is the mean of this table"
 
@@ -228,10 +228,10 @@ def test_a_hundred_thousand_queries_take_seconds() -> None:
     )
     table = answers.group_by("id", maintain_order=True).all().with_columns(pl.col("id").cast(pl.String).alias("path"))
     columns = {"label": names.gather(labels), "positives": np.full(count, 99)} | dict.fromkeys(
-        METRICS, labels / species
+        metric_names(), labels / species
     )
     table = table.with_columns([pl.Series(name, values) for name, values in columns.items()])
-    result = EvalResult({}, {}, table, {"gallery": count, "similarity": "cosine"})
+    result = EvalResult(dict.fromkeys(metric_names(), 0.5), {}, table, {"gallery": count, "similarity": "cosine"})
     start = time.perf_counter()
     assert by_species(result).height == species
     assert confused_pairs(result).height == 8

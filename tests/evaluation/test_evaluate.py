@@ -14,7 +14,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import DataError
 from conspecific.evaluation import evaluate, leave_out
-from conspecific.metrics import METRICS, Geometry, describe_geometry
+from conspecific.metrics import Geometry, describe_geometry, metric_names
 from conspecific.types import EmbeddingSet, EvalResult, Similarity
 
 
@@ -87,7 +87,7 @@ def test_table_and_facts_say_what_was_scored() -> None:
         "excluded": 0,
         "species": 2,
     }
-    assert tuple(result.metrics) == tuple(result.macro) == tuple(METRICS)
+    assert tuple(result.metrics) == tuple(result.macro) == tuple(metric_names())
 
 
 def test_species_count_alike_in_the_macro_mean() -> None:
@@ -133,7 +133,7 @@ def test_exact_duplicates_are_found_and_the_query_itself_is_not(metric: Similari
     for row in result.per_query.iter_rows(named=True):
         group = row["id"] // 3 * 3
         assert set(row["neighbor_ids"][:2]) == {group, group + 1, group + 2} - {row["id"]}
-    assert all(result.metrics[name] == 1 for name in METRICS if name != "precision@10")
+    assert all(result.metrics[name] == 1 for name in metric_names() if name != "precision@10")
 
 
 def test_a_duplicate_of_another_species_counts_against() -> None:
@@ -196,6 +196,16 @@ def test_embeddings_may_lie_in_any_order_and_hold_more_than_the_part() -> None:
     assert one.per_query.equals(other.per_query)
 
 
+def test_cut_offs_are_as_asked_and_may_exceed_the_gallery() -> None:
+    manifest = listed([0, 1, 0, 0, 1])
+    images = embedded([0, 1, 3, 7, 12], manifest)
+    result = evaluate(images, everything(manifest), manifest, "l2", ks=(1, 2, 3, 40))
+    assert list(result.metrics) == list(result.macro) == metric_names((1, 2, 3, 40))
+    assert [result.metrics[f"recall@{k}"] for k in (1, 2, 3, 40)] == pytest.approx([0.2, 0.6, 0.8, 1])
+    assert result.per_query["recall@3"].to_list() == [1, 0, 1, 1, 1]
+    assert list(leave_out(result, np.array([0])).metrics) == list(result.metrics)
+
+
 def test_an_embedding_that_is_missing_is_an_error() -> None:
     manifest = listed([0, 0, 1, 1])
     some = embedded([0, 1, 2, 3], manifest).select(np.array([0, 1, 2]))
@@ -217,7 +227,7 @@ def test_scoring_in_blocks_changes_nothing(hits_at_once: int, monkeypatch: pytes
 
 def by_brute_force(distances: np.ndarray, labels: np.ndarray, subset: Subset) -> dict[str, float]:
     """Every metric written down as its definition says, one query at a time."""
-    values: dict[str, list[float]] = {name: [] for name in METRICS}
+    values: dict[str, list[float]] = {name: [] for name in metric_names()}
     for query in subset.query:
         others = [int(other) for other in subset.gallery if other != query]
         ranked = sorted(others, key=lambda other: distances[query, other])

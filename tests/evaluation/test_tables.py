@@ -10,7 +10,7 @@ from rich.table import Table
 
 from conspecific.evaluation.compare import Difference
 from conspecific.evaluation.tables import difference_table, epoch_table
-from conspecific.metrics import METRICS, Interval
+from conspecific.metrics import Interval, metric_names
 
 
 def printed(table: Table, width: int = 80, colour: bool = False) -> list[str]:
@@ -30,41 +30,45 @@ def difference_of(metric: str, low: float = 0.125, high: float = 0.375, **change
 @pytest.fixture
 def epochs() -> Table:
     values = iter(range(1, 100))
-    rows = {name: {metric: next(values) / 100 for metric in METRICS} for name in ("flatten", "pooled", "epoch 1000")}
-    gains = {metric: Interval(0.16, 0.125, 0.375) for metric in METRICS}
+    rows = {
+        name: {metric: next(values) / 100 for metric in metric_names()} for name in ("flatten", "pooled", "epoch 1000")
+    }
+    gains = {metric: Interval(0.16, 0.125, 0.375) for metric in metric_names()}
     return epoch_table("Validation after epoch 1000 of 1000", rows, gains)
 
 
 def test_every_epoch_is_told_in_80_columns_with_nothing_cut(epochs: Table) -> None:
     title, head, _, *rows = printed(epochs)
-    count = len(METRICS)
+    count = len(metric_names())
     assert title.strip() == "Validation after epoch 1000 of 1000"
     assert head.split() == ["metric", "flatten", "pooled", "epoch", "1000", "gain", "95", "%", "interval"]
     assert [row.split() for row in rows] == [
         [metric, *(f"{place / 100 + side * count / 100:.3f}" for side in range(3)), "+0.160", "+0.125…+0.375"]
-        for place, metric in enumerate(METRICS, start=1)
+        for place, metric in enumerate(metric_names(), start=1)
     ]
     assert all(len(line) <= 80 for line in (head, *rows))
 
 
 def test_an_epoch_without_intervals_is_told_without_gains() -> None:
-    _, head, _, first, *_ = printed(epoch_table("Validation", {"flatten": dict.fromkeys(METRICS, 0.5)}, {}))
+    _, head, _, first, *_ = printed(epoch_table("Validation", {"flatten": dict.fromkeys(metric_names(), 0.5)}, {}))
     assert (head.split(), first.split()) == (["metric", "flatten"], ["recall@1", "0.500"])
 
 
 def test_final_differences_fit_in_80_columns_with_nothing_cut() -> None:
     table = difference_table(
-        "Test, against the flatten baseline", ("model", "flatten"), list(map(difference_of, METRICS))
+        "Test, against the flatten baseline", ("model", "flatten"), list(map(difference_of, metric_names()))
     )
     _, head, _, *body = [line for line in printed(table) if line.strip()]
     names = ["metric", "flatten", "model", "gain", "95", "%", "interval", "p", "won", "lost", "same"]
     assert head.split() == names
     counts = ["0.032", "1830", "1004", "165"]
-    for metric, first, second in zip(METRICS, body[0::2], body[1::2], strict=False):
+    for metric, first, second in zip(metric_names(), body[0::2], body[1::2], strict=False):
         assert first.split() == [metric, "0.500", "0.750", "+0.250", "+0.125…+0.375", *counts]
         assert second.split() == ["-0.050…+0.500"]
     assert max(map(len, printed(table))) <= 80
-    assert body[2 * len(METRICS)].startswith("Intervals over queries (these count), below over species; p by sign")
+    assert body[2 * len(metric_names())].startswith(
+        "Intervals over queries (these count), below over species; p by sign"
+    )
 
 
 def test_intervals_over_seeds_stand_below_the_others() -> None:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from conspecific.metrics import METRICS
+from conspecific.metrics import metric_names
 from conspecific.reporting.comparison.page import write_comparison
 from conspecific.runs import tested as runs
 from conspecific.runs.groups import Comparison, compare_runs
@@ -51,7 +51,7 @@ def result_of(values: np.ndarray, species: Sequence[str], answers: bool, protoco
     """A result whose every metric has these values; a query's right answers among ten are ten times its value."""
     labels = [species[query % len(species)] for query in range(len(values))]
     paths = [f"{label}/{query:03}.png" for query, label in enumerate(labels)]
-    table = pl.DataFrame({"path": paths, "label": labels} | {name: values.tolist() for name in METRICS})
+    table = pl.DataFrame({"path": paths, "label": labels} | {name: values.tolist() for name in metric_names()})
     if answers:
         hits = [[place < round(10 * value) for place in range(10)] for value in values]
         wrong = [[label if hit else species[0] for hit in row] for label, row in zip(labels, hits, strict=True)]
@@ -60,7 +60,7 @@ def result_of(values: np.ndarray, species: Sequence[str], answers: bool, protoco
             neighbor_paths=pl.Series([paths[:10]] * len(paths)),
             neighbor_labels=pl.Series(wrong),
         )
-    means = dict.fromkeys(METRICS, float(values.mean()))
+    means = dict.fromkeys(metric_names(), float(values.mean()))
     facts = {"protocol": protocol, "queries": len(values), "gallery": len(values), "species": len(species)}
     return EvalResult(means, means, table, facts)
 

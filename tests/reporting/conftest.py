@@ -11,7 +11,7 @@ from PIL import Image
 
 from conspecific.evaluation.compare import compare
 from conspecific.leaks.record import PAIRS, Leaks
-from conspecific.metrics import METRICS
+from conspecific.metrics import metric_names
 from conspecific.reporting.run.record import Report
 from conspecific.types import EvalResult
 
@@ -43,14 +43,14 @@ def build_result(skill: float, seed: int, species: list[str]) -> EvalResult:
         hits = [bool(hit) for hit in wanted]
         share = float(np.mean(hits))
         row = {"id": query, "path": paths[query], "label": label, "positives": IMAGES - 1}
-        row |= dict.fromkeys(METRICS, share)
+        row |= dict.fromkeys(metric_names(), share)
         row |= {"recall@1": float(hits[0]), "recall@10": float(any(hits)), "map@r": share**2}
         row |= {"neighbor_ids": found, "neighbor_paths": [paths[other] for other in found]}
         row |= {"neighbor_labels": [labels[other] for other in found], "neighbor_hits": hits}
         rows.append(row | {"neighbor_scores": [1.0 - 0.05 * rank for rank in range(10)]})
     table = pl.DataFrame(rows)
-    means = {metric: float(np.mean(table[metric].to_list())) for metric in METRICS}
-    macro = {metric: means[metric] / 2 for metric in METRICS}  # so that one is never taken for the other
+    means = {metric: float(np.mean(table[metric].to_list())) for metric in metric_names()}
+    macro = {metric: means[metric] / 2 for metric in metric_names()}  # so that one is never taken for the other
     facts = {"subset": "test", "protocol": "unseen", "similarity": "cosine", "dimensions": 64, "excluded": 2}
     geometry = {"alignment": 1 - skill, "uniformity": -2.5, "effective_rank": 40 * skill, "mean_similarity": 0.25}
     facts |= {"geometry": geometry | {"images": 96, "species": len(species)}, "gallery": len(labels)}

@@ -11,7 +11,8 @@ from PIL import Image
 
 from conspecific.leaks.record import Leaks
 from conspecific.leaks.spelling import SpellingMatch
-from conspecific.reporting.page.wording import ORDER, explain
+from conspecific.metrics import metric_names
+from conspecific.reporting.page.wording import explain
 from conspecific.reporting.run.record import Report
 from conspecific.reporting.run.report import write_report
 from conspecific.types import EvalResult
@@ -94,7 +95,7 @@ def test_hostile_names_stay_text(
 
 def test_every_metric_is_explained(make_report: Callable[..., Report], tmp_path: Path) -> None:
     text = Tags(page_of(make_report(), tmp_path)).text
-    for metric in ORDER:
+    for metric in metric_names():
         assert metric in text
         assert explain(metric) and explain(metric) in text
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conspecific.metrics import METRICS
+from conspecific.metrics import metric_names
 from conspecific.reporting.page.wording import DASH
 from conspecific.reporting.sweep.drawings import BOTTOM, TOP, Scale, curves, drawings
 from conspecific.reporting.sweep.page import headline, sweep_rows, write_sweep
@@ -22,8 +22,10 @@ def swept(
 ) -> SweptRun:
     best = max(curve, default=0.2)
     chosen = list(curve).index(best) + 1 if curve else None
-    scores = dict.fromkeys(METRICS, best)
-    return SweptRun(Path("runs/sweep") / name, given, scores, dict.fromkeys(METRICS, test), chosen, curve, planned)
+    scores = dict.fromkeys(metric_names(), best)
+    return SweptRun(
+        Path("runs/sweep") / name, given, scores, dict.fromkeys(metric_names(), test), chosen, curve, planned
+    )
 
 
 def sweep_of(*runs: SweptRun, unfinished: Sequence[Path] = ()) -> Sweep:

@@ -8,7 +8,7 @@ import pytest
 
 from conspecific.config.compose import compose_config, save_yaml, typed
 from conspecific.config.schema import TrainConfig
-from conspecific.metrics import METRICS
+from conspecific.metrics import metric_names
 from conspecific.runs.directory import RunDirectory
 from conspecific.types import EvalResult
 
@@ -18,8 +18,8 @@ MakeRun = Callable[..., Path]
 def result_of(values: Sequence[float], species: Sequence[str], protocol: str = "seen") -> EvalResult:
     """A result whose every metric has these values, one a query."""
     paths = [f"{number:03}.jpg" for number in range(len(values))]
-    table = pl.DataFrame({"path": paths, "label": list(species)} | {name: list(values) for name in METRICS})
-    means = dict.fromkeys(METRICS, float(np.mean(values)))
+    table = pl.DataFrame({"path": paths, "label": list(species)} | {name: list(values) for name in metric_names()})
+    means = dict.fromkeys(metric_names(), float(np.mean(values)))
     counts = {"queries": len(paths), "gallery": len(paths), "species": len(set(species))}
     return EvalResult(means, means, table, {"protocol": protocol, **counts})
 

@@ -1,13 +1,14 @@
 """Runs of several seeds as one, and groups of runs against each other."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from conspecific.errors import RunError
-from conspecific.metrics import METRICS, holm
+from conspecific.metrics import holm, metric_names
 from conspecific.runs.groups import Comparison, compare_runs
 from conspecific.runs.tested import read_run
 
@@ -47,12 +48,23 @@ def test_runs_that_differ_by_seed_alone_are_one_group(found: Comparison) -> None
 def test_mean_deviation_and_interval_are_those_of_the_seeds(found: Comparison, scores: dict[str, np.ndarray]) -> None:
     means = scores["high"].mean(axis=1)
     group = found.groups[1]
-    for metric in METRICS:
+    for metric in metric_names():
         assert group.means[metric] == pytest.approx(means.mean())
         assert group.deviations[metric] == pytest.approx(means.std(ddof=1))
         interval = group.intervals[metric]
         assert interval is not None
         assert (interval.low, interval.high) == pytest.approx(stats.t.interval(0.95, 2, means.mean(), stats.sem(means)))
+
+
+def test_runs_with_other_cut_offs_have_the_metrics_of_all(make_run: MakeRun) -> None:
+    runs = [
+        read_run(make_run(name, [0.1, 0.4, 0.2, 0.3], f"metrics.ks={ks}"))
+        for name, ks in (("a", "[1]"), ("b", "[1,2]"))
+    ]
+    more = {**runs[1].result.metrics, "recall@2": 0.5}
+    found = compare_runs([replace(runs[0], seed=1), replace(runs[1], result=replace(runs[1].result, metrics=more))])
+    assert [group.letter for group in found.groups] == ["R", "A"], "cut-offs are no setting that numbers depend on"
+    assert found.metrics == [change.metric for change in found.contrasts[0].differences] == metric_names()
 
 
 def test_groups_are_paired_by_query_over_their_seeds_means(found: Comparison, scores: dict[str, np.ndarray]) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from conspecific.errors import RunError
-from conspecific.metrics import METRICS
+from conspecific.metrics import metric_names
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.sweeps import is_sweep, read_sweep
 
@@ -30,9 +30,9 @@ def make_swept(make_run: MakeRun) -> MakeSwept:
             val_query=pl.col("path") < "002.jpg", val_gallery=pl.lit(False)
         )
         splits.with_columns(content=pl.lit(validated)).write_parquet(run.splits)
-        metrics = {"metrics": dict.fromkeys(METRICS, best), "macro": {}, "facts": {}}
+        metrics = {"metrics": dict.fromkeys(metric_names(), best), "macro": {}, "facts": {}}
         (run.results / "val_model.json").write_text(json.dumps(metrics))
-        lines = [{"epoch": place, **dict.fromkeys(METRICS, value)} for place, value in enumerate(curve, start=1)]
+        lines = [{"epoch": place, **dict.fromkeys(metric_names(), value)} for place, value in enumerate(curve, start=1)]
         run.epochs.write_text("".join(json.dumps(line) + "\n" for line in lines))
         run.summary.write_text(json.dumps({"chosen_epoch": list(curve).index(best) + 1}))
         command = shlex.join(["conspecific", "train", "data=butterflies", *overrides])

@@ -11,7 +11,6 @@ from rich.table import Table
 from conspecific.config.overrides import is_override
 from conspecific.config.schema import CompareConfig
 from conspecific.evaluation.tables import difference_table, plain_table
-from conspecific.metrics import METRICS
 from conspecific.reporting.comparison.numbers import SIDE_BY_SIDE, settings_table
 from conspecific.reporting.comparison.page import write_comparison
 from conspecific.reporting.sweep.page import TESTED, headline, lead, sweep_rows, write_sweep
@@ -95,7 +94,7 @@ def _group_tables(found: Comparison) -> Iterator[Table]:
     for start in range(0, len(found.groups), SIDE_BY_SIDE):
         groups = found.groups[start : start + SIDE_BY_SIDE]
         scores = plain_table("Scores", ["metric", *(group.letter for group in groups)])
-        for metric in METRICS:
+        for metric in found.metrics:
             scores.add_row(metric, *(_score(group, metric) for group in groups))
         yield scores
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conspecific.errors import ConfigError
+from conspecific.metrics import KS, metric_names
 
 SMALLEST = 32  # side in pixels; backbones halve an image five times
 
@@ -32,6 +33,29 @@ class OtherSplitConfig:
     val_share: float | None = None
     gallery_images: int | None = None
     query_images: int | None = None
+
+
+@dataclass
+class MetricsConfig:
+    """Metrics of every evaluation of a run.
+
+    ks: the cut-offs k of recall@k, each 1 or more; recall@1 is always among the metrics.
+    """
+
+    ks: list[int] = field(default_factory=lambda: list(KS))
+
+    def __post_init__(self) -> None:
+        metric_names(self.ks)  # refuses what is no cut-off
+
+
+@dataclass
+class OtherMetricsConfig:
+    """What `evaluate` changes of the run's metrics; null leaves it."""
+
+    ks: list[int] | None = None
+
+    def __post_init__(self) -> None:
+        metric_names(self.ks or [])
 
 
 @dataclass
@@ -129,6 +153,7 @@ class TrainConfig:
     dry_run: bool = False
     resume: str | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
@@ -171,6 +196,7 @@ class EvaluateConfig(UseConfig):
     subset: str = "test"
     protocol: str | None = None
     split: OtherSplitConfig = field(default_factory=OtherSplitConfig)
+    metrics: OtherMetricsConfig = field(default_factory=OtherMetricsConfig)
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Paired differences between two results on the same queries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from conspecific.errors import RunError
-from conspecific.metrics import METRICS, Interval, paired_intervals, sign_flip_test
+from conspecific.metrics import Interval, paired_intervals, sign_flip_test
 from conspecific.types import EvalResult
 
 
@@ -56,17 +56,20 @@ class Difference:
 
 
 def compare(result: EvalResult, other: EvalResult) -> list[Difference]:
-    """Return the paired difference of every metric.
+    """Return the paired difference of every metric that both results have.
 
     Raises RunError when the two were not scored on the same queries, or on too few of them or of their species.
     """
-    queries, mine, theirs = paired_values(result.per_query, other.per_query)
+    metrics = [name for name in result.metrics if name in other.metrics]
+    queries, mine, theirs = paired_values(result.per_query, other.per_query, metrics)
     over_species = result.facts.get("protocol") == "unseen"
-    return differences(queries["label"], mine, theirs, over_species)
+    return differences(metrics, queries["label"], mine, theirs, over_species)
 
 
-def paired_values(table: pl.DataFrame, other: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
-    """Line two per-query tables up by path: the queries (path, label), and every metric of both, [Q, METRICS] each.
+def paired_values(
+    table: pl.DataFrame, other: pl.DataFrame, metrics: Sequence[str]
+) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
+    """Align two per-query tables by path: the queries (path, label), and the metrics of both, [Q, M] each.
 
     Raises RunError when the two hold different queries.
     """
@@ -77,12 +80,14 @@ def paired_values(table: pl.DataFrame, other: pl.DataFrame) -> tuple[pl.DataFram
             f"the two results have different queries ({mine.height} and {theirs.height}, {common} in common): "
             "a paired difference needs the same test set"
         )
-    values = [found.select(list(METRICS)).cast(pl.Float64).to_numpy() for found in (mine, theirs)]
+    values = [found.select(metrics).cast(pl.Float64).to_numpy() for found in (mine, theirs)]
     return mine.select("path", "label"), values[0], values[1]
 
 
-def differences(species: pl.Series, mine: np.ndarray, theirs: np.ndarray, over_species: bool) -> list[Difference]:
-    """The difference of every metric, from values [Q, METRICS] of the same queries and the species of each."""
+def differences(
+    metrics: Sequence[str], species: pl.Series, mine: np.ndarray, theirs: np.ndarray, over_species: bool
+) -> list[Difference]:
+    """Return the difference of each of M metrics, from values [Q, M] of the same queries and the species of each."""
     change = mine - theirs
     groups = species.rank("dense").to_numpy().astype(np.int64)
     try:
@@ -104,5 +109,5 @@ def differences(species: pl.Series, mine: np.ndarray, theirs: np.ndarray, over_s
             int(lost[place]),
             len(change) - int(won[place]) - int(lost[place]),
         )
-        for place, metric in enumerate(METRICS)
+        for place, metric in enumerate(metrics)
     ]

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from conspecific.errors import RunError
-from conspecific.metrics import METRICS, k_occurrence, precision_curve, skewness, threshold_for
+from conspecific.metrics import k_occurrence, precision_curve, skewness, threshold_for
 from conspecific.types import EvalResult
 
 CURVE_POINTS = 200
@@ -55,7 +55,7 @@ def by_species(result: EvalResult) -> pl.DataFrame:
 
     Columns: label, queries, positives (mean R), and the mean of every metric over the species' queries.
     """
-    means = [pl.col(name).mean() for name in ("positives", *METRICS)]
+    means = [pl.col(name).mean() for name in ("positives", *result.metrics)]
     table = result.per_query.group_by("label", maintain_order=True).agg(
         pl.len().cast(pl.Int64).alias("queries"), *means
     )

@@ -1,6 +1,6 @@
 """The one scoring path: validation, the final test, the baseline and the evaluation command all end here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import DataError
 from conspecific.index import Searcher
-from conspecific.metrics import METRICS, describe_geometry, macro_mean, score_queries
+from conspecific.metrics import KS, describe_geometry, largest_k, macro_mean, metric_names, score_queries
 from conspecific.types import EmbeddingSet, EvalResult, IntArray, Neighbors, Similarity
 
 KEPT = 10  # neighbours kept for each query, for people to look at
@@ -23,6 +23,7 @@ def evaluate(
     manifest: Manifest,
     metric: Similarity,
     facts: Mapping[str, Any] | None = None,
+    ks: Sequence[int] = KS,
 ) -> EvalResult:
     """Score embeddings: search every query of `subset` in its gallery, itself left out, and compare species.
 
@@ -39,12 +40,12 @@ def evaluate(
     scored, gallery = embeddings.select(subset.query[positives > 0]), embeddings.select(subset.gallery)
     positives = positives[positives > 0]
     searcher = Searcher(gallery, metric)
-    width = max(int(positives.max()), KEPT)
+    width = max(int(positives.max()), KEPT, largest_k(ks))
     step = max(1, BLOCK_HITS // width)
     tables = []
     for start in range(0, len(scored), step):
         block = scored.select(scored.ids[start : start + step])
-        tables.append(_score_block(searcher, block, positives[start : start + step], width, labels, manifest))
+        tables.append(_score_block(searcher, block, positives[start : start + step], width, labels, manifest, ks))
     geometry = describe_geometry(embeddings.vectors, embeddings.labels)
     counts = {
         "similarity": metric,
@@ -53,7 +54,7 @@ def evaluate(
         "excluded": len(subset.query) - len(scored),
         "geometry": geometry.to_json(),
     }
-    return _result(pl.concat(tables), {**(facts or {}), **counts})
+    return _result(pl.concat(tables), metric_names(ks), {**(facts or {}), **counts})
 
 
 def leave_out(result: EvalResult, ids: IntArray) -> EvalResult:
@@ -64,13 +65,13 @@ def leave_out(result: EvalResult, ids: IntArray) -> EvalResult:
     kept = result.per_query.filter(~pl.col("id").is_in(ids.tolist()))
     if kept.is_empty():
         raise DataError(f"all {result.per_query.height} queries are to be left out: nothing remains to score")
-    return _result(kept, result.facts)
+    return _result(kept, result.metrics, result.facts)
 
 
-def _result(per_query: pl.DataFrame, facts: Mapping[str, Any]) -> EvalResult:
+def _result(per_query: pl.DataFrame, metrics: Iterable[str], facts: Mapping[str, Any]) -> EvalResult:
     """Average the queries (micro) and the species (macro)."""
     species = per_query["label"].rank("dense").to_numpy().astype(np.int64)
-    values = {name: per_query[name].to_numpy() for name in METRICS}
+    values = {name: per_query[name].to_numpy() for name in metrics}
     micro = {name: float(found.mean()) for name, found in values.items()}
     macro = {name: macro_mean(found, species) for name, found in values.items()}
     counts = {"queries": per_query.height, "species": int(species.max())}
@@ -78,7 +79,13 @@ def _result(per_query: pl.DataFrame, facts: Mapping[str, Any]) -> EvalResult:
 
 
 def _score_block(
-    searcher: Searcher, query: EmbeddingSet, positives: IntArray, width: int, labels: IntArray, manifest: Manifest
+    searcher: Searcher,
+    query: EmbeddingSet,
+    positives: IntArray,
+    width: int,
+    labels: IntArray,
+    manifest: Manifest,
+    ks: Sequence[int],
 ) -> pl.DataFrame:
     neighbors = searcher.search(query, width)
     hits = (labels[neighbors.ids] == query.labels[:, None]) & (neighbors.ids >= 0)
@@ -86,9 +93,9 @@ def _score_block(
     late = np.flatnonzero(~hits.any(axis=1))
     if late.size:
         first_rank[late] = searcher.rank_of_first_positive(query.select(query.ids[late]), beyond=width)
-    values = score_queries(hits, positives, first_rank)
+    values = score_queries(hits, positives, first_rank, ks)
     described = _describe(query, positives, neighbors, hits, labels, manifest)
-    return described.with_columns([pl.Series(name, values[name]) for name in METRICS])
+    return described.with_columns([pl.Series(name, found) for name, found in values.items()])
 
 
 def _describe(

@@ -1,6 +1,6 @@
 """One evaluation set-up: the same images, size and device for the baseline, every epoch and the final test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -12,6 +12,7 @@ from conspecific.data.splits import Splits, Subset
 from conspecific.errors import ConfigError
 from conspecific.evaluation.embed import Activations, embed, frozen_activations, has_room
 from conspecific.evaluation.evaluate import evaluate
+from conspecific.metrics import KS
 from conspecific.models import Backbone, Embedder
 from conspecific.progress import progress_bar
 from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray
@@ -23,6 +24,7 @@ class Evaluator:
 
     fingerprint: the manifest's, see `data.check.check_manifest`. image_size: side in pixels. workers: decoding threads.
     activations: subset -> what the frozen stages make of its images, where they were computed once for all epochs.
+    ks: cut-offs of recall, see `metrics.metric_names`.
     """
 
     manifest: Manifest
@@ -33,6 +35,7 @@ class Evaluator:
     device: torch.device
     console: Console
     activations: Mapping[str, FloatArray] = field(default_factory=dict)
+    ks: Sequence[int] = KS
 
     def subset(self, name: str) -> Subset:
         """The subset called `val` or `test`."""
@@ -95,7 +98,7 @@ class Evaluator:
         found = self.embed(embedders, ids.ids, title, self.activations.get(subset))
         with progress_bar(self.console) as progress:
             return {
-                name: evaluate(found[name], ids, self.manifest, embedder.metric, {"name": name, **facts})
+                name: evaluate(found[name], ids, self.manifest, embedder.metric, {"name": name, **facts}, self.ks)
                 for name, embedder in progress.track(embedders.items(), description="Searching")
             }
 

@@ -6,16 +6,19 @@ from rich import box
 from rich.table import Table
 
 from conspecific.evaluation.compare import Difference
-from conspecific.metrics import METRICS, Interval
+from conspecific.metrics import Interval
 
 NOTE = "Intervals over queries{queries}, below over species{species}{seeds}; p by sign flips{groups}"
 COUNTS = " (these count)"
 
 
 def epoch_table(title: str, rows: Mapping[str, Mapping[str, float]], gains: Mapping[str, Interval]) -> Table:
-    """A row for each metric: its value under each name of `rows`, and what was gained where that is known."""
+    """A row for each metric of the last of `rows`: its value under each name, and what was gained where that is known.
+
+    rows: name -> metric -> value; every name has the metrics of the last.
+    """
     table = plain_table(title, ["metric", *rows, *(["gain", "95 % interval"] if gains else [])])
-    for metric in METRICS:
+    for metric in list(rows.values())[-1]:
         values = [f"{found[metric]:.3f}" for found in rows.values()]
         table.add_row(metric, *values, *([_gain(gains[metric]), span(gains[metric])] if gains else []))
     return table

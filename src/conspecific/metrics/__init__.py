@@ -11,8 +11,8 @@ from conspecific.metrics.geometry import (
 )
 from conspecific.metrics.hubness import k_occurrence, skewness
 from conspecific.metrics.paired import Interval, holm, paired_intervals, sign_flip_test
+from conspecific.metrics.registry import KS, explain, in_order, largest_k, metric_names, score_queries
 from conspecific.metrics.retrieval import (
-    METRICS,
     macro_mean,
     map_at_r,
     ndcg_at_k,
@@ -20,21 +20,24 @@ from conspecific.metrics.retrieval import (
     r_precision,
     recall_at_k,
     reciprocal_rank,
-    score_queries,
 )
 
 __all__ = [
-    "METRICS",
+    "KS",
     "Geometry",
     "Interval",
     "alignment",
     "describe_geometry",
     "effective_rank",
+    "explain",
     "holm",
+    "in_order",
     "k_occurrence",
+    "largest_k",
     "macro_mean",
     "map_at_r",
     "mean_similarity",
+    "metric_names",
     "ndcg_at_k",
     "paired_intervals",
     "precision_at_k",

@@ -7,8 +7,6 @@ positives: [Q] int64, at least 1: R, the positives of each query in the whole ga
 first_rank: [Q] int64, at least 1: the rank of the first positive in the whole gallery, also where it lies beyond K.
 """
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,7 +76,7 @@ def reciprocal_rank(first_rank: Counts) -> Values:
     >>> reciprocal_rank(np.array([1, 4])).tolist()
     [1.0, 0.25]
     """
-    _require_positives(first_rank)
+    require_positives(first_rank)
     return 1.0 / first_rank
 
 
@@ -95,8 +93,8 @@ def ndcg_at_k(hits: Hits, positives: Counts, k: int) -> Values:
     [0.9197]
     """
     top = _top(hits, k)
-    _require_one_each("positives", positives, hits)
-    _require_positives(positives)
+    require_one_each("positives", positives, hits)
+    require_positives(positives)
     discount = 1 / np.log2(np.arange(2, k + 2))
     gain: Values = (top * discount).cumsum(axis=1)[:, -1]  # added in the order of `ideal`, so that perfect is exactly 1
     ideal: Values = discount.cumsum()[np.minimum(positives, k) - 1]
@@ -122,37 +120,6 @@ def macro_mean(values: Values, species: Counts) -> float:
     return float(means.mean())
 
 
-Metric = Callable[[Hits, Counts, Counts], Values]
-
-# Every metric by the name it is reported under, in the order it is reported in.
-METRICS: Mapping[str, Metric] = {
-    "recall@1": lambda hits, positives, first_rank: recall_at_k(hits, 1),
-    "recall@5": lambda hits, positives, first_rank: recall_at_k(hits, 5),
-    "recall@10": lambda hits, positives, first_rank: recall_at_k(hits, 10),
-    "precision@10": lambda hits, positives, first_rank: precision_at_k(hits, 10),
-    "r_precision": lambda hits, positives, first_rank: r_precision(hits, positives),
-    "map@r": lambda hits, positives, first_rank: map_at_r(hits, positives),
-    "mrr": lambda hits, positives, first_rank: reciprocal_rank(first_rank),
-    "ndcg@10": lambda hits, positives, first_rank: ndcg_at_k(hits, positives, 10),
-}
-
-
-def score_queries(hits: Hits, positives: Counts, first_rank: Counts) -> dict[str, Values]:
-    """Every metric of every query.
-
-    hits: [Q, K], K >= 10 and >= the largest R. positives, first_rank: [Q]. Returns arrays [Q], each in [0, 1].
-
-    >>> hits = np.zeros((2, 10), dtype=bool)
-    >>> hits[0, 1] = True
-    >>> scores = score_queries(hits, np.array([2, 1]), np.array([2, 11]))
-    >>> {name: values.round(3).tolist() for name, values in scores.items()}  # doctest: +NORMALIZE_WHITESPACE
-    {'recall@1': [0.0, 0.0], 'recall@5': [1.0, 0.0], 'recall@10': [1.0, 0.0], 'precision@10': [0.1, 0.0],
-     'r_precision': [0.5, 0.0], 'map@r': [0.25, 0.0], 'mrr': [0.5, 0.091], 'ndcg@10': [0.387, 0.0]}
-    """
-    _require_one_story(hits, positives, first_rank)
-    return {name: metric(hits, positives, first_rank) for name, metric in METRICS.items()}
-
-
 def _top(hits: Hits, k: int) -> Hits:
     """The first k columns: [Q, k]."""
     if not 1 <= k <= hits.shape[1]:
@@ -162,33 +129,20 @@ def _top(hits: Hits, k: int) -> Hits:
 
 def _hits_within_r(hits: Hits, positives: Counts) -> Hits:
     """The hits of each query's own top R, False beyond it: [Q, largest R]."""
-    _require_one_each("positives", positives, hits)
-    _require_positives(positives)
+    require_one_each("positives", positives, hits)
+    require_positives(positives)
     largest = int(positives.max(initial=0))
     if hits.shape[1] < largest:
         raise ValueError(f"the query with most positives needs {largest} neighbours; found {hits.shape[1]}")
     return hits[:, :largest] & (np.arange(largest) < positives[:, None])
 
 
-def _require_one_each(name: str, counts: Counts, hits: Hits) -> None:
+def require_one_each(name: str, counts: Counts, hits: Hits) -> None:
     if counts.shape != (len(hits),):
         raise ValueError(f"{name} must be of shape {(len(hits),)}, one for each query; found {counts.shape}")
 
 
-def _require_positives(counts: Counts) -> None:
+def require_positives(counts: Counts) -> None:
     """A query without a positive has no score: leaving it out, and saying so, is the caller's."""
     if (lone := int((counts < 1).sum())) > 0:
         raise ValueError(f"{lone} of {counts.size} queries have no positive in the gallery: leave them out first")
-
-
-def _require_one_story(hits: Hits, positives: Counts, first_rank: Counts) -> None:
-    """Counts that contradict the hits come from another search, another order of queries, or a query among its hits."""
-    for name, counts in (("positives", positives), ("first_rank", first_rank)):
-        _require_one_each(name, counts, hits)
-    _require_positives(positives)
-    width = hits.shape[1]
-    seen = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, width + 1)
-    if (wrong := int((np.minimum(first_rank, width + 1) != seen).sum())) > 0:
-        raise ValueError(f"first_rank contradicts the hits of {wrong} of {len(hits)} queries")
-    if (over := int((np.count_nonzero(hits, axis=1) > positives).sum())) > 0:
-        raise ValueError(f"{over} of {len(hits)} queries have more hits than positives; is it its own hit?")

@@ -10,7 +10,7 @@ from scipy import stats
 
 from conspecific.errors import RunError
 from conspecific.evaluation.compare import Difference, differences, paired_values
-from conspecific.metrics import METRICS, Interval, holm
+from conspecific.metrics import Interval, holm
 from conspecific.runs.tested import TestedRun, require_one_test
 
 CONFIDENCE = 0.95
@@ -93,6 +93,11 @@ class Comparison:
         """What was tested: protocol, queries, gallery, species."""
         return self.groups[0].runs[0].result.facts
 
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that every run has."""
+        return list(self.groups[0].means)
+
 
 def compare_runs(runs: Sequence[TestedRun]) -> Comparison:
     """Group runs by their settings and compare every group with the first; a single group, with its reference.
@@ -108,9 +113,10 @@ def compare_runs(runs: Sequence[TestedRun]) -> Comparison:
             f"{len(members)} different settings are too many to test against each other; {GROUPS} at most. sweep=true "
             "sorts any number by validation"
         )
-    groups = [_group(letter, found) for letter, found in zip(ascii_uppercase, members, strict=False)]
+    metrics = [name for name in runs[0].result.metrics if all(name in run.result.metrics for run in runs)]
+    groups = [_group(letter, found, metrics) for letter, found in zip(ascii_uppercase, members, strict=False)]
     if len(groups) == 1:
-        groups.insert(0, _reference(members[0][0]))
+        groups.insert(0, _reference(members[0][0], metrics))
     contrasts = _adjusted([_contrast(group, groups[0]) for group in groups[1:]])
     return Comparison(groups, contrasts, _different_settings(members))
 
@@ -131,14 +137,14 @@ def _grouped(runs: Sequence[TestedRun]) -> list[list[TestedRun]]:
     return groups
 
 
-def _reference(run: TestedRun) -> Group:
+def _reference(run: TestedRun, metrics: Sequence[str]) -> Group:
     """What a run's model is to be better than, as a group that is not trained and has no seeds."""
     stands_for = {"pooled": "the pooled reference", "flatten": "the flatten baseline"}[run.reference.facts["name"]]
-    return _group("R", [replace(run, result=run.reference)], f"{stands_for}, not trained further")
+    return _group("R", [replace(run, result=run.reference)], metrics, f"{stands_for}, not trained further")
 
 
-def _group(letter: str, runs: Sequence[TestedRun], name: str = "") -> Group:
-    values = {metric: np.array([run.result.metrics[metric] for run in runs]) for metric in METRICS}
+def _group(letter: str, runs: Sequence[TestedRun], metrics: Sequence[str], name: str = "") -> Group:
+    values = {metric: np.array([run.result.metrics[metric] for run in runs]) for metric in metrics}
     return Group(
         letter,
         name,
@@ -150,14 +156,14 @@ def _group(letter: str, runs: Sequence[TestedRun], name: str = "") -> Group:
 
 
 def _contrast(group: Group, first: Group) -> Contrast:
-    table = first.runs[0].result
+    table, metrics = first.runs[0].result, list(first.means)
     queries = table.per_query.sort("path")["label"]
     mine, theirs = (
-        np.mean([paired_values(table.per_query, run.result.per_query)[2] for run in side.runs], axis=0)
+        np.mean([paired_values(table.per_query, run.result.per_query, metrics)[2] for run in side.runs], axis=0)
         for side in (group, first)
     )
-    found = differences(queries, mine, theirs, over_species=table.facts["protocol"] == "unseen")
-    over_seeds = {metric: _welch_interval(group, first, metric) for metric in METRICS}
+    found = differences(metrics, queries, mine, theirs, over_species=table.facts["protocol"] == "unseen")
+    over_seeds = {metric: _welch_interval(group, first, metric) for metric in metrics}
     return Contrast(group, first, found, over_seeds)
 
 
@@ -184,7 +190,8 @@ def _welch_interval(group: Group, first: Group, metric: str) -> Interval | None:
 
 def _adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:
     """With every further group the chance grows that one seems to differ: Holm's adjustment, metric by metric."""
-    by_metric = [holm([contrast.differences[place].p_value for contrast in contrasts]) for place in range(len(METRICS))]
+    places = range(len(contrasts[0].differences))
+    by_metric = [holm([contrast.differences[place].p_value for contrast in contrasts]) for place in places]
     return [
         replace(
             contrast,

@@ -96,7 +96,8 @@ class Opened:
         changed = {name: value for name, value in vars(asked.split).items() if value is not None}
         splits = split(manifest, asked.protocol or self.trained.protocol, **{**vars(self.trained.split), **changed})
         device, workers = device_for(self.config.device), workers_for(self.config.workers)
-        return Evaluator(manifest, splits, fingerprint, self.image_size, workers, device, console)
+        ks = self.trained.metrics.ks if asked.metrics.ks is None else asked.metrics.ks
+        return Evaluator(manifest, splits, fingerprint, self.image_size, workers, device, console, ks=ks)
 
 
 def open_run(config: UseConfig) -> Opened:

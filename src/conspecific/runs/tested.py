@@ -13,7 +13,7 @@ from conspecific.runs.directory import RunDirectory
 from conspecific.types import EvalResult
 
 # These say where and how a run was made, and nothing of what was made.
-NOT_SETTINGS = ("name", "seed", "paths", "resume", "dry_run", "logger", "loader.workers", "data.cache")
+NOT_SETTINGS = ("name", "seed", "paths", "resume", "dry_run", "logger", "loader.workers", "data.cache", "metrics")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from conspecific.errors import TrainingError
 from conspecific.evaluation import Difference, Evaluator, compare
 from conspecific.evaluation.tables import epoch_table
-from conspecific.metrics import METRICS, Geometry
+from conspecific.metrics import Geometry
 from conspecific.runs.directory import RunDirectory
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.types import EvalResult
@@ -36,8 +36,10 @@ class RetrievalCallback(Callback):
         evaluator = replace(self.evaluator, device=pl_module.device)  # the model stays where the trainer put it
         result = evaluator.score({"model": pl_module.eval_embedder}, "val", f"Scoring epoch {epoch}")["model"]
         baseline = self.references["flatten"]
-        pl_module.log_dict({f"val/{name}": result.metrics[name] for name in METRICS})
-        pl_module.log_dict({f"val/{name}_gain": result.metrics[name] - baseline.metrics[name] for name in METRICS})
+        pl_module.log_dict({f"val/{name}": value for name, value in result.metrics.items()})
+        pl_module.log_dict(
+            {f"val/{name}_gain": value - baseline.metrics[name] for name, value in result.metrics.items()}
+        )
         # one species cannot be drawn again: no interval then
         gains = compare(result, baseline) if result.facts["species"] > 1 else []
         self._write(epoch, float(trainer.callback_metrics["train/loss_epoch"]), result, gains)

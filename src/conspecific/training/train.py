@@ -25,7 +25,7 @@ from conspecific.leaks.finding import find_leaks
 from conspecific.leaks.image_hashes import image_hashes
 from conspecific.leaks.policy import apply_policy
 from conspecific.leaks.record import Leaks, describe
-from conspecific.metrics import METRICS
+from conspecific.metrics import metric_names
 from conspecific.models import Embedder, keep_freed_memory
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.environment import peak_memory_gb, write_json, write_start
@@ -87,8 +87,8 @@ def train(config: TrainConfig, overrides: Sequence[str], console: Console) -> Ou
 
 
 def _prepare(config: TrainConfig) -> None:
-    if config.monitor not in METRICS:
-        raise ConfigError(f"monitor={config.monitor} is not a metric. {did_you_mean(config.monitor, METRICS)}")
+    if config.monitor not in (names := metric_names(config.metrics.ks)):
+        raise ConfigError(f"monitor={config.monitor} is not a metric. {did_you_mean(config.monitor, names)}")
     for part in ("data", "model", "loss", "optimizer", "trainer"):
         if "_target_" not in getattr(config, part):
             choices = [f"{part}={name}" for name in options(part)]
@@ -107,7 +107,7 @@ def _evaluator(config: TrainConfig, cache: Path, console: Console) -> Evaluator:
     splits = split(manifest, config.protocol, **vars(config.split))
     loader = config.loader
     device, workers = device_for("auto"), workers_for(loader.workers)
-    return Evaluator(manifest, splits, fingerprint, loader.image_size, workers, device, console)
+    return Evaluator(manifest, splits, fingerprint, loader.image_size, workers, device, console, ks=config.metrics.ks)
 
 
 def _without_leaks(

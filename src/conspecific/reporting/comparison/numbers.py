@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 
 from conspecific.evaluation.compare import Difference
-from conspecific.metrics import METRICS, Interval
+from conspecific.metrics import Interval
 from conspecific.reporting.page.wording import DASH, explain, number
 from conspecific.reporting.run.numbers import Statistic, span, statistic
 from conspecific.runs.groups import Comparison, Contrast, Group
@@ -105,11 +105,11 @@ def score_table(found: Comparison) -> tuple[list[str], list[tuple[str, str, list
 
     The groups are columns where they are few, rows where they are many.
     """
-    cells = {metric: [_score(group, metric, found) for group in found.groups] for metric in METRICS}
+    cells = {metric: [_score(group, metric, found) for group in found.groups] for metric in found.metrics}
     if len(found.groups) <= SIDE_BY_SIDE:
         return [group.letter for group in found.groups], [(name, explain(name), row) for name, row in cells.items()]
     rows = [(group.letter, "", [row[place] for row in cells.values()]) for place, group in enumerate(found.groups)]
-    return list(METRICS), rows
+    return found.metrics, rows
 
 
 def _score(group: Group, metric: str, found: Comparison) -> tuple[str, str, str, bool]:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from conspecific.evaluation.compare import Difference
 from conspecific.images import open_rgb
-from conspecific.metrics import METRICS, Interval
+from conspecific.metrics import Interval
 from conspecific.reporting.comparison.changes import MAIN, changed_answers, extremes, query_changes, species_changes
 from conspecific.reporting.comparison.numbers import (
     difference_of,
@@ -72,14 +72,14 @@ def _render(found: Comparison) -> str:
         "panels": [panel(found, metric, roles) for metric in PANELS],
         "overview": [row(contrast, MAIN, contrast.group.letter) for contrast in found.contrasts],
         "contrasts": [
-            (contrast, [row(contrast, metric, metric) for metric in METRICS]) for contrast in found.contrasts
+            (contrast, [row(contrast, metric, metric) for metric in found.metrics]) for contrast in found.contrasts
         ],
         "counted": f"{len(found.groups)} groups of {sum(len(group.runs) for group in found.groups)} runs",
         "answers_known": queries["right"].null_count() == 0 == queries["right_after"].null_count(),
         "over_species": found.contrasts[0].differences[0].over_species,
         "several": any(len(group.runs) > 1 for group in found.groups),
         "singles": any(len(group.runs) == 1 for group in found.groups),
-        "metrics": METRICS,
+        "metrics": found.metrics,
         "species": extremes(species_changes(queries), ["change"]),
         "queries": extremes(queries, ["more", "change"]),
         "strips": changed_answers(against, queries) if images else [],

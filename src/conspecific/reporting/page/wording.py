@@ -1,33 +1,13 @@
 """The page's plain words: what each metric means, what each protocol is, how numbers are written."""
 
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from conspecific.metrics import METRICS
+from conspecific import metrics
 
 DASH, MINUS, NO_BREAK = "\u2013", "\u2212", "\u00a0"
-ORDER = tuple(METRICS)
-
-_EXPLAINED = {
-    "recall@1": "How often the very first answer shows the right species.",
-    "r_precision": "If a species has R other images to find: how much of the first R answers is right.",
-    "map@r": (
-        "Like r_precision, but right answers count more the earlier they come: "
-        "1 only if all R images of the species come before any other."
-    ),
-    "mrr": "One divided by the rank of the first right answer, averaged: 1 is always first, 0.5 is typically second.",
-    "loss": "What training makes smaller; its size means nothing across losses, only its fall does.",
-}
-_FAMILIES = {
-    "recall": "How often at least one of the first {k} answers shows the right species.",
-    "precision": "How much of the first {k} answers shows the right species.",
-    "ndcg": (
-        "How much of the first {k} answers is right, early ones counting more: "
-        "1 only if the right answers come before all others, or fill all {k} places."
-    ),
-}
+LOSS = "What training makes smaller. Its size means nothing across losses, only its fall does."
 _PROTOCOLS = {
     "seen": "Every species is in training and in the test; the test's photographs are not in training.",
     "unseen": "The test's species were not in training at all: the harder, open question.",
@@ -35,33 +15,14 @@ _PROTOCOLS = {
 }
 
 
-def explain(metric: str) -> str:
-    """Return the metric's meaning in one sentence, or an empty text for a metric that is not known here.
-
-    >>> explain("recall@5")
-    'How often at least one of the first 5 answers shows the right species.'
-    """
-    if metric in _EXPLAINED:
-        return _EXPLAINED[metric]
-    parts = re.fullmatch(r"(\w+)@(\d+)", metric)
-    if parts is None:
-        return ""
-    return _FAMILIES.get(parts[1], "").format(k=parts[2])
+def explain(name: str) -> str:
+    """Return what a metric, or the loss, means in one sentence; an empty text for a name that is not known here."""
+    return LOSS if name == "loss" else metrics.explain(name)
 
 
 def protocol_sentence(protocol: str) -> str:
     """Return what the protocol asks, in one sentence; empty for an unknown one."""
     return _PROTOCOLS.get(protocol, "")
-
-
-def in_order(metrics: Iterable[str]) -> list[str]:
-    """Return the metric names, the well-known ones first and in their usual order.
-
-    >>> in_order(["ndcg@5", "mrr", "recall@1"])
-    ['recall@1', 'mrr', 'ndcg@5']
-    """
-    names = list(metrics)
-    return [name for name in ORDER if name in names] + sorted(name for name in names if name not in ORDER)
 
 
 def number(value: Any, digits: int = 3) -> str:

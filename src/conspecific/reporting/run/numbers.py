@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conspecific.evaluation.compare import Difference
-from conspecific.metrics import Interval
-from conspecific.reporting.page.wording import explain, in_order, number, p_value, signed
+from conspecific.metrics import Interval, in_order
+from conspecific.reporting.page.wording import explain, number, p_value, signed
 from conspecific.reporting.run.record import Report
 
 

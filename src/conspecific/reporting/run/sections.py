@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from conspecific.metrics import in_order
 from conspecific.reporting.page.wording import (
     DASH,
     NO_BREAK,
-    in_order,
     number,
     percent,
     plural,
