@@ -1,7 +1,7 @@
 """Errors meant for the person at the keyboard: what was found, what was needed, what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ConspecificError(ValueError):
@@ -37,3 +37,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean {' or '.join(near)}?"
     return f"Known here: {', '.join(names)}."
+
+
+def name_some(names: Sequence[str], count: int | None = None, shown: int = 5) -> str:
+    """Return the first names, and how many more there are. count: of all names, where `names` holds only some.
+
+    >>> name_some(["robin", "wren", "owl"], shown=2)
+    'robin, wren and 1 more'
+    """
+    more = (len(names) if count is None else count) - min(len(names), shown)
+    return ", ".join(names[:shown]) + (f" and {more} more" if more else "")

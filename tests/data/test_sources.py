@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from conspecific.data.listing import LeftOut
 from conspecific.data.sources import butterflies, from_file, from_folder, from_images
 from conspecific.errors import DataError
 
@@ -28,7 +29,34 @@ def test_a_folder_is_a_species_with_all_below_it(tmp_path: Path) -> None:
     assert listed(tmp_path) == {"robin/x.webp": "robin", "wren/2021/a.tiff": "wren", "wren/b.JPG": "wren"}
 
 
-def test_hidden_and_other_files_are_left_out(tmp_path: Path) -> None:
+def test_other_files_are_counted_and_named_by_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "wren/a.jpg", "robin/a.jpg", "readme", "b.jpg", "wren/.hidden.txt", "wren/more/notes.pdf")
+    touch(tmp_path, *(f"robin/{number}.TXT" for number in range(7)))
+    manifest = from_folder(str(tmp_path))
+    assert manifest.left_out == (
+        LeftOut("beside the species folders", 1, ("b.jpg",)),
+        LeftOut(".txt", 7, tuple(f"robin/{number}.TXT" for number in range(5))),
+        LeftOut(".pdf", 1, ("wren/more/notes.pdf",)),
+        LeftOut("without a suffix", 1, ("readme",)),
+    )
+    assert manifest.describe_left_out() == (
+        "10 files left out: 1 beside the species folders (b.jpg), 7 .txt (robin/0.TXT, robin/1.TXT, "
+        "robin/2.TXT, robin/3.TXT, robin/4.TXT and 2 more), 1 .pdf (wren/more/notes.pdf), 1 without a suffix (readme)."
+    )
+    assert [each.kind for each in from_images(str(tmp_path)).left_out] == [".txt", ".pdf", "without a suffix"]
+
+
+def test_a_clean_folder_leaves_nothing_out(tmp_path: Path) -> None:
+    manifest = from_folder(str(touch(tmp_path, "wren/a.jpg")))
+    assert (manifest.left_out, manifest.describe_left_out()) == ((), "")
+
+
+def test_images_are_sorted_by_folder_then_name(tmp_path: Path) -> None:
+    touch(tmp_path, "a b/z.jpg", "a/b.jpg", "a/B/c.jpg", "a-b/d.jpg", "A/e.jpg")
+    assert list(listed(tmp_path)) == ["A/e.jpg", "a/B/c.jpg", "a/b.jpg", "a b/z.jpg", "a-b/d.jpg"]
+
+
+def test_hidden_and_other_files_are_no_images(tmp_path: Path) -> None:
     touch(tmp_path, "wren/a.jpg", "wren/.b.jpg", "wren/.thumbs/c.jpg", "wren/notes.txt", ".trash/d.jpg", "readme.md")
     assert listed(tmp_path) == {"wren/a.jpg": "wren"}
     assert listed(tmp_path, from_images) == {"wren/a.jpg": "wren"}
@@ -41,7 +69,11 @@ def test_a_hidden_folder_above_the_data_does_not_hide_it(tmp_path: Path) -> None
 def test_empty_species_folders_are_remembered(tmp_path: Path) -> None:
     touch(tmp_path, "wren/a.jpg", "robin/notes.txt")
     (tmp_path / "owl").mkdir()
-    assert from_folder(str(tmp_path)).empty == ("owl", "robin")
+    manifest = from_folder(str(tmp_path))
+    assert manifest.empty == ("owl", "robin")
+    assert manifest.describe_left_out() == (
+        "1 file left out: 1 .txt (robin/notes.txt). 2 species folders without images: owl, robin."
+    )
 
 
 def test_images_anywhere_take_the_label_of_the_folder_they_lie_in(tmp_path: Path) -> None:
@@ -82,14 +114,14 @@ def test_a_folder_that_is_not_there_is_named(source: Callable[..., object], tmp_
 
 def test_a_folder_without_species_folders_is_explained(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", ".hidden/b.jpg")
-    with pytest.raises(DataError, match="one folder a species"):
+    with pytest.raises(DataError, match="one folder per species"):
         from_folder(str(tmp_path))
 
 
 @pytest.mark.parametrize("source", [from_folder, from_images])
 def test_folders_without_images_are_refused(source: Callable[..., object], tmp_path: Path) -> None:
     touch(tmp_path, "wren/notes.txt")
-    with pytest.raises(DataError, match="no images under"):
+    with pytest.raises(DataError, match=r"no images under .*: the manifest is empty. 1 file left out: 1 \.txt \(wren/"):
         source(str(tmp_path))
 
 

@@ -13,12 +13,10 @@ import polars as pl
 from PIL import Image
 
 from conspecific.data.manifest import ROLES, SPLITS, Manifest
-from conspecific.errors import DataError, did_you_mean
+from conspecific.errors import DataError, did_you_mean, name_some
 from conspecific.files import cache_key, write_text
 from conspecific.images import open_rgb
 from conspecific.progress import progress_bar
-
-SHOWN = 5
 
 
 def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> str:
@@ -45,8 +43,7 @@ def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> s
 
 
 def _named(count_of: str, names: list[str], what_to_do: str) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{len(names)} {count_of}: {', '.join(names[:SHOWN])}{more}. {what_to_do}"
+    return f"{len(names)} {count_of}: {name_some(names)}. {what_to_do}"
 
 
 def _outside(manifest: Manifest) -> str | None:

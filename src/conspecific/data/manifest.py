@@ -1,4 +1,4 @@
-"""The manifest: one table that says which images there are, of which species, and what each is for."""
+"""The manifest: one table of images, their species, and what each is used for."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from conspecific.errors import DataError
+from conspecific.data.listing import LeftOut
+from conspecific.errors import DataError, name_some
 from conspecific.types import IntArray
 
 SPLITS = ("train", "val", "test")
@@ -23,7 +24,8 @@ class Manifest:
     table: columns path (relative to root, posix), label (species name), split (train, val, test or null),
         role (query, gallery or null).
     labels: [N] int64, species numbered densely from 0 in the order of their sorted names.
-    empty: species that were announced (a folder, say) but have no image.
+    empty: species folders without an image.
+    left_out: files of the root folder that are not in the table, by kind.
     """
 
     root: Path
@@ -31,14 +33,16 @@ class Manifest:
     species: tuple[str, ...]
     labels: IntArray
     empty: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
-    def from_table(cls, root: Path, table: pl.DataFrame, empty: tuple[str, ...] = ()) -> Self:
-        """Build from a table with at least path and label; split and role are filled with nulls where missing.
+    def from_table(
+        cls, root: Path, table: pl.DataFrame, empty: tuple[str, ...] = (), left_out: tuple[LeftOut, ...] = ()
+    ) -> Self:
+        """Build from a table with the columns path and label, and optionally split and role.
 
         Empty text counts as null. Raises DataError for missing columns, columns that are not text or numbers, an empty
-        table, or null paths and labels. Whether the images exist and can be read is `data.check.check_manifest`'s to
-        say.
+        table, and null paths or labels. `data.check.check_manifest` checks that the images exist and can be read.
         """
         missing = [name for name in ("path", "label") if name not in table.columns]
         if missing:
@@ -52,7 +56,7 @@ class Manifest:
         except pl.exceptions.PolarsError as error:
             raise DataError(f"a manifest's columns hold text; {str(error).splitlines()[0]}") from error
         if table.is_empty():
-            raise DataError(f"no images under {root}: the manifest is empty")
+            raise DataError(f"no images under {root}: the manifest is empty. {_left_out(left_out, empty)}".rstrip())
         nulls = {name: np.flatnonzero(table[name].is_null().to_numpy()) + 1 for name in ("path", "label")}
         unfilled = [
             f"{rows.size} manifest rows have no {name}, first rows {rows[:5].tolist()}"
@@ -65,22 +69,36 @@ class Manifest:
         labels = (
             table["label"].replace_strict(list(species), list(range(len(species))), return_dtype=pl.Int64).to_numpy()
         )
-        return cls(root, table, species, labels, empty)
+        return cls(root, table, species, labels, empty, left_out)
 
     def __len__(self) -> int:
         return self.table.height
 
     def path(self, sample_id: int) -> Path:
-        """Where the image with this sample id lies."""
+        """Return the path of the image with this sample id."""
         return self.root / str(self.table["path"][sample_id])
 
-    def fingerprint(self) -> str:
-        """Return a hash of every path, label, split and role, and of each file's size and time of change.
+    def describe_left_out(self) -> str:
+        """Return a sentence on the files and species folders that are left out; empty if there are none."""
+        return _left_out(self.left_out, self.empty)
 
-        Two manifests with one fingerprint hold the same images for all purposes of caching.
+    def fingerprint(self) -> str:
+        """Return a hash of every path, label, split and role, and of each file's size and time of modification.
+
+        Caches take two manifests with the same fingerprint for the same images. Raises OSError for a missing file.
         """
         digest = hashlib.sha256()
         for row in self.table.iter_rows():
             stat = (self.root / row[0]).stat()
             digest.update(repr((row, stat.st_size, stat.st_mtime_ns)).encode())
         return digest.hexdigest()[:16]
+
+
+def _left_out(files: tuple[LeftOut, ...], empty: tuple[str, ...]) -> str:
+    sentences = []
+    if files:
+        count = sum(each.count for each in files)
+        sentences.append(f"{count} file{'s' * (count > 1)} left out: {', '.join(map(str, files))}.")
+    if empty:
+        sentences.append(f"{len(empty)} species folder{'s' * (len(empty) > 1)} without images: {name_some(empty)}.")
+    return " ".join(sentences)

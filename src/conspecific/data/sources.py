@@ -1,46 +1,47 @@
-"""Where manifests come from: each source is one function that returns one."""
+"""The sources of manifests, one function each."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from conspecific.data.butterflies import DRAWING_VERSION, write_butterflies
+from conspecific.data.listing import LeftOut, is_image, list_files, other_files
 from conspecific.data.manifest import Manifest
 from conspecific.errors import DataError
-from conspecific.images import SUFFIXES
 from conspecific.progress import progress_bar
 
 
 def from_folder(root: str) -> Manifest:
-    """One folder a species, images anywhere below it; what is hidden and other kinds of file are left out.
+    """Read an image folder: each folder in `root` is a species, with its images anywhere below it.
 
-    Raises DataError when the folder is missing or holds no species folders.
+    Hidden files are ignored. Other files, and images beside the species folders, are counted in `Manifest.left_out`.
+    Raises DataError if the folder is missing or holds no species folders.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
-    folders = sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = sorted(path.name for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
-        raise DataError(f"{base} has no folders: data=folder needs one folder a species, the images inside")
-    rows: list[tuple[str, str]] = []
-    empty: list[str] = []
-    for folder in folders:
-        found = _images(folder)
-        rows += [(path.relative_to(base).as_posix(), folder.name) for path in found]
-        if not found:
-            empty.append(folder.name)
+        raise DataError(f"{base} has no folders: data=folder needs one folder per species, with its images in it")
+    files = list_files(base)
+    images = [path.relative_to(base) for path in files if is_image(path)]
+    rows = [(path.as_posix(), path.parts[0]) for path in images if len(path.parts) > 1]
+    beside = [base / path for path in images if len(path.parts) == 1]
+    loose = (LeftOut.of("beside the species folders", beside, base),) if beside else ()
     table = pl.DataFrame(rows, schema={"path": pl.String, "label": pl.String}, orient="row")
-    return Manifest.from_table(base, table, empty=tuple(empty))
+    empty = tuple(sorted(set(folders) - set(table["label"])))
+    return Manifest.from_table(base, table, empty=empty, left_out=(*loose, *other_files(files, base)))
 
 
 def from_images(root: str) -> Manifest:
-    """Every image anywhere under a folder; its species is taken from the folder it lies in.
+    """Read every image below a folder; its label is the name of the folder that directly holds it.
 
-    For embedding and for galleries: nothing has to be known of species. Raises DataError when there is no image.
+    For embedding and for galleries, where species need not be known. Raises DataError if there is no image.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
-    rows = [(path.relative_to(base).as_posix(), path.parent.name) for path in _images(base)]
-    return Manifest.from_table(base, pl.DataFrame(rows, schema=["path", "label"], orient="row"))
+    files = list_files(base)
+    rows = [(path.relative_to(base).as_posix(), path.parent.name) for path in files if is_image(path)]
+    table = pl.DataFrame(rows, schema={"path": pl.String, "label": pl.String}, orient="row")
+    return Manifest.from_table(base, table, left_out=other_files(files, base))
 
 
 def from_file(path: str, root: str | None = None) -> Manifest:
@@ -61,7 +62,7 @@ def from_file(path: str, root: str | None = None) -> Manifest:
 
 
 def butterflies(cache: str, species: int = 100, images: int = 20, size: int = 224, seed: int = 0) -> Manifest:
-    """Return the built-in synthetic set: invented species, drawn on first use and kept under `cache`."""
+    """Return the built-in synthetic set: invented species, drawn on first use and kept in `cache`."""
     root = Path(cache).expanduser() / f"butterflies-{species}x{images}-{size}px-seed{seed}-v{DRAWING_VERSION}"
     with progress_bar() as progress:
         task = progress.add_task("Drawing butterflies", total=species * images)
@@ -74,16 +75,6 @@ def butterflies(cache: str, species: int = 100, images: int = 20, size: int = 22
             progress=lambda done: progress.update(task, completed=done),
         )
     return from_folder(str(root))
-
-
-def _images(folder: Path) -> list[Path]:
-    """Every image below a folder, sorted. Raises DataError where a name is not UTF-8, as tables and reports are."""
-    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
-    shown = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    strange = [path for path in shown if str(path).encode(errors="ignore") != os.fsencode(path)]
-    if strange:
-        raise DataError(f"{len(strange)} file names are not UTF-8, first {str(strange[0])!a}: rename them")
-    return shown
 
 
 def _existing(path: str, key: str, test: Callable[[Path], bool], kind: str) -> Path:

@@ -1,18 +1,16 @@
 """The record of a leak check: what the subsets of one division share."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from conspecific.errors import RunError
+from conspecific.errors import RunError, name_some
 from conspecific.files import write_json, write_whole
 from conspecific.leaks.spelling import SpellingMatch
 from conspecific.types import IntArray
 
-SHOWN = 5  # pairs and species that a sentence names
 PAIRS = {
     "kind": pl.String,
     "view": pl.String,
@@ -81,26 +79,18 @@ def describe(leaks: Leaks) -> str:
     if leaks.pairs.height:
         exact = int((leaks.pairs["kind"] == "exact").sum())
         columns = leaks.pairs.select("first_path", "first_subset", "second_path", "second_subset")
-        named = (f"{first} ({subset}) and {second} ({other})" for first, subset, second, other in columns.iter_rows())
+        named = [f"{first} ({subset}) and {second} ({other})" for first, subset, second, other in columns.iter_rows()]
         kinds = f"{exact} identical files, {leaks.pairs.height - exact} near-duplicates"
         sentences.append(
-            f"{leaks.pairs.height} pairs of copies are in different subsets ({kinds}): "
-            f"{_first(named, leaks.pairs.height)}."
+            f"{leaks.pairs.height} pairs of copies are in different subsets ({kinds}): {name_some(named)}."
         )
     if leaks.species:
-        names = (f"{match.name} and {match.other}{'' if match.certain else ' (likely)'}" for match in leaks.species)
+        names = [f"{match.name} and {match.other}{'' if match.certain else ' (likely)'}" for match in leaks.species]
         sentences.append(
-            f"{len(leaks.species)} species are in training and in the test under two names: "
-            f"{_first(names, len(leaks.species))}."
+            f"{len(leaks.species)} species are in training and in the test under two names: {name_some(names)}."
         )
     if not sentences:
         sentences.append(f"None of {leaks.compared} images is in more than one subset.")
     if not leaks.crops:
         sentences.append("Cropped copies were not looked for, because the data set is large.")
     return " ".join(sentences)
-
-
-def _first(names: Iterable[str], count: int) -> str:
-    """Join the first SHOWN names, and count the others."""
-    shown = ", ".join(name for name, _ in zip(names, range(SHOWN), strict=False))
-    return f"{shown} and {count - SHOWN} more" if count > SHOWN else shown

@@ -1,0 +1,65 @@
+"""The files below a folder: images, and those that are left out."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from conspecific.errors import DataError, name_some
+from conspecific.images import SUFFIXES
+
+KEPT_NAMES = 5  # of the files of one kind that are left out
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Files of one kind that are not part of a manifest.
+
+    kind: what they are, such as ".txt" or "beside the species folders".
+    count: how many there are. first: paths, relative to the root folder, of up to KEPT_NAMES of them.
+    """
+
+    kind: str
+    count: int
+    first: tuple[str, ...]
+
+    @classmethod
+    def of(cls, kind: str, paths: Iterable[Path], root: Path) -> Self:
+        """Count files and keep the names of the first."""
+        listed = list(paths)
+        return cls(kind, len(listed), tuple(path.relative_to(root).as_posix() for path in listed[:KEPT_NAMES]))
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.kind} ({name_some(self.first, self.count)})"
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return every file below a folder, sorted, without hidden files and folders.
+
+    Raises DataError for names that are not UTF-8, which tables and reports cannot hold.
+    """
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in files if not name.startswith(".")]
+    foreign = [path for path in found if str(path).encode(errors="ignore") != os.fsencode(path)]
+    if foreign:
+        raise DataError(f"{len(foreign)} file names are not UTF-8, first {str(min(foreign))!a}: rename them")
+    return sorted(path for path in found if path.is_file())
+
+
+def is_image(path: Path) -> bool:
+    """Return whether the name of a file says that it is an image."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def other_files(files: Iterable[Path], root: Path) -> tuple[LeftOut, ...]:
+    """Count the files that are not images by suffix, the most frequent first."""
+    kinds: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        if not is_image(path):
+            kinds[path.suffix.lower() or "without a suffix"].append(path)
+    ordered = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
+    return tuple(LeftOut.of(kind, paths, root) for kind, paths in ordered)
