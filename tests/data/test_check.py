@@ -100,6 +100,11 @@ def test_missing_files_are_named(birds: Manifest, tmp_path: Path) -> None:
     assert f"1 files are missing: robin/02.png. Paths are relative to {birds.root}." in message
 
 
+def test_broken_links_are_missing_files(birds: Manifest, tmp_path: Path) -> None:
+    (birds.root / "robin" / "link.png").symlink_to(tmp_path / "nowhere.png")
+    assert "1 files are missing: robin/link.png." in message_of(from_folder(str(birds.root)), tmp_path / "cache")
+
+
 def test_folders_are_no_files(birds: Manifest, tmp_path: Path) -> None:
     assert "1 files are missing: robin." in message_of(with_row(birds, "robin"), tmp_path / "cache")
 
@@ -117,6 +122,29 @@ def test_a_folder_whose_name_begins_like_the_root_is_outside(birds: Manifest, tm
     (tmp_path / "birds2").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "birds2" / "a.png")
     assert "1 paths are outside the root folder" in message_of(with_row(birds, "../birds2/a.png"), tmp_path / "cache")
+
+
+def test_the_root_folder_may_be_the_root_of_the_file_system(birds: Manifest, tmp_path: Path) -> None:
+    paths = [str(birds.path(index)).lstrip("/") for index in range(len(birds))]
+    everywhere = Manifest.from_table(Path("/"), birds.table.with_columns(pl.Series("path", paths)))
+    check_manifest(everywhere, tmp_path / "cache")
+
+
+def test_links_in_a_folder_of_the_user_may_leave_it(birds: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "album").mkdir()
+    for name in ("robin", "wren"):
+        (tmp_path / "album" / name).symlink_to(birds.root / name)
+    album = from_folder(str(tmp_path / "album"))
+    assert album.table["path"].to_list() == birds.table["path"].to_list()
+    check_manifest(album, tmp_path / "cache")
+
+
+def test_paths_of_a_downloaded_list_leave_the_root_by_no_other_way_than_links(birds: Manifest, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "outside.png")
+    for path in ("../outside.png", str(tmp_path / "outside.png")):
+        row = with_row(birds, path)
+        listed = Manifest.from_table(row.root, row.table, own_links=True)
+        assert f"1 paths are outside the root folder: {path}." in message_of(listed, tmp_path / "cache")
 
 
 def test_links_inside_the_root_may_stay(birds: Manifest, tmp_path: Path) -> None:
@@ -163,7 +191,8 @@ def test_everything_wrong_is_in_one_message(birds: Manifest, tmp_path: Path) -> 
     message = message_of(Manifest.from_table(birds.root, wrong.table, empty=("owl",)), tmp_path / "cache")
     assert message.splitlines() == [
         "the data cannot be used as it is:",
-        f"  - 1 paths are outside the root folder: ../outside.png. Each must be below {birds.root}; set data.root.",
+        f"  - 1 paths are outside the root folder: ../outside.png. Each must be below {birds.root}, "
+        "symbolic links resolved: set data.root to a folder that holds all of them.",
         f"  - 1 files are missing: robin/01.png. Paths are relative to {birds.root}.",
         "  - 1 images cannot be read: robin/00.png (not an image). Repair or remove them.",
         "  - 1 paths appear more than once: wren/00.png. Keep one row per image.",

@@ -51,6 +51,21 @@ def test_a_clean_folder_leaves_nothing_out(tmp_path: Path) -> None:
     assert (manifest.left_out, manifest.describe_left_out()) == ((), "")
 
 
+def test_symbolic_links_are_followed_once(tmp_path: Path) -> None:
+    touch(tmp_path, "disk/old/a.jpg", "birds/wren/b.jpg", "disk/c.jpg")
+    (tmp_path / "birds" / "owl").symlink_to(tmp_path / "disk")
+    (tmp_path / "birds" / "wren" / "more").symlink_to(tmp_path / "disk" / "old")
+    (tmp_path / "birds" / "wren" / "loop").symlink_to(tmp_path / "birds")
+    (tmp_path / "birds" / "wren" / "d.jpg").symlink_to(tmp_path / "disk" / "c.jpg")
+    assert listed(tmp_path / "birds") == {
+        "owl/c.jpg": "owl",
+        "owl/old/a.jpg": "owl",
+        "wren/b.jpg": "wren",
+        "wren/d.jpg": "wren",
+        "wren/more/a.jpg": "wren",
+    }
+
+
 def test_images_are_sorted_by_folder_then_name(tmp_path: Path) -> None:
     touch(tmp_path, "a b/z.jpg", "a/b.jpg", "a/B/c.jpg", "a-b/d.jpg", "A/e.jpg")
     assert list(listed(tmp_path)) == ["A/e.jpg", "a/B/c.jpg", "a/b.jpg", "a b/z.jpg", "a-b/d.jpg"]

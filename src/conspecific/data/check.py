@@ -47,11 +47,21 @@ def _named(count_of: str, names: list[str], what_to_do: str) -> str:
 
 
 def _outside(manifest: Manifest) -> str | None:
-    root = str(manifest.root.resolve()) + os.sep
-    outside = [path for path in manifest.table["path"] if not os.path.realpath(manifest.root / path).startswith(root)]
+    locate = os.path.abspath if manifest.own_links else os.path.realpath
+    root = locate(manifest.root)
+    outside = [path for path in manifest.table["path"] if not _is_below(locate(manifest.root / path), root)]
     if not outside:
         return None
-    return _named("paths are outside the root folder", outside, f"Each must be below {manifest.root}; set data.root.")
+    links = "" if manifest.own_links else ", symbolic links resolved"
+    return _named(
+        "paths are outside the root folder",
+        outside,
+        f"Each must be below {manifest.root}{links}: set data.root to a folder that holds all of them.",
+    )
+
+
+def _is_below(path: str, root: str) -> bool:
+    return path != root and os.path.commonpath((path, root)) == root
 
 
 def _missing(manifest: Manifest) -> str | None:

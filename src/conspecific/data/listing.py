@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -36,18 +36,28 @@ class LeftOut:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return every file below a folder, sorted, without hidden files and folders.
+    """Return every file below a folder, sorted, without hidden files and folders. Symbolic links are followed.
 
     Raises DataError for names that are not UTF-8, which tables and reports cannot hold.
     """
-    found: list[Path] = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in files if not name.startswith(".")]
+    found = list(_walk(folder, ()))
     foreign = [path for path in found if str(path).encode(errors="ignore") != os.fsencode(path)]
     if foreign:
         raise DataError(f"{len(foreign)} file names are not UTF-8, first {str(min(foreign))!a}: rename them")
-    return sorted(path for path in found if path.is_file())
+    return sorted(found)
+
+
+def _walk(folder: Path, above: tuple[os.stat_result, ...]) -> Iterator[Path]:
+    """Yield the files below a folder; a link to a folder that contains it is not followed. above: those folders."""
+    within = (*above, folder.stat())
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if not entry.is_dir():
+                yield Path(entry.path)  # a broken link too: the check names it as a missing file
+            elif not any(os.path.samestat(entry.stat(), known) for known in within):
+                yield from _walk(Path(entry.path), within)
 
 
 def is_image(path: Path) -> bool:

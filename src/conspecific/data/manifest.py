@@ -26,6 +26,8 @@ class Manifest:
     labels: [N] int64, species numbered densely from 0 in the order of their sorted names.
     empty: species folders without an image.
     left_out: files of the root folder that are not in the table, by kind.
+    own_links: whether symbolic links may lead out of the root folder, because its owner made them, and not the author
+        of a table.
     """
 
     root: Path
@@ -34,10 +36,16 @@ class Manifest:
     labels: IntArray
     empty: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    own_links: bool = False
 
     @classmethod
     def from_table(
-        cls, root: Path, table: pl.DataFrame, empty: tuple[str, ...] = (), left_out: tuple[LeftOut, ...] = ()
+        cls,
+        root: Path,
+        table: pl.DataFrame,
+        empty: tuple[str, ...] = (),
+        left_out: tuple[LeftOut, ...] = (),
+        own_links: bool = False,
     ) -> Self:
         """Build from a table with the columns path and label, and optionally split and role.
 
@@ -69,7 +77,7 @@ class Manifest:
         labels = (
             table["label"].replace_strict(list(species), list(range(len(species))), return_dtype=pl.Int64).to_numpy()
         )
-        return cls(root, table, species, labels, empty, left_out)
+        return cls(root, table, species, labels, empty, left_out, own_links)
 
     def __len__(self) -> int:
         return self.table.height

@@ -15,7 +15,8 @@ from conspecific.progress import progress_bar
 def from_folder(root: str) -> Manifest:
     """Read an image folder: each folder in `root` is a species, with its images anywhere below it.
 
-    Hidden files are ignored. Other files, and images beside the species folders, are counted in `Manifest.left_out`.
+    Hidden files are ignored, symbolic links are followed. Other files, and images beside the species folders, are
+    counted in `Manifest.left_out`.
     Raises DataError if the folder is missing or holds no species folders.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
@@ -29,7 +30,8 @@ def from_folder(root: str) -> Manifest:
     loose = (LeftOut.of("beside the species folders", beside, base),) if beside else ()
     table = pl.DataFrame(rows, schema={"path": pl.String, "label": pl.String}, orient="row")
     empty = tuple(sorted(set(folders) - set(table["label"])))
-    return Manifest.from_table(base, table, empty=empty, left_out=(*loose, *other_files(files, base)))
+    left_out = (*loose, *other_files(files, base))
+    return Manifest.from_table(base, table, empty=empty, left_out=left_out, own_links=True)
 
 
 def from_images(root: str) -> Manifest:
@@ -41,7 +43,7 @@ def from_images(root: str) -> Manifest:
     files = list_files(base)
     rows = [(path.relative_to(base).as_posix(), path.parent.name) for path in files if is_image(path)]
     table = pl.DataFrame(rows, schema={"path": pl.String, "label": pl.String}, orient="row")
-    return Manifest.from_table(base, table, left_out=other_files(files, base))
+    return Manifest.from_table(base, table, left_out=other_files(files, base), own_links=True)
 
 
 def from_file(path: str, root: str | None = None) -> Manifest:

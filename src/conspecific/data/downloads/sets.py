@@ -93,7 +93,7 @@ def inshop(cache: str, root: str | None = None, mirror: str | None = None) -> Ma
         rows.append((place, item, "train", None) if use == "train" else (place, item, "test", use))
     table = _table(rows)
     alone = (pl.col("split") == "train") & (pl.len().over("label") == 1)
-    return Manifest.from_table(base, table.filter(~alone))
+    return Manifest.from_table(base, table.filter(~alone), own_links=True)
 
 
 def oxford_pets(cache: str, root: str | None = None, mirror: str | None = None) -> Manifest:
@@ -148,7 +148,7 @@ def _table(rows: Iterable[Row]) -> pl.DataFrame:
 
 
 def _manifest(base: Path, rows: Iterable[Row]) -> Manifest:
-    return Manifest.from_table(base, _table(rows))
+    return Manifest.from_table(base, _table(rows), own_links=True)  # its archives may hold no links
 
 
 def _inside(base: Path, name: str) -> Path:
