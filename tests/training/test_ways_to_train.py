@@ -124,16 +124,16 @@ def test_beginnings_of_an_embedding_are_trained_to_stand_alone(
         train_tiny(tmp_path / "c", "recipe.matryoshka=[4,32]")
 
 
-@pytest.mark.parametrize("liked", ["Going", "Whitening", "nothing else"])
+@pytest.mark.parametrize("liked", ["WiSE-FT", "Scoring the refitted", "nothing else"])
 def test_validation_chooses_what_is_kept(
     liked: str, tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An epoch, a share of the way from before training to after it, or a head whitened again, as the record says."""
+    """An epoch, a WiSE-FT interpolation or a refitted whitening; the summary says which."""
     plain = selection._score
 
     def score(embedder: Embedder, epoch: int, evaluator: Evaluator, title: str) -> EvalResult:
         result = plain(embedder, epoch, evaluator, title)
-        if not title.startswith(("Going", "Whitening")):
+        if not title.startswith(("WiSE-FT", "Scoring the refitted")):
             return result
         return replace(result, metrics={**result.metrics, "map@r": 2.0 if title.startswith(liked) else -1.0})
 
@@ -141,7 +141,8 @@ def test_validation_chooses_what_is_kept(
     outcome = train_tiny(tmp_path, "recipe.wise_ft_alphas=[0.25]", "model.head=whitened", "recipe.refit_whitening=true")
     assert outcome is not None
     run, share, epoch = RunDirectory(tmp_path), outcome.facts["wise_ft_alpha"], outcome.facts["chosen_epoch"]
-    assert (share, outcome.facts["whitening_refitted"]) == (0.25 if liked == "Going" else 1.0, liked == "Whitening")
+    refitted = liked.startswith("Scoring")
+    assert (share, outcome.facts["whitening_refitted"]) == (0.25 if liked == "WiSE-FT" else 1.0, refitted)
     assert outcome.validation["model"].facts["epoch"] == epoch
     assert outcome.score == (max(line["map@r"] for line in run.read_epochs()) if liked == "nothing else" else 2.0)
     start, kept = load_file(run.start), load_file(run.weights)
@@ -149,7 +150,7 @@ def test_validation_chooses_what_is_kept(
     end = next(each["state_dict"] for each in checkpoints if each["epoch"] + 1 == epoch)
     for name in (name for name, tensor in kept.items() if tensor.is_floating_point()):
         wanted = (1 - share) * start[name] + share * end[f"embedder.{name}"]
-        if liked != "Whitening" or not name.startswith("head"):
+        if not refitted or not name.startswith("head"):
             torch.testing.assert_close(kept[name], wanted)
         else:
             assert not torch.allclose(kept[name], wanted)

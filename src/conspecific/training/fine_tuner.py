@@ -16,6 +16,7 @@ from conspecific.models import Embedder
 from conspecific.training.batch import as_mapping, images_of
 from conspecific.training.optimizers import GroupedOptimizer
 from conspecific.training.recipe.ema import running_average
+from conspecific.training.recipe.head_first import check_head_epochs, trains_backbone
 from conspecific.types import IntArray
 
 
@@ -70,11 +71,7 @@ class FineTuner(pl.LightningModule):
         self.register_buffer("teacher_embeddings", teacher_embeddings, persistent=False)
         if self.recipe.distillation and teacher_embeddings is None:
             raise ConfigError(f"recipe.distillation={self.recipe.distillation} needs teacher_embeddings; found none")
-        if self.recipe.head_epochs and not _parameters_besides_backbone(embedder, loss):
-            raise ConfigError(
-                f"recipe.head_epochs={self.recipe.head_epochs} trains pooling, head and loss first, and none of them "
-                "has a parameter: set model.head=linear, or a loss with class vectors, or recipe.head_epochs=0"
-            )
+        check_head_epochs(self.recipe.head_epochs, embedder, loss)
 
     def forward(self, images: Tensor) -> Tensor:
         embeddings: Tensor = self.eval_embedder(images)
@@ -115,7 +112,7 @@ class FineTuner(pl.LightningModule):
     def _features(self, batch: Mapping[str, Any]) -> Tensor:
         """Return the backbone's feature map, from images or from cached activations of its frozen stages."""
         backbone = self.embedder.backbone
-        with torch.set_grad_enabled(self.current_epoch >= self.recipe.head_epochs):
+        with torch.set_grad_enabled(trains_backbone(self.current_epoch, self.recipe.head_epochs)):
             if "activations" in batch:
                 return backbone.forward_tail(batch["activations"].float())
             features: Tensor = backbone(batch["image"])
@@ -142,7 +139,3 @@ def _class_of_label(labels: IntArray | Sequence[int] | int) -> Tensor:
     table = np.full(int(found[-1]) + 1, -1, dtype=np.int64)
     table[found] = np.arange(found.size)
     return torch.from_numpy(table)
-
-
-def _parameters_besides_backbone(embedder: Embedder, loss: nn.Module) -> list[nn.Parameter]:
-    return [*embedder.pooling.parameters(), *embedder.head.parameters(), *loss.parameters()]

@@ -24,12 +24,13 @@ from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.loggers import FailSafeLogger
 from conspecific.training.optimizers import GroupedOptimizer
 from conspecific.training.recipe.cached_augmentations import cache_augmentations
-from conspecific.training.recipe.distillation import teach
+from conspecific.training.recipe.distillation import embed_with_teacher
 from conspecific.training.recipe.hard_negatives import HardNegatives
 from conspecific.training.recipe.initialization import init_from_data, needs_training_images
+from conspecific.training.recipe.matryoshka import matryoshka_loss
 from conspecific.training.resume import load_checkpoint
 from conspecific.training.retrieval_callback import RetrievalCallback
-from conspecific.training.selection import choose
+from conspecific.training.selection import select
 from conspecific.training.training_data import TrainingData
 from conspecific.types import EvalResult
 
@@ -71,7 +72,7 @@ def fit(
     trainer = _trainer(config, evaluator, callbacks, run)
     with expected_warnings():
         trainer.fit(module, datamodule=images, ckpt_path=resumed, weights_only=True)
-    found = choose(module, _best_checkpoint(trainer), config, evaluator, run)
+    found = select(module, _best_checkpoint(trainer), config, evaluator, run)
     save_weights(found.embedder, run.weights)
     minutes = (time.perf_counter() - began) / 60
     return found.embedder, found.validation, {**found.facts, "training_minutes": round(minutes, 2)}
@@ -79,7 +80,7 @@ def fit(
 
 def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, TrainingData]:
     """The module with its loss and optimizer, and the training images."""
-    teacher_embeddings = teach(config, evaluator, Path(config.paths.cache).expanduser())
+    teacher_embeddings = embed_with_teacher(config, evaluator, Path(config.paths.cache).expanduser())
     torch.manual_seed(config.seed)  # again: computing the baseline draws numbers, taking it from the cache does not
     epochs = config.trainer["max_epochs"]
     images = TrainingData(evaluator.manifest, evaluator.splits, config.loader, config.recipe, epochs, config.seed)
@@ -100,10 +101,7 @@ def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Ma
         made: MetricLoss = build(config.loss, num_classes=classes, embedding_size=length)
         return made
 
-    beginnings = config.recipe.matryoshka
-    if beginnings and max(beginnings) > dimensions:
-        raise ConfigError(f"recipe.matryoshka={beginnings}, but an embedding has {dimensions} dimensions")
-    return Matryoshka(make, sorted({*beginnings, dimensions})) if beginnings else make(dimensions)
+    return matryoshka_loss(make, config.recipe.matryoshka, dimensions)
 
 
 def _trainer(config: TrainConfig, evaluator: Evaluator, own: Sequence[pl.Callback], run: RunDirectory) -> pl.Trainer:

@@ -1,7 +1,5 @@
 """Training batches as a LightningDataModule."""
 
-from collections.abc import Sequence
-
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
@@ -12,8 +10,8 @@ from conspecific.data.dataset import Item, TrainingImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.sampler import PKSampler
 from conspecific.data.splits import Splits
-from conspecific.errors import ConfigError
 from conspecific.images import workers_for
+from conspecific.training.recipe.progressive_resizing import growing_sizes
 
 
 class TrainingData(pl.LightningDataModule):
@@ -47,21 +45,3 @@ class TrainingData(pl.LightningDataModule):
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def growing_sizes(first: int, last: int, epochs: int) -> Sequence[int]:
-    """Side of the training crops in each epoch, in pixels: from `first` in steps of 32 to `last`, there for a quarter.
-
-    Small crops teach coarse things at little cost (Howard 2018, Tan & Le 2021). Raises ConfigError where they shrink.
-
-    >>> growing_sizes(96, 160, 8), growing_sizes(96, 160, 1)
-    ([96, 96, 96, 128, 128, 128, 160, 160], [160])
-    """
-    if first > last:
-        raise ConfigError(
-            f"recipe.initial_size={first} is above loader.train_size={last}: crops grow, they do not shrink"
-        )
-    steps = -(-(last - first) // 32)
-    rising = 3 * epochs // 4 if steps else 0
-    grown = [first + 32 * (steps * epoch // rising) for epoch in range(rising)]
-    return grown + [last] * (epochs - rising)

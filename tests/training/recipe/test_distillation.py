@@ -17,7 +17,7 @@ from conspecific.data.splits import split
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
 from conspecific.training.recipe import distillation as teacher
-from conspecific.training.recipe.distillation import teach
+from conspecific.training.recipe.distillation import embed_with_teacher
 
 TAUGHT = ["teacher=timm", "teacher.backbone=test_resnet", "teacher.weights=none", "recipe.distillation=0.5"]
 
@@ -48,7 +48,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_each_training_image_has_its_teachers_embedding(evaluator: Evaluator, tmp_path: Path, built: list[Any]) -> None:
-    teacher_embeddings = teach(config(*TAUGHT), evaluator, tmp_path)
+    teacher_embeddings = embed_with_teacher(config(*TAUGHT), evaluator, tmp_path)
     assert teacher_embeddings is not None
     train = evaluator.splits.train
     wanted = evaluator.embed({"teacher": built[0]}, train, "")["teacher"].vectors
@@ -61,8 +61,8 @@ def test_each_training_image_has_its_teachers_embedding(evaluator: Evaluator, tm
 def test_a_teacher_is_asked_once_for_all_runs_on_the_same_images(
     evaluator: Evaluator, tmp_path: Path, built: list[Any]
 ) -> None:
-    first = teach(config(*TAUGHT), evaluator, tmp_path)
-    again = teach(config(*TAUGHT, "seed=3", "recipe.distillation=2", "loss=triplet"), evaluator, tmp_path)
+    first = embed_with_teacher(config(*TAUGHT), evaluator, tmp_path)
+    again = embed_with_teacher(config(*TAUGHT, "seed=3", "recipe.distillation=2", "loss=triplet"), evaluator, tmp_path)
     assert first is not None and again is not None
     assert torch.equal(first, again)
     assert len(built) == 1
@@ -72,23 +72,23 @@ def test_other_images_another_size_or_another_teacher_are_asked_anew(
     evaluator: Evaluator, tmp_path: Path, built: list[Any]
 ) -> None:
     fewer = replace(evaluator.splits, train=evaluator.splits.train[:3])
-    teach(config(*TAUGHT), evaluator, tmp_path)
-    teach(config(*TAUGHT), replace(evaluator, splits=fewer), tmp_path)
-    teach(config(*TAUGHT), replace(evaluator, image_size=64), tmp_path)
-    teach(config(*TAUGHT), replace(evaluator, fingerprint="other birds"), tmp_path)
-    teach(config(*TAUGHT, "teacher.backbone=test_efficientnet"), evaluator, tmp_path)
-    teach(config(*TAUGHT, "teacher.pooling=max"), evaluator, tmp_path)
+    embed_with_teacher(config(*TAUGHT), evaluator, tmp_path)
+    embed_with_teacher(config(*TAUGHT), replace(evaluator, splits=fewer), tmp_path)
+    embed_with_teacher(config(*TAUGHT), replace(evaluator, image_size=64), tmp_path)
+    embed_with_teacher(config(*TAUGHT), replace(evaluator, fingerprint="other birds"), tmp_path)
+    embed_with_teacher(config(*TAUGHT, "teacher.backbone=test_efficientnet"), evaluator, tmp_path)
+    embed_with_teacher(config(*TAUGHT, "teacher.pooling=max"), evaluator, tmp_path)
     assert len(built) == 6
     assert len([*(tmp_path / "teachers").iterdir()]) == 6
 
 
 def test_without_a_teacher_nothing_is_taught(evaluator: Evaluator, tmp_path: Path) -> None:
-    assert teach(config(), evaluator, tmp_path) is None
+    assert embed_with_teacher(config(), evaluator, tmp_path) is None
     assert [*tmp_path.iterdir()] == [tmp_path / "birds"]
 
 
 def test_a_teacher_needs_a_weight_and_a_weight_a_teacher(evaluator: Evaluator, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"recipe\.distillation=0\.0 and a teacher: set both, as in teacher=timm"):
-        teach(config(*TAUGHT[:-1]), evaluator, tmp_path)
+        embed_with_teacher(config(*TAUGHT[:-1]), evaluator, tmp_path)
     with pytest.raises(ConfigError, match=r"recipe\.distillation=1\.0 and no teacher: set both"):
-        teach(replace(config(), recipe=RecipeConfig(distillation=1.0)), evaluator, tmp_path)
+        embed_with_teacher(replace(config(), recipe=RecipeConfig(distillation=1.0)), evaluator, tmp_path)

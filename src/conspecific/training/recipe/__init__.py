@@ -1,1 +1,1 @@
-"""Ways to fine-tune, a module each."""
+"""Ways to fine-tune, one module each. `conspecific.config.schema.RecipeConfig` documents their keys."""

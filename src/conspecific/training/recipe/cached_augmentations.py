@@ -1,4 +1,4 @@
-"""The frozen stages' activations of augmented training images, computed once."""
+"""Cached augmentations: the frozen stages' activations of augmented training images, computed once."""
 
 from pathlib import Path
 
@@ -11,24 +11,23 @@ from conspecific.config.schema import TrainConfig
 from conspecific.data.cached_augmentations import CachedAugmentations, cached_seed
 from conspecific.data.dataset import AugmentedView, Item, TrainingImages
 from conspecific.evaluation import Evaluator
-from conspecific.evaluation.store import unnamed_file, usable_bytes
+from conspecific.files import unnamed_file, usable_bytes
 from conspecific.models import Backbone
 from conspecific.progress import progress_bar
 from conspecific.training.training_data import TrainingData
 
 BATCH = 64
-HALF = torch.finfo(torch.float16).max  # some networks go beyond it in single numbers
+HALF = torch.finfo(torch.float16).max  # single activations of some networks are larger
 
 
 def cache_augmentations(
     backbone: Backbone, images: TrainingData, evaluator: Evaluator, config: TrainConfig
 ) -> CachedAugmentations | None:
-    """Return `recipe.cached_augmentations` views of each training image, through the frozen stages, at each size of
-    crops.
+    """Return the activations of `recipe.cached_augmentations` views of each training image, at each size of crops.
 
-    They lie in the cache folder, in files without a name that go with the process, and take half of the free disk there
-    at most: if need be there are fewer. Returns None where the first stage is trained, the backbone cannot be cut, or
-    not two views an image fit; the console says which.
+    They are memory-mapped files without a name in the cache folder, which the operating system removes when the process
+    ends. They take at most half of the free disk, with fewer views where necessary. Returns None, and prints why, where
+    no stage is frozen, the backbone cannot be cut, or the disk has no room for two views of each image.
     """
     ids, folder = evaluator.splits.train, Path(config.paths.cache).expanduser()
     sizes = sorted(set(images.sizes))
@@ -41,7 +40,7 @@ def cache_augmentations(
     if views < 2:
         _say(evaluator, f"New views are made each epoch: one of each image would take {bytes_a_view / 1e9:.1f} GB.")
         return None
-    _say(evaluator, f"{views} views of each training image are kept: {views * bytes_a_view / 1e9:.1f} GB in {folder}")
+    _say(evaluator, f"Caching {views} views of each training image: {views * bytes_a_view / 1e9:.1f} GB in {folder}")
     values = {}
     for size in sizes:
         asked = [
@@ -55,24 +54,24 @@ def cache_augmentations(
 
 
 def _say(evaluator: Evaluator, text: str) -> None:
-    evaluator.console.print(text, soft_wrap=True, highlight=False)
+    evaluator.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _encode(
     backbone: Backbone, images: TrainingImages, asked: list[AugmentedView], evaluator: Evaluator, folder: Path
 ) -> NDArray[np.float16]:
-    """What the frozen stages make of views, [len(asked), ...]."""
+    """Return the activations of the frozen stages for some views, [len(asked), ...]."""
     batches = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
     loader: DataLoader[Item] = DataLoader(images, batch_sampler=batches, num_workers=evaluator.workers)
     device, done = evaluator.device, 0
     found: NDArray[np.float16] | None = None
     backbone.to(device)
     with torch.inference_mode(), progress_bar(evaluator.console) as progress:
-        task = progress.add_task(f"Encoding views at {asked[0].size} px once", total=len(asked))
+        task = progress.add_task(f"Caching augmentations at {asked[0].size} px", total=len(asked))
         for batch in loader:
             with torch.autocast(device.type, torch.bfloat16, enabled=_has_bf16(device)):
-                made = backbone.activations(batch["image"].to(device))
-            block = made.float().clamp(-HALF, HALF).half().cpu().numpy()
+                activations = backbone.activations(batch["image"].to(device))
+            block = activations.float().clamp(-HALF, HALF).half().cpu().numpy()
             if found is None:
                 found = unnamed_file(folder, (len(asked), *block.shape[1:]), np.float16)
             found[done : done + len(block)] = block
@@ -83,7 +82,7 @@ def _encode(
 
 
 def _has_bf16(device: torch.device) -> bool:
-    """Whether bfloat16, of which half precision keeps every digit, is faster here."""
+    """Whether the device computes in bfloat16 natively; half precision keeps all of its digits."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     supported: bool = torch.cpu._is_avx512_bf16_supported()

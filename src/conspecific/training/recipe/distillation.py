@@ -1,27 +1,32 @@
-"""What a stronger, frozen network makes of the training images, for the one in training to be like it where alike."""
+"""Distillation: the embeddings of a stronger, frozen teacher, whose similarities the trained network learns."""
 
 import hashlib
+import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import timm
 import torch
 from torch import Tensor
 
 from conspecific.config.schema import TrainConfig
-from conspecific.config.targets import build
+from conspecific.config.targets import MARKS, build
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
 from conspecific.evaluation.baseline import weights_identity
-from conspecific.models import Embedder
-from conspecific.types import FloatArray
+from conspecific.files import write_whole
+from conspecific.models import Embedder, build_embedder
+
+VERSION = 1  # part of the cache key; raise it when a change of code changes the embeddings of a teacher
 
 
-def teach(config: TrainConfig, evaluator: Evaluator, cache: Path) -> Tensor | None:
-    """Return the teacher's embedding of each sample id, [N, D], zero for images that are not trained on.
+def embed_with_teacher(config: TrainConfig, evaluator: Evaluator, cache: Path) -> Tensor | None:
+    """Return the teacher's embedding of each sample id, [N, D], zero for images that are not in training.
 
-    They are kept in `cache`, so that a teacher larger than what it teaches runs once for all runs on the same images.
-    None without a teacher. Raises ConfigError for a teacher without a weight or a weight without a teacher.
+    The embeddings are kept in `cache`, so that a large teacher runs once for all runs on the same images. None without
+    a teacher. Raises ConfigError for a teacher without a weight or a weight without a teacher.
     """
     weight, teacher = config.recipe.distillation, config.teacher
     if bool(weight) != bool(teacher):
@@ -30,26 +35,25 @@ def teach(config: TrainConfig, evaluator: Evaluator, cache: Path) -> Tensor | No
     if not teacher:
         return None
     ids = evaluator.splits.train
-    file = cache / "teachers" / f"{_key(config, evaluator)}.npy"
+    file = cache / "teachers" / f"{_key(teacher, evaluator)}.npy"
     if not file.exists():
         embedder: Embedder = build(teacher)
-        found_vectors = evaluator.embed({"teacher": embedder}, ids, "Asking the teacher")["teacher"].vectors
-        _save(file, found_vectors)
+        vectors = evaluator.embed({"teacher": embedder}, ids, "Embedding with the teacher")["teacher"].vectors
+        with write_whole(file) as temporary:
+            np.save(temporary, vectors)
     kept = np.load(file)
-    teacher_embeddings = np.zeros((len(evaluator.manifest), kept.shape[1]), np.float32)
-    teacher_embeddings[ids] = kept
-    return torch.from_numpy(teacher_embeddings)
+    embeddings = np.zeros((len(evaluator.manifest), kept.shape[1]), np.float32)
+    embeddings[ids] = kept
+    return torch.from_numpy(embeddings)
 
 
-def _key(config: TrainConfig, evaluator: Evaluator) -> str:
-    teacher = {**config.teacher, "weights": weights_identity(str(config.teacher["weights"]))}
-    facts = json.dumps([teacher, evaluator.fingerprint, evaluator.image_size], sort_keys=True)
+def _key(teacher: dict[str, Any], evaluator: Evaluator) -> str:
+    """A hash of everything that the embeddings depend on."""
+    given = {name: value for name, value in teacher.items() if name not in MARKS}
+    bound = inspect.signature(build_embedder).bind(**given)
+    bound.apply_defaults()
+    model = {**bound.arguments, "weights": weights_identity(str(bound.arguments["weights"]))}
+    facts = json.dumps(
+        [VERSION, timm.__version__, model, evaluator.fingerprint, evaluator.image_size], sort_keys=True, default=str
+    )
     return hashlib.sha256(facts.encode() + evaluator.splits.train.tobytes()).hexdigest()[:16]
-
-
-def _save(file: Path, vectors: FloatArray) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as stream:
-        np.save(stream, vectors)
-    partial.replace(file)

@@ -1,4 +1,4 @@
-"""Weights that are searched with in place of the ones being trained: a running average of them."""
+"""Exponential moving average of the weights (Polyak & Juditsky 1992), evaluated in place of the trained weights."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,10 @@ from conspecific.models import Embedder
 
 
 def running_average(embedder: Embedder, decay: float) -> AveragedModel:
-    """Return a copy that `update_parameters` moves towards the embedder (Polyak & Juditsky 1992).
+    """Return a copy of the embedder that `update_parameters` moves towards it.
 
-    decay: share of the average that a step keeps; as it begins, less (1 + n) / (10 + n) after n steps, so that the
-    weights before training are soon forgotten. Buffers are taken over as they are.
+    decay: the share of the average that an update keeps, in (0, 1). The n-th update keeps min(decay, (1 + n) / (10 +
+    n)), so that the weights before training lose their influence within a few steps. Buffers are copied, not averaged.
     """
     average = AveragedModel(embedder, avg_fn=_moving(decay))
     average.requires_grad_(False)

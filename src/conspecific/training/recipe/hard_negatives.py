@@ -1,4 +1,4 @@
-"""Each epoch's batches are made of what the epoch before confused."""
+"""Batches of species that the model confuses, searched for before each epoch."""
 
 from dataclasses import replace
 
@@ -8,14 +8,18 @@ from pytorch_lightning.callbacks import Callback
 
 from conspecific.data.sampler import PKSampler
 from conspecific.evaluation import Evaluator
-from conspecific.evaluation.hard_negatives import hard_negatives
+from conspecific.index import Searcher
 from conspecific.training.fine_tuner import FineTuner
+from conspecific.types import EmbeddingSet, Similarity
+
+SEARCHED, KEPT = 100, 10
 
 
 class HardNegatives(Callback):
-    """Searches the training images in themselves before each epoch, and tells the batches.
+    """Searches the training images among themselves before each epoch and gives the result to the PK sampler.
 
-    copies: pairs of sample ids that are one image, which are no negatives whatever species they are filed under.
+    copies: pairs of sample ids, `first` and `second`, that are the same image. The two are never negatives of each
+    other, even where they have different species.
     """
 
     def __init__(self, evaluator: Evaluator, copies: polars.DataFrame, batches: PKSampler) -> None:
@@ -31,5 +35,24 @@ class HardNegatives(Callback):
     def _search(self, module: pl.LightningModule) -> None:
         assert isinstance(module, FineTuner)
         evaluator = replace(self.evaluator, device=module.device)
-        found = evaluator.embed_training(module.eval_embedder, "Looking for what is confused")
+        found = evaluator.embed_training(module.eval_embedder, "Searching hard negatives")
         self.batches.confused = hard_negatives(found, module.eval_embedder.metric, self.copies)
+
+
+def hard_negatives(embeddings: EmbeddingSet, metric: Similarity, copies: polars.DataFrame) -> dict[int, list[int]]:
+    """Return up to KEPT images of other species for each image, nearest first.
+
+    copies: pairs of sample ids, `first` and `second`, that are the same image; a pair with two species would train the
+    model to separate an image from itself. Images without another species among the SEARCHED nearest are left out.
+    """
+    neighbors = Searcher(embeddings, metric).search(embeddings, min(SEARCHED, len(embeddings) - 1))
+    label_of = dict(zip(embeddings.ids.tolist(), embeddings.labels.tolist(), strict=True))
+    pairs = {frozenset(pair) for pair in copies.select("first", "second").iter_rows()}
+    found = {}
+    for index, nearest in zip(embeddings.ids.tolist(), neighbors.ids.tolist(), strict=True):
+        others = [
+            other for other in nearest if label_of[other] != label_of[index] and frozenset((index, other)) not in pairs
+        ]
+        if others:
+            found[index] = others[:KEPT]
+    return found

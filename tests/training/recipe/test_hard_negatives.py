@@ -1,11 +1,11 @@
-"""What each image is confused with."""
+"""Hard negatives: the nearest images of other species."""
 
 import numpy as np
 import polars as pl
 import pytest
 
-from conspecific.evaluation import hard_negatives as module
-from conspecific.evaluation.hard_negatives import hard_negatives
+from conspecific.training.recipe import hard_negatives as module
+from conspecific.training.recipe.hard_negatives import hard_negatives
 from conspecific.types import EmbeddingSet, Similarity
 
 NO_COPIES = pl.DataFrame({"first": [], "second": []}, schema={"first": pl.Int64, "second": pl.Int64})
@@ -47,7 +47,7 @@ def test_no_more_are_kept_than_there_are_or_are_asked_for(metric: Similarity, mo
     assert all(other % 5 != index % 5 for index, others in found.items() for other in others)
 
 
-def test_a_image_with_its_own_species_around_it_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_whose_nearest_are_all_of_its_species_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SEARCHED", 2)
     found = hard_negatives(on_a_line([0, 1, 2, 2.9, 9], [0, 0, 0, 1, 1]), "l2", NO_COPIES)
     assert found == {30: [40], 40: [30, 20], 50: [30]}
