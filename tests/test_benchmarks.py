@@ -49,6 +49,53 @@ def test_the_main_jobs_gain_is_the_one_the_summary_keeps() -> None:
     assert load("main_job").gain({"gains": gains}) == "+0.100 (+0.050 to +0.200)"
 
 
+@pytest.fixture
+def two_records(tmp_path: Path) -> tuple[Path, Path]:
+    """The record of a run by code that has old keys, and the same numbers by code that has new ones."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    line = {"epoch": 1, "loss": 0.1 + 0.2, "gain_intervals": {"map@r": [0.25, float("nan")]}}
+    for run, share, subset, extra in ((old, "tuned_share", "part", {}), (new, "wise_ft_alpha", "subset", {"lr": 1e-3})):
+        (run / "results").mkdir(parents=True)
+        (run / "epochs.jsonl").write_text(json.dumps(line | extra) + "\n")
+        facts = {share: 1.0, "minutes": len(share), "data_root": str(run)}
+        (run / "summary.json").write_text(json.dumps(facts))
+        (run / "results" / "test_model.json").write_text(json.dumps({"facts": {subset: "test"}}))
+        pl.DataFrame({"path": ["a", "b"], "mrr": [1.0, 0.5]}).write_parquet(run / "results" / "test_model.parquet")
+    return old, new
+
+
+def unmoved(old: Path, new: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr("sys.argv", ["unmoved.py", str(old), str(new)])
+    return int(load("unmoved").main())
+
+
+def test_unmoved_numbers_are_told_in_spite_of_new_names_times_and_paths(
+    two_records: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert unmoved(*two_records, monkeypatch) == 0
+    printed = capsys.readouterr().out
+    assert "1 values are only in" in printed and "epochs.jsonl/0/lr" in printed and "All 14 values are equal" in printed
+
+
+@pytest.mark.parametrize("change", ["last digit", "order", "missing", "type"])
+def test_a_number_that_moved_is_named(
+    change: str, two_records: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, new = two_records
+    if change == "order":
+        pl.DataFrame({"path": ["b", "a"], "mrr": [0.5, 1.0]}).write_parquet(new / "results" / "test_model.parquet")
+    elif change == "missing":
+        (new / "summary.json").unlink()
+    else:
+        epochs = new / "epochs.jsonl"
+        values = ("0.30000000000000004", "0.3") if change == "last digit" else ('"epoch": 1', '"epoch": 1.0')
+        epochs.write_text(epochs.read_text().replace(*values))
+    assert unmoved(*two_records, monkeypatch) == 1
+    place = {"order": "results/test_model.parquet/path/0: 'a', now 'b'", "missing": "summary.json/wise_ft_alpha: 1.0"}
+    numbers = {"last digit": "epochs.jsonl/0/loss: 0.30000000000000004, now 0.3", "type": "epochs.jsonl/0/epoch: 1"}
+    assert (place | numbers)[change] in capsys.readouterr().out
+
+
 def test_every_benchmark_says_how_it_is_run(recipes: Path) -> None:
     for path in [*BENCHMARKS.glob("*.py"), *recipes.glob("*.py")]:
         name = path.relative_to(BENCHMARKS)
