@@ -1,10 +1,10 @@
-"""Measure the leak check: its time, what it finds, and which altered copies it knows again, as Markdown tables.
+"""Measure the leak check: its time, the copies it finds, and its recall on altered copies, as Markdown tables.
 
     python benchmarks/leaks.py DATA [--copies 300]
 
-DATA is a folder with a folder of images for each species. First every image is compared with every other, with an
-empty cache, and the pairs are counted: look at them before calling them false. Then altered copies of some images,
-drawn by chance, are laid beside the images, one kind at a time. Results also go to benchmarks/leaks.json.
+DATA has one folder of images for each species. First every image is compared with every other, with an empty cache, and
+the pairs are counted. They can be true copies: inspect them. Then altered copies of some images, drawn at random, are
+added to the images, one kind of alteration at a time. The results are also written to benchmarks/leaks.json.
 """
 
 import argparse
@@ -35,10 +35,10 @@ Alteration = Callable[[Image.Image, random.Random], Image.Image]
 
 
 def main() -> None:
-    """Measure the images as they are, then with altered copies beside them."""
+    """Measure the images as they are, then with altered copies added."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="a folder of species")
-    parser.add_argument("--copies", type=int, default=300, help="copies of each kind")
+    parser.add_argument("data", help="a folder with one folder of images for each species")
+    parser.add_argument("--copies", type=int, default=300, help="number of copies of each kind")
     given = parser.parse_args()
     manifest = from_folder(given.data)
     seconds, pairs = check(manifest)
@@ -48,14 +48,14 @@ def main() -> None:
     print(f"| {' | '.join(str(value) for value in plain.values())} |", flush=True)
     known = {(row["first"], row["second"]) for row in pairs.iter_rows(named=True)}
     chosen = sorted(random.Random(0).sample(range(len(manifest)), min(given.copies, len(manifest))))
-    print("\n| copies | found | as what | further pairs with images that are no copies |")
+    print("\n| alteration | found | view that matched | further pairs with images that are not copies |")
     print("|---|---|---|---|")
     found = [measure(manifest, name, chosen, known) for name in ALTERATIONS]
     (HERE / "leaks.json").write_text(json.dumps({"plain": plain, "copies": found}, indent=2) + "\n")
 
 
 def check(manifest: Manifest) -> tuple[float, pl.DataFrame]:
-    """Seconds and pairs of a check that finds nothing in its cache."""
+    """Return the seconds and the pairs of a check with an empty cache."""
     console = Console(file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -65,7 +65,7 @@ def check(manifest: Manifest) -> tuple[float, pl.DataFrame]:
 
 
 def counted(manifest: Manifest, seconds: float, pairs: pl.DataFrame) -> dict[str, float]:
-    """The figures of the images as they are."""
+    """Return the row of the images as they are."""
     near = pairs.filter(pl.col("kind") == "near")
     labels = manifest.labels
     return {
@@ -79,7 +79,7 @@ def counted(manifest: Manifest, seconds: float, pairs: pl.DataFrame) -> dict[str
 
 
 def measure(manifest: Manifest, name: str, chosen: list[int], known: set[tuple[int, int]]) -> dict[str, object]:
-    """Lay copies beside the images, check all of them together, and print the row of this alteration."""
+    """Add altered copies to the images, check all of them together, and print the row of this alteration."""
     chance = random.Random(name)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -105,14 +105,14 @@ def measure(manifest: Manifest, name: str, chosen: list[int], known: set[tuple[i
 
 
 def jpeg(image: Image.Image, quality: int) -> bytes:
-    """The bytes of a JPEG file."""
+    """Return the bytes of a JPEG file."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=quality)
     return stream.getvalue()
 
 
 def crop(share: float) -> Alteration:
-    """Cut this share of width and of height off, divided between opposite sides by chance."""
+    """Crop this share of width and of height, divided between opposite sides at random."""
 
     def cut(image: Image.Image, chance: random.Random) -> Image.Image:
         width, height = round(image.width * share), round(image.height * share)
@@ -123,7 +123,7 @@ def crop(share: float) -> Alteration:
 
 
 def one_side(share: float) -> Alteration:
-    """Cut this share off one side."""
+    """Crop this share of one side, drawn at random."""
 
     def cut(image: Image.Image, chance: random.Random) -> Image.Image:
         box = [0, 0, image.width, image.height]

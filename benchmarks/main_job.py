@@ -2,10 +2,11 @@
 
     python benchmarks/main_job.py DATA [KEY=VALUE ...]
 
-DATA is a folder with images/SPECIES/PICTURE and a manifest.csv (path, label, split) beside it. Further words go to
-every run, for example trainer.max_epochs=1 to try it out. Results also go to benchmarks/main_job.json.
+DATA is a folder with images/SPECIES/IMAGE and a manifest.csv (path, label, split). Further arguments go to every run,
+for example trainer.max_epochs=1 for a trial. The results are also written to benchmarks/main_job.json.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -21,9 +22,11 @@ COMMAND = Path(sys.executable).with_name("conspecific")
 
 
 def main() -> None:
-    """Run one recipe after another, never two at once, and print the table."""
-    data, *options = sys.argv[1:]
-    measured = [measure(Path(data), recipe, protocol, options) for protocol in PROTOCOLS for recipe in RECIPES]
+    """Run the recipes one after the other and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="a folder with images/ and manifest.csv")
+    given, options = parser.parse_known_args()
+    measured = [measure(given.data, recipe, protocol, options) for protocol in PROTOCOLS for recipe in RECIPES]
     (HERE / "main_job.json").write_text(json.dumps(measured, indent=2) + "\n")
     print(f"| protocol | encoder | {' | '.join(SHOWN)} | map@r over pooled | minutes | peak GB |")
     print("|---|---|" + "---|" * (len(SHOWN) + 3))
@@ -34,7 +37,7 @@ def main() -> None:
 def measure(data: Path, recipe: str, protocol: str, options: list[str]) -> dict[str, object]:
     """Train one recipe under one protocol and return its summary."""
     folder = Path("runs") / "main_job" / f"{protocol}_{recipe}"
-    # the origin's set-up takes each species' first images, whatever split was published
+    # the original set-up uses the first images of each species, not the published split
     published = ["data=manifest", f"data.path={data / 'manifest.csv'}"]
     source = ["data=folder", f"data.root={data / 'images'}"] if protocol == "query_gallery" else published
     words = [f"experiment={recipe}", f"protocol={protocol}", *source, f"hydra.run.dir={folder}", *options]
@@ -45,7 +48,7 @@ def measure(data: Path, recipe: str, protocol: str, options: list[str]) -> dict[
 
 
 def print_rows(found: dict[str, object]) -> None:
-    """The references once a protocol, before its first recipe, then the recipe."""
+    """Print the references once a protocol, before its first recipe, then the recipe."""
     tested = found["test"]
     assert isinstance(tested, dict)
     for name, metrics in tested.items():
@@ -56,7 +59,7 @@ def print_rows(found: dict[str, object]) -> None:
 
 
 def gain(found: dict[str, object]) -> str:
-    """The recipe's map@r less the pooled reference's, with its 95 % interval."""
+    """Format the gain in map@r over the pooled reference, with its 95 % interval."""
     gains = found["gains"]
     assert isinstance(gains, dict)
     changes = [Difference.from_json(stored) for stored in gains["pooled"]]

@@ -1,10 +1,10 @@
-"""What scoring costs: ours, pytorch-metric-learning's calculator and plain faiss on the same vectors, as a table.
+"""Measure the cost of scoring: Conspecific, pytorch-metric-learning and plain faiss on the same vectors, as a table.
 
     python benchmarks/scoring.py [--quick]
 
-Every method runs in a process of its own, three times over; the median is shown. Seconds are those of scoring, without
-imports. MB is the largest resident memory beyond what the process held when the vectors were made. The vectors are made
-up: species scattered around random centres. Results also go to benchmarks/scoring.json.
+Every method runs three times, each time in a new process; the table shows the median. Seconds are those of scoring,
+without imports. MB is the peak resident memory minus that before scoring. The vectors are random: species are scattered
+around random centers. The results are also written to benchmarks/scoring.json.
 """
 
 import argparse
@@ -25,10 +25,10 @@ REPEATS = 3
 
 
 def main() -> None:
-    """Measure every method on every case, one after the other."""
+    """Measure every method on every case and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small cases, to see that it runs")
-    parser.add_argument("--one", nargs=4, metavar=("METHOD", "PICTURES", "DIMENSIONS", "SPECIES"), help="for itself")
+    parser.add_argument("--quick", action="store_true", help="small cases, as a trial")
+    parser.add_argument("--one", nargs=4, metavar=("METHOD", "IMAGES", "DIMENSIONS", "SPECIES"), help="used internally")
     given = parser.parse_args()
     if given.one:
         method, *sizes = given.one
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def run(method: str, case: tuple[int, int, int]) -> dict[str, object]:
-    """Measure one method on one case in fresh processes."""
+    """Measure one method on one case, in a new process for each repeat."""
     images, dimensions, species = case
     words = [sys.executable, str(Path(__file__)), "--one", method, *map(str, case)]
     print(method, *case, file=sys.stderr, flush=True)
@@ -57,11 +57,11 @@ def run(method: str, case: tuple[int, int, int]) -> dict[str, object]:
 
 
 def measure(method: Callable[..., dict[str, float | None]], images: int, dimensions: int, species: int) -> dict:
-    """Seconds, memory and scores of one call."""
+    """Return seconds, memory and scores of one call."""
     rng = np.random.default_rng(0)
     labels = np.arange(images) % species
     vectors = rng.standard_normal((images, dimensions), dtype=np.float32)
-    vectors *= max(1.0, 0.1 * dimensions**0.5)  # as hard in many dimensions as in few
+    vectors *= max(1.0, 0.1 * dimensions**0.5)  # about the same difficulty for any number of dimensions
     vectors += rng.standard_normal((species, dimensions), dtype=np.float32)[labels]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     scores, seconds, megabytes = method(vectors, labels)
@@ -69,19 +69,19 @@ def measure(method: Callable[..., dict[str, float | None]], images: int, dimensi
 
 
 def timed(work: Callable[[], dict[str, float | None]]) -> tuple[dict[str, float | None], float, float]:
-    """The result, its seconds, and by how many MB the process grew meanwhile."""
+    """Return the result, its seconds, and the growth of peak memory in MB."""
     before, began = peak(), time.perf_counter()
     found = work()
     return found, time.perf_counter() - began, peak() - before
 
 
 def peak() -> float:
-    """Largest resident memory so far, in MB."""
+    """Return the peak resident memory so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def conspecific(vectors: np.ndarray, labels: np.ndarray) -> tuple[dict[str, float | None], float, float]:
-    """The one scoring path: search, eight metrics of every query, the table of answers, the geometry."""
+    """Conspecific's scoring: search, eight metrics of every query, the per-query table, the embedding geometry."""
     import polars as pl
 
     from conspecific.data.manifest import Manifest
@@ -102,7 +102,7 @@ def conspecific(vectors: np.ndarray, labels: np.ndarray) -> tuple[dict[str, floa
 
 
 def metric_learning(vectors: np.ndarray, labels: np.ndarray) -> tuple[dict[str, float | None], float, float]:
-    """pytorch-metric-learning's calculator with the metrics it shares with ours, as many neighbours as R at most."""
+    """pytorch-metric-learning's calculator with the metrics that both have, k being the largest R."""
     import torch
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
@@ -118,7 +118,7 @@ def metric_learning(vectors: np.ndarray, labels: np.ndarray) -> tuple[dict[str, 
 
 
 def plain_faiss(vectors: np.ndarray, labels: np.ndarray) -> tuple[dict[str, float | None], float, float]:
-    """Exact search alone, as many neighbours as R at most: nothing is scored."""
+    """Exact search without scoring, k being the largest R."""
     import faiss
 
     def work() -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Launcher: the same as `conspecific soup`, for a checkout that was not installed as a command."""
+"""Run `conspecific soup` from a checkout that is not installed."""
 
 import sys
 from pathlib import Path

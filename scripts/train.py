@@ -1,4 +1,4 @@
-"""Launcher: the same as `conspecific train`, for a checkout that was not installed as a command."""
+"""Run `conspecific train` from a checkout that is not installed."""
 
 import sys
 from pathlib import Path

@@ -179,8 +179,8 @@ def test_peers_are_given_every_image_but_those_of_the_test(
 ) -> None:
     manifest = make_manifest([f"species {number}" for number in range(8) for _ in range(10)])
     splits = split(manifest, protocol)
-    part = Evaluator(manifest, splits, "", 224, 1, torch.device("cpu"), Console(quiet=True))
-    given = load("recipes/run").training_ids(part)
+    evaluator = Evaluator(manifest, splits, "", 224, 1, torch.device("cpu"), Console(quiet=True))
+    given = load("recipes/run").training_ids(evaluator)
     assert np.array_equal(given, np.setdiff1d(np.arange(80), splits.test.ids))
 
 
@@ -192,7 +192,7 @@ def test_a_run_of_the_recipes_goes_on_where_it_stopped_and_tells_other_settings(
     assert [path.name for path in folder.iterdir()] == ["asked.json"]
     (folder / "summary.json").touch()
     assert not run.begin(folder, ["seed=0", "other"], "summary.json")
-    with pytest.raises(SystemExit, match="was made with others: other"):
+    with pytest.raises(SystemExit, match="was made with other arguments: other"):
         run.begin(folder, ["seed=0"], "summary.json")
 
 
@@ -222,7 +222,7 @@ def test_contrasts_tell_how_far_ours_lies_above_every_recipe(recipes: Path, tmp_
     assert contrasts.cells(rows[0])[:-1] == shown
     assert contrasts.cells(rows[0])[-1].startswith("+0.050 (")
     assert contrasts.cells(rows[2])[-1] == "" and not rows[2]["contrast"]
-    assert "above 1 of 1 recipes" in contrasts.verdict(rows)
+    assert "exceeds 1 of 1 recipes" in contrasts.verdict(rows)
 
 
 def test_contrasts_claim_nothing_where_ours_is_not_above(recipes: Path, tmp_path: Path) -> None:
@@ -231,4 +231,4 @@ def test_contrasts_claim_nothing_where_ours_is_not_above(recipes: Path, tmp_path
         store(tmp_path / "seen" / name, 0.5, "seen", seeds=2)
     rows = contrasts.measured(tmp_path / "seen", "ours")
     assert not contrasts.difference(rows[0]).over_species
-    assert "above 0 of 1 recipes" in contrasts.verdict(rows)
+    assert "exceeds 0 of 1 recipes" in contrasts.verdict(rows)

@@ -1,9 +1,10 @@
-"""What run.py has trained so far, as a Markdown table: every recipe, and how far ours lies above it.
+"""Compare the recipes that run.py has trained so far with ours, as a Markdown table.
 
     python benchmarks/recipes/contrasts.py OUTPUT [--ours NAME]
 
-Differences are paired: each query's map@r is averaged over the seeds, then ours less the other's; the 95 % interval is
-over queries, over whole species where they are unseen. Every metric goes to OUTPUT/contrasts.json.
+Differences are paired: the map@r of each query is averaged over the seeds, then the other recipe's is subtracted from
+ours. The 95 % interval is over queries, for protocol unseen over species. All metrics are written to
+OUTPUT/contrasts.json.
 """
 
 import argparse
@@ -20,14 +21,24 @@ from conspecific.evaluation.compare import differences, paired_values
 from conspecific.types import EvalResult
 
 METRIC = "map@r"
-COLUMNS = ("protocol", "recipe", "seeds", "minutes", "steps", "recall@1", METRIC, "over its start", "ours above it")
+COLUMNS = (
+    "protocol",
+    "recipe",
+    "seeds",
+    "minutes",
+    "steps",
+    "recall@1",
+    METRIC,
+    "gain over start",
+    "ours minus this recipe",
+)
 
 
 def main() -> None:
-    """Print a table of everything under OUTPUT and write every number."""
+    """Print a table of all recipes in OUTPUT and write all metrics."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path, help="of run.py")
-    parser.add_argument("--ours", default="ours", metavar="NAME", help="of our recipe")
+    parser.add_argument("output", type=Path, help="the --output of run.py")
+    parser.add_argument("--ours", default="ours", metavar="NAME", help="the --name of our recipe")
     given = parser.parse_args()
     rows = [row for folder in sorted(given.output.iterdir()) if folder.is_dir() for row in measured(folder, given.ours)]
     (given.output / "contrasts.json").write_text(json.dumps(rows, indent=2) + "\n")
@@ -39,7 +50,7 @@ def main() -> None:
 
 
 def measured(protocol: Path, ours: str) -> list[dict[str, Any]]:
-    """A row for each recipe that has a scored run, ours last; its contrast is empty where ours is not there."""
+    """Return a row for each recipe with a scored run, ours last. The contrast is empty if ours has no scored run."""
     found = {folder.name: scored(folder) for folder in sorted(protocol.iterdir()) if folder.is_dir()}
     runs = {name: seeds for name, seeds in sorted(found.items(), key=lambda item: item[0] == ours) if seeds}
     results = {
@@ -64,12 +75,12 @@ def measured(protocol: Path, ours: str) -> list[dict[str, Any]]:
 
 
 def scored(recipe: Path) -> list[Path]:
-    """The folders of a recipe's seeds that have a result."""
+    """Return the seed folders of a recipe that have a result."""
     return sorted(seed for seed in recipe.glob("seed*") if (seed / "results" / "test_model.json").is_file())
 
 
 def training(seed: Path) -> dict[str, Any]:
-    """What is known of a training: minutes, and for the peers steps and images a second."""
+    """Return the facts of a training: minutes and, for the other libraries, steps and images a second."""
     if (peer := seed / "training.json").is_file():
         facts: dict[str, Any] = json.loads(peer.read_text())
         return facts | {"minutes": facts["seconds"] / 60}
@@ -79,18 +90,18 @@ def training(seed: Path) -> dict[str, Any]:
 
 
 def compare_seeds(ours: Sequence[EvalResult], other: Sequence[EvalResult]) -> list[Difference]:
-    """Ours less the other, every query's values averaged over the seeds first."""
-    first = ours[0]
+    """Return ours minus the other, with the values of each query averaged over the seeds first."""
+    first, metrics = ours[0], list(ours[0].metrics)
     mine, theirs = (
-        np.mean([paired_values(first.per_query, result.per_query)[2] for result in side], axis=0)
+        np.mean([paired_values(first.per_query, result.per_query, metrics)[2] for result in side], axis=0)
         for side in (ours, other)
     )
     species = first.per_query.sort("path")["label"]
-    return differences(species, mine, theirs, over_species=first.facts["protocol"] == "unseen")
+    return differences(metrics, species, mine, theirs, over_species=first.facts["protocol"] == "unseen")
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """One row of the table."""
+    """Format one row of the table."""
     values = row["metrics"][METRIC]
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     costs = ["/".join(dict.fromkeys(shown(facts, name) for facts in row["training"])) for name in ("minutes", "steps")]
@@ -107,13 +118,13 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def shown(facts: dict[str, Any], name: str) -> str:
-    """A number of a training, nothing where it is not known."""
+    """Format a number of a training; empty if it is not known."""
     value = facts.get(name)
     return "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
 def above(row: dict[str, Any]) -> str:
-    """How far ours lies above this recipe, with its interval."""
+    """Format ours minus this recipe, with its interval."""
     if not row["contrast"]:
         return ""
     interval = difference(row).interval
@@ -121,18 +132,20 @@ def above(row: dict[str, Any]) -> str:
 
 
 def difference(row: dict[str, Any]) -> Difference:
-    """The stored difference of the metric that is shown."""
+    """Return the stored difference of the metric that is shown."""
     [found] = [Difference.from_json(stored) for stored in row["contrast"] if stored["metric"] == METRIC]
     return found
 
 
 def verdict(rows: Sequence[dict[str, Any]]) -> str:
-    """Of how many recipes ours is above beyond the interval, protocol by protocol."""
+    """Say for each protocol how many recipes ours exceeds, with an interval that excludes zero."""
     lines = []
     for protocol in dict.fromkeys(row["protocol"] for row in rows):
         held = [row for row in rows if row["protocol"] == protocol and row["contrast"] and row["recipe"] != "start"]
         over = sum(difference(row).interval.low > 0 for row in held)
-        lines.append(f"{protocol}: {METRIC} of ours is above {over} of {len(held)} recipes, zero outside the interval.")
+        lines.append(
+            f"{protocol}: {METRIC} of ours exceeds {over} of {len(held)} recipes; these intervals exclude zero."
+        )
     return "\n".join(lines)
 
 

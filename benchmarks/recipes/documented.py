@@ -1,26 +1,28 @@
-"""Recipes of two metric-learning libraries as their documentation has them; benchmarks/recipes/peers.py trains them.
+"""The documented recipes of two metric-learning libraries; benchmarks/recipes/peers.py trains them.
 
 oml, open-metric-learning 4.0:
-    loop, Adam, BalanceSampler: README, "Examples", whose 2 labels x 2 images and rate of 1e-4 are for a toy; here
-    16 x 4, and 1e-5, one rate for network and loss: oml/configs/optimizer/adam.yaml, oml/lightning/pipelines/train.py.
+    loop, Adam, BalanceSampler: README, "Examples". Its 2 labels x 2 images and learning rate of 1e-4 are for a toy
+    data set; here 16 x 4 and 1e-5, the same for network and loss, from oml/configs/optimizer/adam.yaml and
+    oml/lightning/pipelines/train.py.
     TripletLossWithMiner(0.1): README. HardTripletsMiner: README, FAQ, and pipelines/features_extraction/extractor_sop.
-    Features as they come: README, whose network (vits16_dino) does not
-    normalise. Careful: on normalised ones, which margins of 0.1 to 0.2 are meant for (the tips of
-    pipelines/features_extraction) and the scoring compares. They are normalised by torch, not by the library's
-    normalise_features=True: that lets no gradient through the norm, and this network then shrinks its features to zero.
+    Features are not normalized: README, whose network (vits16_dino) does not normalize. Careful: normalized features,
+    for which margins of 0.1 to 0.2 are meant (the tips of pipelines/features_extraction) and which the scoring
+    compares. torch normalizes them, not the library's normalise_features=True, which passes no gradient through the
+    norm, so that this network shrinks its features to zero.
     ArcFaceLoss m=0.4, s=64: oml/configs/criterion/arcface.yaml.
     get_augs_hypvit(224): the pipelines that mine the hardest triplets, and the one with ArcFace.
 pml, pytorch-metric-learning 2.9:
     loop: README, "Using losses and miners in your training loop".
     TripletMarginLoss(margin=0.1), MultiSimilarityMiner(epsilon=0.1), MPerClassSampler(m=4), batches of 32, Adam 1e-5
     with weight decay 1e-4, RandomResizedCrop(scale=(0.16, 1)) and flip: examples/notebooks/MetricLossOnly.ipynb.
-    ArcFaceLoss: margin 28.6 degrees and scale 64 are its defaults; an optimizer of its own as in "Losses" of the
-    documentation, Adam 1e-3, between the examples' rates (SGD 1e-2 there, Adam 1e-4 in SubCenterArcFaceMNIST.ipynb).
+    ArcFaceLoss: its defaults, margin 28.6 degrees and scale 64; a separate optimizer as in "Losses" of the
+    documentation, Adam 1e-3, between the learning rates of the examples (SGD 1e-2 there, Adam 1e-4 in
+    SubCenterArcFaceMNIST.ipynb).
 
-Where the documentation's images or network do not fit, the peers get what serves them: 224 px, the mean and
-deviation the weights were trained with, no new layer on top of the pooled features (MetricLossOnly.ipynb puts 64
-random dimensions there), and loading processes that stay. A careful user keeps the pretrained statistics of batch norm
-(peers.set_mode), besides the one point above; all else is as documented.
+If the documented images or network do not fit, the libraries get what is best for them: 224 px, the mean and standard
+deviation of the weights' training, no new layer after the pooled features (MetricLossOnly.ipynb adds 64 random
+dimensions), and persistent workers. A careful user keeps the pretrained statistics of batch norm (peers.set_mode), in
+addition to the point above; everything else is as documented.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -37,20 +39,20 @@ SIZE = 224
 
 @dataclass(frozen=True)
 class Images:
-    """Training images: where each lies, and its species as a number from 0."""
+    """Training images: the path of each, and its species as a number from 0."""
 
     paths: Sequence[str]
     labels: Sequence[int]
 
     @property
     def species(self) -> int:
-        """How many there are."""
+        """The number of species."""
         return len(set(self.labels))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is asked of a recipe: triplet or arcface, as documented or careful, learning rate, loading processes."""
+    """The choices of a recipe: triplet or arcface, documented or careful, learning rate, number of workers."""
 
     loss: str
     mode: str
@@ -60,7 +62,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a library's documentation has: an epoch of (images, labels), the network that is called, loss, optimizers.
+    """A documented recipe: an epoch of (images, labels), the network, loss and optimizers.
 
     loss: embeddings [B, D] and labels [B] -> scalar.
     """
@@ -135,7 +137,7 @@ RECIPES = {"oml": open_metric_learning, "pml": pytorch_metric_learning}
 
 
 class Loaded(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Images under the augmentation of MetricLossOnly.ipynb."""
+    """Images with the augmentation of MetricLossOnly.ipynb."""
 
     def __init__(self, images: Images, moments: dict[str, tuple[float, ...]]) -> None:
         from torchvision import transforms as t
@@ -154,5 +156,5 @@ class Loaded(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 
 def moments(trunk: Any) -> dict[str, tuple[float, ...]]:
-    """The mean and deviation of pixels that the weights were trained with."""
+    """Return the mean and standard deviation of pixels that the weights were trained with."""
     return {name: trunk.pretrained_cfg[name] for name in ("mean", "std")}

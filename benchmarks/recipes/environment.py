@@ -1,10 +1,11 @@
-"""Make the environment that the peers' recipes run in: their libraries by name and version, apart from ours.
+"""Create the environment in which the recipes of the other libraries run, separate from ours.
 
     python benchmarks/recipes/environment.py FOLDER
 
 open-metric-learning needs numpy below 2, where ours needs 2 or later, so the two cannot share an environment. torch,
-torchvision and timm are those of the environment this runs in: what is compared are recipes, not versions of torch.
-What is in place is not installed again. Uses uv where it is on the path, else pip; 6 GB of disk, most of it torch.
+torchvision and timm have the versions of the environment that runs this: the benchmark compares recipes, not versions
+of torch. Packages that are installed already are not installed again. Uses uv if it is on the path, else pip. Takes
+6 GB of disk, most of it for torch.
 """
 
 import argparse
@@ -25,17 +26,19 @@ PEERS = (
 
 
 def main() -> None:
-    """Install, and print the interpreter to run the recipes with."""
+    """Install, and print the path of the interpreter that runs the recipes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of the environment")
+    parser.add_argument("folder", type=Path, help="the folder of the environment")
     print(install(parser.parse_args().folder))
 
 
 def install(folder: Path) -> Path:
-    """Make the environment unless these very packages are installed in it, and return its interpreter."""
+    """Create the environment, unless these packages are installed in it, and return its interpreter."""
     if sys.version_info >= (3, 13):
         found = sys.version.split()[0]
-        raise SystemExit(f"error: this is Python {found}; numpy below 2, which the peers need, ends with Python 3.12")
+        raise SystemExit(
+            f"error: this is Python {found}; the other libraries need numpy below 2, which supports Python up to 3.12"
+        )
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     wanted = [*PEERS, *(f"{name}=={version(name)}" for name in SAME_AS_OURS)]
     stamp = folder / "installed"

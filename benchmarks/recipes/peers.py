@@ -1,14 +1,14 @@
-"""Train a documented recipe of another metric-learning library for some minutes and keep its last weights.
+"""Train a documented recipe of another metric-learning library for some minutes and save its last weights.
 
     python benchmarks/recipes/peers.py --library oml --loss triplet --mode documented --manifest FILE --root FOLDER
                                        --weights FILE --output FOLDER [--minutes 5] [--seed 0]
 
 Runs in the environment of benchmarks/recipes/environment.py. FILE of --manifest is a CSV with columns path and label,
 every row a training image; --weights is a state dict of the timm model as .safetensors. Writes weights.safetensors
-and training.json to --output. The clock runs from the first batch, its loading included, and stops after the step
-during which the minutes end.
+and training.json to --output. The clock starts before the first batch is loaded; training stops after the step during
+which the minutes end.
 
-Where each value of a recipe comes from stands in benchmarks/recipes/documented.py.
+benchmarks/recipes/documented.py gives the source of each value of a recipe.
 """
 
 import argparse
@@ -36,7 +36,7 @@ PACKAGES = ("open-metric-learning", "pytorch-metric-learning", "torch", "torchvi
 
 
 def main() -> None:
-    """Train one recipe and write its weights, then what is to be known of the training."""
+    """Train one recipe and write its weights, then the facts of the training."""
     given = arguments()
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(given.seed)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The words of the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", required=True, choices=sorted(RECIPES))
     parser.add_argument("--loss", required=True, choices=("triplet", "arcface"))
@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
         parser.add_argument(name, required=True, type=Path)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lr", type=float, default=1e-5, help="of the network; documented is 1e-5")
+    parser.add_argument("--lr", type=float, default=1e-5, help="learning rate of the network; documented is 1e-5")
     parser.add_argument("--workers", type=int, default=2, help="processes that load images")
     return parser.parse_args()
 
@@ -75,7 +75,7 @@ def load_trunk(weights: Path) -> Any:
 
 
 def read_images(manifest: Path, root: Path) -> Images:
-    """Read the CSV; species are numbered in the order of their names."""
+    """Read the CSV and number the species in the order of their names."""
     with manifest.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     number = {name: place for place, name in enumerate(sorted({row["label"] for row in rows}))}
@@ -83,7 +83,7 @@ def read_images(manifest: Path, root: Path) -> Images:
 
 
 def set_mode(network: nn.Module, mode: str) -> None:
-    """Training mode; `careful` keeps the pretrained statistics of batch norm."""
+    """Switch to training mode; `careful` keeps the pretrained statistics of batch norm."""
     network.train()
     for module in network.modules():
         if mode == "careful" and isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -91,11 +91,11 @@ def set_mode(network: nn.Module, mode: str) -> None:
 
 
 def train(recipe: Recipe, minutes: float) -> dict[str, float]:
-    """Take steps until the minutes have passed. Ends the program where the loss is not finite."""
+    """Train until the minutes have passed. Ends the program if the loss is NaN or Inf."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for subset in (recipe.embed, recipe.loss):
-        if isinstance(subset, nn.Module):
-            subset.to(device)
+    for module in (recipe.embed, recipe.loss):
+        if isinstance(module, nn.Module):
+            module.to(device)
     taken: list[float] = []
     seen, seconds, began = 0, 0.0, time.perf_counter()
     for images, labels in endless(recipe):
@@ -123,13 +123,13 @@ def train(recipe: Recipe, minutes: float) -> dict[str, float]:
 
 
 def endless(recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch after another."""
+    """Yield the batches of one epoch after another."""
     while True:
         yield from recipe.epoch()
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine, and the memory this took (ru_maxrss is in KiB on Linux)."""
+    """Return versions, machine and peak memory (ru_maxrss is in KiB on Linux)."""
     return {
         "versions": {name: version(name) for name in PACKAGES},
         "python": sys.version.split()[0],
@@ -141,7 +141,7 @@ def environment() -> dict[str, Any]:
 
 
 def write(folder: Path, trunk: nn.Module, found: dict[str, Any]) -> None:
-    """Weights first, then training.json: where it is, the weights are whole."""
+    """Write the weights, then training.json: if it exists, the weights are complete."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,15 @@
-"""Our recipe against the documented recipes of two libraries: same weights, images, minutes; one evaluator for all.
+"""Compare our recipe with the documented recipes of two libraries: same weights, images, minutes and evaluator.
 
     python benchmarks/recipes/run.py DATA [--ours KEY=VALUE ...] [--quick]
 
 DATA is a folder with a manifest.csv (path, label, split). Every recipe is trained with every seed under every protocol,
-never two at once, in its own process; the peers in an environment of their own (environment.py), on all images that
-are not of the test, validation included, with nothing chosen: their last weights count. Then each is scored on the
-test and the table is printed (contrasts.py). The order is by seed, so the first table can be had after a third of the
-time: `python benchmarks/recipes/contrasts.py OUTPUT`. What is done already is not done again.
+one after the other, each in its own process. The other libraries run in a separate environment (environment.py) on all
+images outside the test split, validation included; nothing is selected, their last weights count. Then each is scored
+on the test split, and the table is printed (contrasts.py). The runs are ordered by seed, so a first table is available
+after a third of the time: `python benchmarks/recipes/contrasts.py OUTPUT`. Finished runs are not repeated.
 
---ours are the words of `conspecific train`; without them, the main job with a limit of --minutes on its training.
-The references, imprinting and the final test come on top of a limit by trainer.max_time; the table tells the minutes.
+--ours are arguments of `conspecific train`. The default is the main job with a limit of --minutes on its training. The
+limit does not cover references, imprinting and final test; the table shows the minutes of training.
 """
 
 import argparse
@@ -43,9 +43,9 @@ CACHE = Path(os.environ.get("CONSPECIFIC_CACHE", "~/.cache/conspecific")).expand
 
 
 def main() -> None:
-    """Train and score what is not there yet, one after the other, then print the table."""
+    """Train and score every recipe that is not finished yet, then print the table."""
     given = arguments()
-    subsets = {protocol: prepare(given, protocol) for protocol in given.protocols}
+    evaluators = {protocol: prepare(given, protocol) for protocol in given.protocols}
     python = peers_python(given.environment) if "peers" in given.steps else Path(sys.executable)
     for seed in given.seeds:
         for protocol in given.protocols:
@@ -54,27 +54,29 @@ def main() -> None:
                     words = ["--library", library, "--loss", loss, "--mode", mode, "--seed", str(seed)]
                     folder = given.output / protocol / f"{library}_{loss}_{mode}" / f"seed{seed}"
                     train_peer(given, python, folder, words)
-                    score(subsets[protocol], folder)
+                    score(evaluators[protocol], folder)
             if "ours" in given.steps:
                 train_ours(given, protocol, seed)
     subprocess.run([sys.executable, HERE / "contrasts.py", given.output, "--ours", given.name], check=True)
 
 
 def arguments() -> argparse.Namespace:
-    """The words of the command line, with what --quick changes."""
+    """Parse the command line; --quick changes some defaults."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder with a manifest.csv")
-    parser.add_argument("--ours", nargs="*", metavar="KEY=VALUE", help="words of conspecific train")
-    parser.add_argument("--name", default="ours", help="of our recipe in folders and table")
+    parser.add_argument("--ours", nargs="*", metavar="KEY=VALUE", help="arguments of conspecific train")
+    parser.add_argument("--name", default="ours", help="name of our recipe in folders and table")
     choices = {"libraries": ("oml", "pml"), "losses": ("triplet", "arcface"), "modes": ("documented", "careful")}
     choices |= {"protocols": ("seen", "unseen"), "steps": ("peers", "ours")}
     for name, values in choices.items():
         parser.add_argument(f"--{name}", nargs="+", choices=values, default=list(values))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--minutes", type=float, default=5.0, help="of training, each")
-    parser.add_argument("--output", type=Path, help="where everything goes; runs/recipes if not given")
-    parser.add_argument("--environment", type=Path, default=Path(".venv-peers"), help="of the peers")
-    parser.add_argument("--quick", action="store_true", help="half a minute and one seed, to see that it runs")
+    parser.add_argument("--minutes", type=float, default=5.0, help="minutes of training of each recipe")
+    parser.add_argument("--output", type=Path, help="output folder, by default runs/recipes")
+    parser.add_argument(
+        "--environment", type=Path, default=Path(".venv-peers"), help="environment of the other libraries"
+    )
+    parser.add_argument("--quick", action="store_true", help="half a minute and one seed, as a trial")
     given = parser.parse_args()
     if given.quick:
         given.minutes, given.seeds = 0.5, given.seeds[:1]
@@ -86,35 +88,35 @@ def arguments() -> argparse.Namespace:
 
 
 def peers_python(folder: Path) -> Path:
-    """The interpreter of the peers' environment, which is made where it is not there yet."""
+    """Return the interpreter of the other libraries' environment, which is created if it does not exist."""
     words = [sys.executable, str(HERE / "environment.py"), str(folder)]
     return Path(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
 
 
 def prepare(given: argparse.Namespace, protocol: str) -> Evaluator:
-    """Divide the images, write what the peers are given, and score the weights that all start from."""
+    """Split the images, write the training images of the other libraries, and score the weights that all start from."""
     manifest = from_file(str(given.data / "manifest.csv"))
     fingerprint, splits = check_manifest(manifest, CACHE), split(manifest, protocol)
     console = Console(file=sys.stderr)
-    subset = Evaluator(manifest, splits, fingerprint, SIZE, workers_for(None), device_for("auto"), console)
+    evaluator = Evaluator(manifest, splits, fingerprint, SIZE, workers_for(None), device_for("auto"), console)
     folder = given.output / protocol
     folder.mkdir(parents=True, exist_ok=True)
-    manifest.table[training_ids(subset)].select("path", "label").write_csv(folder / "training.csv")
+    manifest.table[training_ids(evaluator)].select("path", "label").write_csv(folder / "training.csv")
     save_file(create_backbone(BACKBONE, "bundled").state_dict(), given.output / "start.safetensors")
-    start = references(subset, "test", BACKBONE, "bundled", CACHE)["pooled"]
+    start = references(evaluator, "test", BACKBONE, "bundled", CACHE)["pooled"]
     start.save(folder / "start" / "seed0" / "results" / "test_model")
-    return subset
+    return evaluator
 
 
-def training_ids(subset: Evaluator) -> np.ndarray:
-    """What the peers are trained on: training and validation images."""
-    splits = subset.splits
+def training_ids(evaluator: Evaluator) -> np.ndarray:
+    """Return the sample ids that the other libraries train on: training and validation images."""
+    splits = evaluator.splits
     ids: np.ndarray = np.union1d(splits.train, splits.val.ids)
     return ids
 
 
 def train_peer(given: argparse.Namespace, python: Path, folder: Path, recipe: Sequence[str]) -> None:
-    """Train one recipe of a peer in its own environment."""
+    """Train one recipe of another library in its own environment."""
     words = [*recipe, "--minutes", str(given.minutes), "--root", str(given.data.resolve())]
     words += ["--manifest", str(folder.parents[1] / "training.csv")]
     words += ["--weights", str(given.output / "start.safetensors"), "--output", str(folder)]
@@ -136,9 +138,9 @@ def train_ours(given: argparse.Namespace, protocol: str, seed: int) -> None:
 
 
 def begin(folder: Path, words: Sequence[str], last: str) -> bool:
-    """Whether there is work to do: not where its last file lies. What was cut off is begun again.
+    """Prepare the folder of a run; return False if it is finished, which its file `last` shows.
 
-    Ends the program where the work was done with other words.
+    An interrupted run starts again. Ends the program if the finished run had other arguments.
     """
     asked = folder / "asked.json"
     if not (folder / last).is_file():
@@ -148,17 +150,17 @@ def begin(folder: Path, words: Sequence[str], last: str) -> bool:
         return True
     before = json.loads(asked.read_text())
     if before != list(words):
-        other = " ".join(sorted(set(before) - set(words))) or "fewer words"
-        raise SystemExit(f"error: {folder} was made with others: {other}. Name another --output, or --name for ours.")
+        other = " ".join(sorted(set(before) - set(words))) or "fewer arguments"
+        raise SystemExit(f"error: {folder} was made with other arguments: {other}. Use another --output or --name.")
     return False
 
 
-def score(subset: Evaluator, folder: Path) -> None:
-    """Score a peer's weights on the test with the evaluator that scores ours: pooled, normalised, cosine."""
+def score(evaluator: Evaluator, folder: Path) -> None:
+    """Score the weights of another library on test with the evaluator that scores ours: pooled, normalized, cosine."""
     stem = folder / "results" / "test_model"
     if not stem.with_suffix(".json").is_file():
         embedder = build_embedder(BACKBONE, str(folder / "weights.safetensors"))
-        subset.score({"model": embedder}, "test", f"Scoring {folder.parent.name}")["model"].save(stem)
+        evaluator.score({"model": embedder}, "test", f"Scoring {folder.parent.name}")["model"].save(stem)
 
 
 if __name__ == "__main__":
