@@ -1,4 +1,4 @@
-"""Made-up runs to compare, and a page of them as a reader sees it."""
+"""Made-up runs to compare, and their page as a reader sees it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ MakeComparison = Callable[..., Comparison]
 
 
 class Page(HTMLParser):
-    """Every start tag with its attributes, and the visible text, its white space made single."""
+    """Collects every start tag with its attributes, and the visible text with single spaces."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self._words: list[str] = []
         self._styled = False
-        self.feed(page.replace("<wbr>", ""))  # a place where a line may break is no blank
+        self.feed(page.replace("<wbr>", ""))  # a possible line break is not a space
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._styled = tag == "style"
@@ -48,7 +48,7 @@ class Page(HTMLParser):
 
 
 def result_of(values: np.ndarray, species: Sequence[str], answers: bool, protocol: str) -> EvalResult:
-    """A result whose every metric has these values; a query's right answers among ten are ten times its value."""
+    """Return a result whose metrics all have these values; a query has ten times its value hits among ten."""
     labels = [species[query % len(species)] for query in range(len(values))]
     paths = [f"{label}/{query:03}.png" for query, label in enumerate(labels)]
     table = pl.DataFrame({"path": paths, "label": labels} | {name: values.tolist() for name in metric_names()})
@@ -67,7 +67,7 @@ def result_of(values: np.ndarray, species: Sequence[str], answers: bool, protoco
 
 @pytest.fixture
 def make_comparison(tmp_path: Path) -> MakeComparison:
-    """Return a function that compares made-up runs: a group for each list of gains, a run for each of them."""
+    """Return a function that compares made-up runs: a group for each list of gains, a run for each gain."""
 
     def make(
         *groups: Sequence[float],
@@ -95,7 +95,7 @@ def make_comparison(tmp_path: Path) -> MakeComparison:
 
 @pytest.fixture
 def data_root(tmp_path: Path) -> Path:
-    """The images of the made-up runs, and a summary of the first run that says where they are."""
+    """Write the images of the made-up runs, and a summary of the first run with their folder."""
     for query in range(QUERIES):
         path = tmp_path / "images" / SPECIES[query % len(SPECIES)] / f"{query:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A small world of coloured images: eight species, each a colour, and results that are better or worse by design."""
+"""Made-up results of eight species, each with images of one color, and with a chosen share of hits."""
 
 import zlib
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from PIL import Image
 from conspecific.evaluation.compare import compare
 from conspecific.leaks.record import PAIRS, Leaks
 from conspecific.metrics import metric_names
-from conspecific.reporting.run.record import Report
+from conspecific.reporting.run.subject import Report
 from conspecific.types import EvalResult
 
 from .comparisons import data_root, make_comparison
@@ -24,13 +24,13 @@ IMAGES = 12
 
 
 def open_image(path: str) -> Image.Image:
-    """A plain image whose colour depends on its folder alone."""
-    colour = zlib.crc32(path.split("/")[0].encode())
-    return Image.new("RGB", (200, 150), (colour & 255, colour >> 8 & 255, colour >> 16 & 255))
+    """Return a plain image whose color depends on its folder only."""
+    color = zlib.crc32(path.split("/")[0].encode())
+    return Image.new("RGB", (200, 150), (color & 255, color >> 8 & 255, color >> 16 & 255))
 
 
 def build_result(skill: float, seed: int, species: list[str]) -> EvalResult:
-    """A result where each answer is right with probability `skill`."""
+    """Return a result in which each answer is a hit with probability `skill`."""
     generator = np.random.default_rng(seed)
     labels = [name for name in species for _ in range(IMAGES)]
     paths = [f"{label}/{number}.jpg" for number, label in enumerate(labels)]
@@ -50,7 +50,7 @@ def build_result(skill: float, seed: int, species: list[str]) -> EvalResult:
         rows.append(row | {"neighbor_scores": [1.0 - 0.05 * rank for rank in range(10)]})
     table = pl.DataFrame(rows)
     means = {metric: float(np.mean(table[metric].to_list())) for metric in metric_names()}
-    macro = {metric: means[metric] / 2 for metric in metric_names()}  # so that one is never taken for the other
+    macro = {metric: means[metric] / 2 for metric in metric_names()}  # different, so that they cannot be confused
     facts = {"subset": "test", "protocol": "unseen", "similarity": "cosine", "dimensions": 64, "excluded": 2}
     geometry = {"alignment": 1 - skill, "uniformity": -2.5, "effective_rank": 40 * skill, "mean_similarity": 0.25}
     facts |= {"geometry": geometry | {"images": 96, "species": len(species)}, "gallery": len(labels)}
@@ -59,9 +59,9 @@ def build_result(skill: float, seed: int, species: list[str]) -> EvalResult:
 
 @pytest.fixture
 def make_leaks() -> Callable[..., Leaks]:
-    """Return a function that makes the record of a leak check from pairs of paths as `build_result` names them.
+    """Return a function that makes the result of a leak check from pairs of paths of `build_result`.
 
-    The first is a near copy in training of the second, a test query, but for what a pair changes:
+    The first is a near duplicate in the train split of the second, a test query; a pair can change its columns:
     make_leaks(("Species_A/0.jpg", "Species_A/3.jpg", {"kind": "exact"}), inside=2).
     """
 
@@ -83,7 +83,7 @@ def make_leaks() -> Callable[..., Leaks]:
 
 @pytest.fixture
 def make_report() -> Callable[..., Report]:
-    """Return a function that builds a report over the named species."""
+    """Return a function that builds the subject of a report with the named species."""
 
     def make(species: list[str] | None = None, model: bool = True) -> Report:
         names = species or [f"Species_{letter}" for letter in "ABCDEFGH"[:SPECIES]]
@@ -100,7 +100,7 @@ def make_report() -> Callable[..., Report]:
         ]
         return Report(
             title="A small run",
-            facts={"data": "coloured tiles", "epochs": 4, "peak_memory": "1 GB"},
+            facts={"data": "colored tiles", "epochs": 4, "peak_memory": "1 GB"},
             flatten=flatten,
             pooled=pooled,
             model=tuned if model else None,

@@ -1,4 +1,4 @@
-"""The comparison page: the numbers of the comparison, honest about chance, whole and safe with hostile names."""
+"""The comparison page: its values and verdicts, self-contained and safe with any name in the data."""
 
 import re
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ def test_the_better_group_is_named_with_its_gain(make_comparison: MakeComparison
     found = make_comparison([0.1, 0.11, 0.09], [0.3, 0.32, 0.31])
     text = page_of(found, tmp_path).text
     low, high = (group.means["map@r"] for group in found.groups)
-    assert f"B finds more: map@r {high:.3f} against {low:.3f}." in text
+    assert f"B is better than A: map@r {high:.3f} against {low:.3f}." in text
     [difference] = [row for row in found.contrasts[0].differences if row.metric == "map@r"]
     bounds = f"{signed(difference.by_query.low)} to {signed(difference.by_query.high)}"
-    assert f"B against A, query by query: {signed(high - low)} in map@r (95 % interval over queries {bounds}" in text
-    assert "other seeds would hardly turn it" in text
-    assert f"the same {QUERIES} queries in {QUERIES} images of 4 species" in text
+    assert f"Paired difference B minus A: {signed(high - low)} in map@r (95 % interval over queries {bounds}" in text
+    assert "other seeds are unlikely to reverse the order" in text
+    assert f"the same {QUERIES} queries, {QUERIES} gallery images and 4 species" in text
 
 
 def test_every_number_of_every_difference_is_on_the_page(make_comparison: MakeComparison, tmp_path: Path) -> None:
@@ -45,27 +45,29 @@ def test_every_number_of_every_difference_is_on_the_page(make_comparison: MakeCo
             f"{group.means['mrr']:.3f} ± {spread:.3f} {interval.low:.3f} to {interval.high:.3f}".replace("-", "\u2212")
             in text
         )
-    assert "Interval over species counts here" in text
+    assert "Interval over species decides" in text
     assert "adjusted for 2 comparisons" in text
 
 
-def test_the_first_group_may_be_the_better(make_comparison: MakeComparison, tmp_path: Path) -> None:
+def test_the_first_group_can_be_the_better_one(make_comparison: MakeComparison, tmp_path: Path) -> None:
     found = make_comparison([0.3], [0.1])
     text = page_of(found, tmp_path).text
     gain = -found.contrasts[0].differences[0].interval.mean
-    assert "A finds more" in text
-    assert f"A against B, query by query: {signed(gain)} in map@r" in text
-    assert "What other seeds would say is not known" in text
+    assert "A is better than B" in text
+    assert f"Paired difference A minus B: {signed(gain)} in map@r" in text
+    assert "The variance over seeds is unknown" in text
 
 
-def test_what_may_be_chance_is_said_to_be(make_comparison: MakeComparison, tmp_path: Path) -> None:
+def test_differences_that_are_not_significant_are_marked(make_comparison: MakeComparison, tmp_path: Path) -> None:
     text = page_of(make_comparison([0.2], [0.2]), tmp_path).text
-    assert "No difference that could not be chance" in text
-    assert text.count("may be chance") == len(metric_names())
-    assert "over seeds" not in text.partition("How to read it")[0]
+    assert "No significant difference" in text
+    assert (
+        text.partition("Paired differences")[2].count("not significant") == len(metric_names()) + 1
+    )  # and in the legend
+    assert "over seeds" not in text.partition("Glossary")[0].partition("All runs were")[0]
 
 
-def test_the_best_of_each_metric_is_coloured_and_the_bars_are_the_shares(
+def test_the_best_of_each_metric_is_highlighted_and_the_bars_are_the_shares(
     make_comparison: MakeComparison, tmp_path: Path
 ) -> None:
     found = make_comparison([0.1], [0.15])
@@ -79,16 +81,16 @@ def test_the_best_of_each_metric_is_coloured_and_the_bars_are_the_shares(
     assert f'width="{lost}" height="5" fill="var(--miss)"/>' in page
 
 
-def test_seeds_that_disagree_are_said_to(make_comparison: MakeComparison, tmp_path: Path) -> None:
+def test_seeds_that_disagree_are_reported(make_comparison: MakeComparison, tmp_path: Path) -> None:
     text = page_of(make_comparison([0.1, 0.3], [0.35, 0.2]), tmp_path).text
-    assert "B finds more with these seeds" in text
-    assert "other seeds might turn it" in text
+    assert "B is better than A with these seeds" in text
+    assert "other seeds may reverse the order" in text
 
 
-def test_all_of_the_most_groups_there_can_be_are_shown(make_comparison: MakeComparison, tmp_path: Path) -> None:
+def test_the_largest_possible_number_of_groups_is_shown(make_comparison: MakeComparison, tmp_path: Path) -> None:
     found = make_comparison(*([0.01 * group] for group in range(26)))
     page = page_of(found, tmp_path)
-    assert f"Of 26 groups, Z finds most: map@r {found.groups[25].means['map@r']:.3f}" in page.text
+    assert f"Z is the best of 26 groups: map@r {found.groups[25].means['map@r']:.3f}" in page.text
     assert "adjusted for 25 comparisons" in page.text
     for letter, group in zip(ascii_uppercase, found.groups, strict=True):
         assert letter in page.text and str(group.runs[0].path) in page.text
@@ -96,7 +98,7 @@ def test_all_of_the_most_groups_there_can_be_are_shown(make_comparison: MakeComp
         assert explain(metric) in page.text
 
 
-def test_settings_that_differ_stand_beside_each_other(make_comparison: MakeComparison, tmp_path: Path) -> None:
+def test_settings_that_differ_are_in_one_row(make_comparison: MakeComparison, tmp_path: Path) -> None:
     values: list[dict[str, object]] = [
         {"loss._target_": "some.losses.ArcFaceLoss", "model.head": None, "model.freeze": True, "seen": 1},
         {"loss._target_": "some.losses.TripletLoss", "model.head": "linear", "model.freeze": False, "seen": 1},
@@ -108,9 +110,9 @@ def test_settings_that_differ_stand_beside_each_other(make_comparison: MakeCompa
     assert f"loss mine.Loss yours.Loss file data/a.csv {DASH}" in text
 
 
-def test_groups_that_differ_in_no_setting_are_said_to(make_comparison: MakeComparison, tmp_path: Path) -> None:
+def test_groups_with_equal_settings_are_reported(make_comparison: MakeComparison, tmp_path: Path) -> None:
     text = page_of(make_comparison([0.1], [0.2], settings=lambda group: {}), tmp_path).text
-    assert "None: the same settings and the same seed" in text
+    assert "None. The runs have the same settings and seed" in text
 
 
 def test_species_and_queries_that_changed_are_listed(make_comparison: MakeComparison, tmp_path: Path) -> None:
@@ -119,13 +121,13 @@ def test_species_and_queries_that_changed_are_listed(make_comparison: MakeCompar
     before, after = (_means(group.runs) for group in found.groups)
     changes = before.join(after, on="path", suffix="_after").with_columns(gain=pl.col("value_after") - pl.col("value"))
     species = changes.group_by("label").agg(pl.col("value", "value_after", "gain").mean()).sort("gain", descending=True)
-    subset = text.partition("Species that changed most")[2].partition("Queries that changed most")[0]
+    subset = text.partition("sorted by the change in map@r.")[2].partition("Largest losses")[0]
     names = [label.replace("_", " ") for label in species["label"]]
     assert sorted(names, key=subset.index) == names
     for row in species.iter_rows(named=True):
         assert f"{row['value']:.3f} → {row['value_after']:.3f} {signed(row['gain'])}" in subset
-    assert "Lost most None." in subset
-    queries = text.partition("sorted by right answers")[2]
+    assert "Largest losses None." in text
+    queries = text.partition("sorted by the change in correct images")[2]
     assert re.search(r"\w+/\d+\.png \d\.\d → \d\.\d 0\.\d+ → 0\.\d+ \+0\.\d+", queries)
 
 
@@ -134,7 +136,7 @@ def _means(members: Sequence[runs.TestedRun]) -> pl.DataFrame:
     return tables.group_by("path").agg(pl.col("label").first(), pl.col("value").mean())
 
 
-def test_images_are_shown_where_they_still_are(
+def test_images_are_shown_where_the_data_are_available(
     make_comparison: MakeComparison, data_root: Path, tmp_path: Path
 ) -> None:
     page = page_of(make_comparison([0.1, 0.1], [0.2, 0.2]), tmp_path)
@@ -144,31 +146,31 @@ def test_images_are_shown_where_they_still_are(
     assert strips > 2 and rows > 8
     assert len(images) == (1 + 2 * 10) * strips + rows
     assert all(str(image["src"]).startswith("data:image/jpeg;base64,") and image["alt"] for image in images)
-    assert "as the first run of each group found them" in page.text
+    assert "retrieved by the first run of each group" in page.text
 
 
-def test_images_that_are_gone_leave_a_page_without(
+def test_without_the_data_the_page_has_no_images(
     make_comparison: MakeComparison, data_root: Path, tmp_path: Path
 ) -> None:
     data_root.rename(tmp_path / "moved")
     page = page_of(make_comparison([0.1], [0.2]), tmp_path)
     assert "img" not in {tag for tag, _ in page.tags}
-    assert "Their answers" not in page.text and "Queries that changed most" in page.text
+    assert "Retrieved images" not in page.text and "Queries with the largest changes" in page.text
 
 
 @pytest.mark.parametrize("summary", ["{}", "{", '{"data_root": null}'])
-def test_a_summary_that_names_no_images_is_no_error(
+def test_a_summary_without_a_data_folder_is_no_error(
     make_comparison: MakeComparison, tmp_path: Path, summary: str
 ) -> None:
     found = make_comparison([0.1], [0.2])
     (tmp_path / "run-0-0" / "summary.json").write_text(summary)
-    assert "B finds more" in page_of(found, tmp_path).text
+    assert "B is better than A" in page_of(found, tmp_path).text
 
 
 def test_results_without_answers_are_compared_by_map_at_r(make_comparison: MakeComparison, tmp_path: Path) -> None:
     text = page_of(make_comparison([0.1], [0.2], answers=False), tmp_path).text
-    assert "Right in ten" not in text
-    assert "sorted by map@r." in text
+    assert "Correct in top 10" not in text
+    assert "sorted by the change in map@r." in text
 
 
 def test_nothing_is_loaded_from_elsewhere(make_comparison: MakeComparison, data_root: Path, tmp_path: Path) -> None:

@@ -1,21 +1,21 @@
-"""Where each image stands on the sheets, and how it is marked."""
+"""The places and marks of the images on the answer sheets."""
 
 import pytest
 from PIL import Image
 
-from conspecific.reporting.page.montage import HIT, MISS, answer_sheet, contact_sheet, image_box, side_by_side
+from conspecific.reporting.page.montage import HIT, MISS, answer_sheet, image_box, side_by_side
 
-COLOURS = [(20 * number + 10, 200 - 15 * number, 90) for number in range(10)]
-TARGET = (250, 240, 30)
-
-
-def tile(colour: tuple[int, int, int]) -> Image.Image:
-    return Image.new("RGB", (60, 40), colour)
+COLORS = [(20 * number + 10, 200 - 15 * number, 90) for number in range(10)]
+QUERY = (250, 240, 30)
 
 
-def hexadecimal(colour: object) -> str:
-    assert isinstance(colour, tuple)
-    return "#{:02x}{:02x}{:02x}".format(*colour)
+def tile(color: tuple[int, int, int]) -> Image.Image:
+    return Image.new("RGB", (60, 40), color)
+
+
+def hexadecimal(color: object) -> str:
+    assert isinstance(color, tuple)
+    return "#{:02x}{:02x}{:02x}".format(*color)
 
 
 def centre(place: int, cell: int = 160) -> tuple[int, int]:
@@ -24,22 +24,22 @@ def centre(place: int, cell: int = 160) -> tuple[int, int]:
 
 
 def sheet(hits: list[bool | None], cell: int = 160) -> Image.Image:
-    return answer_sheet(tile(TARGET), [tile(colour) for colour in COLOURS[: len(hits)]], hits, cell=cell)
+    return answer_sheet(tile(QUERY), [tile(color) for color in COLORS[: len(hits)]], hits, cell=cell)
 
 
 @pytest.mark.parametrize("cell", [64, 160])
-def test_ten_answers_row_by_row_and_the_target_in_the_third_place_of_the_third_row(cell: int) -> None:
+def test_answers_are_placed_row_by_row_and_the_query_after_them(cell: int) -> None:
     image = sheet([True] * 10, cell)
-    for place, colour in enumerate(COLOURS):
-        assert image.getpixel(centre(place, cell)) == colour
-    assert image.getpixel(centre(10, cell)) == TARGET
+    for place, color in enumerate(COLORS):
+        assert image.getpixel(centre(place, cell)) == color
+    assert image.getpixel(centre(10, cell)) == QUERY
     rows = [image_box(place)[1] for place in range(12)]
     columns = [image_box(place)[0] for place in range(12)]
     assert rows[:4] == [rows[0]] * 4 and rows[4:8] == [rows[4]] * 4 and rows[8:] == [rows[8]] * 4
     assert columns[:4] == columns[4:8] == columns[8:] == sorted(columns[:4])
 
 
-def test_a_hit_has_a_full_border_a_miss_a_broken_one_and_an_unknown_none() -> None:
+def test_a_hit_has_a_solid_border_a_miss_a_dashed_one_and_an_unknown_none() -> None:
     image = sheet([True, False, None])
     edges = []
     for place in range(3):
@@ -52,15 +52,15 @@ def test_a_hit_has_a_full_border_a_miss_a_broken_one_and_an_unknown_none() -> No
 
 def test_fewer_than_ten_answers_leave_empty_places_and_more_are_cut_off() -> None:
     assert hexadecimal(sheet([True] * 3).getpixel(centre(5))) == "#f2f5f4"
-    eleven = answer_sheet(tile(TARGET), [tile(COLOURS[0])] * 11, [True] * 11)
-    assert eleven.getpixel(centre(10)) == TARGET
+    eleven = answer_sheet(tile(QUERY), [tile(COLORS[0])] * 11, [True] * 11)
+    assert eleven.getpixel(centre(10)) == QUERY
 
 
 def test_captions_and_scores_of_any_length_stay_in_their_places() -> None:
-    answers = [tile(COLOURS[0])] * 10
+    answers = [tile(COLORS[0])] * 10
     names = ["Éclatant " * 30] * 10
-    with_text = answer_sheet(tile(TARGET), answers, [None] * 10, captions=names, scores=[-123.456] * 10)
-    plain = answer_sheet(tile(TARGET), answers, [None] * 10)
+    with_text = answer_sheet(tile(QUERY), answers, [None] * 10, captions=names, scores=[-123.456] * 10)
+    plain = answer_sheet(tile(QUERY), answers, [None] * 10)
     assert with_text.size == plain.size
     for place in range(4):
         _, top, right, bottom = image_box(place)
@@ -69,26 +69,16 @@ def test_captions_and_scores_of_any_length_stay_in_their_places() -> None:
 
 
 @pytest.mark.parametrize("given", [{"hits": [True]}, {"captions": ["one"]}, {"scores": [0.5]}])
-def test_lists_of_another_length_are_refused(given: dict[str, list[object]]) -> None:
+def test_lists_of_different_lengths_are_refused(given: dict[str, list[object]]) -> None:
     arguments: dict[str, list[object]] = {"hits": [True] * 10, **given}
-    with pytest.raises(ValueError, match="one for each of the 10 answers; found 1"):
-        answer_sheet(tile(TARGET), [tile(COLOURS[0])] * 10, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="one entry for each of the 10 answers; found 1"):
+        answer_sheet(tile(QUERY), [tile(COLORS[0])] * 10, **arguments)  # type: ignore[arg-type]
 
 
 def test_side_by_side_keeps_both_images_whole_and_in_order() -> None:
     left, right = Image.new("RGB", (300, 200), "#ff0000"), Image.new("RGB", (200, 100), "#0000ff")
     image = side_by_side(left, right, ("Baseline", "Fine-tuned"))
-    counts = {colour: count for count, colour in image.getcolors(maxcolors=10_000) or []}
+    counts = {color: count for count, color in image.getcolors(maxcolors=10_000) or []}
     assert counts[(255, 0, 0)] == 300 * 200
     assert counts[(0, 0, 255)] == 200 * 100
     assert hexadecimal(image.getpixel((10, image.height - 10))) == "#ff0000"
-
-
-def test_contact_sheet_puts_each_row_right_of_its_label() -> None:
-    rows = [[tile(COLOURS[0])] * 3, [tile(COLOURS[1])] * 2]
-    image = contact_sheet(rows, ["First", "A much longer name of a species"], cell=50)
-    counts = {colour: count for count, colour in image.getcolors(maxcolors=10_000) or []}
-    assert counts[COLOURS[0]] == 3 * 50 * 50
-    assert counts[COLOURS[1]] == 2 * 50 * 50
-    with pytest.raises(ValueError, match="2 rows, 1 labels"):
-        contact_sheet(rows, ["First"])

@@ -1,4 +1,4 @@
-"""The page: whole, self-contained, safe with hostile names, and honest in what it says."""
+"""The report: complete, self-contained, and safe with any name in the data."""
 
 import dataclasses
 import re
@@ -12,14 +12,16 @@ from PIL import Image
 from conspecific.leaks.record import Leaks
 from conspecific.leaks.spelling import SpellingMatch
 from conspecific.metrics import metric_names
+from conspecific.reporting.page.section import Section
 from conspecific.reporting.page.wording import explain
-from conspecific.reporting.run.record import Report
 from conspecific.reporting.run.report import write_report
+from conspecific.reporting.run.sections import SECTIONS
+from conspecific.reporting.run.subject import Report
 from conspecific.types import EvalResult
 
 
 class Tags(HTMLParser):
-    """Collects every start tag with its attributes, and all text outside style elements."""
+    """Collects every start tag with its attributes, and all text outside of style elements."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -63,8 +65,8 @@ def test_nothing_is_loaded_from_elsewhere(make_report: Callable[..., Report], tm
 def test_every_image_has_a_description(make_report: Callable[..., Report], tmp_path: Path) -> None:
     tags = Tags(page_of(make_report(), tmp_path)).found
     images = [attributes for tag, attributes in tags if tag == "img"]
-    targets, examples, mix_ups, hubs = 3 * 2 * 11, 8 * (1 + 2 * 10), 9 * 2, 2 * 8
-    assert len(images) == targets + examples + mix_ups + hubs
+    selected, spaced, confusions, hubs = 3 * 2 * 11, 8 * (1 + 2 * 10), 9 * 2, 2 * 8
+    assert len(images) == selected + spaced + confusions + hubs
     assert all(attributes.get("alt") for attributes in images)
     for tag, attributes in tags:
         assert tag != "svg" or attributes.get("aria-hidden") == "true"
@@ -105,36 +107,56 @@ def test_the_headline_and_the_differences(make_report: Callable[..., Report], tm
     text = Tags(page_of(report, tmp_path)).text
     assert report.model is not None
     model, baseline = (10 * result.metrics["precision@10"] for result in (report.model, report.flatten))
-    assert f"Of ten answers, {model:.1f} show the right species. The baseline: {baseline:.1f}." in text
+    assert f"{model:.1f} of the 10 nearest images show the right species; the baseline finds {baseline:.1f}." in text
+    assert "Fine-tuned minus baseline" in text and "Fine-tuned minus pooled reference" in text
     for difference in (*report.over_flatten, *report.over_pooled):
         assert f"{abs(difference.interval.mean):.3f}" in text
-    assert "2 images were left out" in text
-    assert "ringed epoch, 3, was kept" in text
+    assert "2 queries were excluded" in text
+    assert "Weights selected by validation map@r: epoch 3 (ringed)." in text
 
 
-def test_weights_that_are_no_epochs_are_told_of(make_report: Callable[..., Report], tmp_path: Path) -> None:
+def test_interpolated_weights_are_named_with_their_alpha(make_report: Callable[..., Report], tmp_path: Path) -> None:
     between = dataclasses.replace(make_report(), wise_ft_alpha=0.7, whitening_refitted=True)
     text = Tags(page_of(between, tmp_path)).text
-    assert "ringed" not in text and "· kept" not in text
-    assert "Kept were weights 70 % of the way from those before training to those of epoch 3" in text
-    assert "The head was then whitened again" in text
+    assert "ringed" not in text and "· selected" not in text
+    assert (
+        "Weights selected by validation map@r: WiSE-FT, alpha 0.7: the interpolation between the initial weights"
+        in text
+    )
+    assert "of epoch 3 (alpha 1), with refitted whitening." in text
 
 
-def test_a_difference_within_noise_is_said_to_be_so(make_report: Callable[..., Report], tmp_path: Path) -> None:
+def test_a_difference_whose_interval_contains_zero_is_not_significant(
+    make_report: Callable[..., Report], tmp_path: Path
+) -> None:
     report = make_report()
     change = report.over_flatten[0]
     noise = dataclasses.replace(change, by_species=dataclasses.replace(change.by_species, low=-0.1, high=0.1))
-    assert "may be chance" in page_of(dataclasses.replace(report, over_flatten=[noise]), tmp_path)
+    assert "<small>not significant</small>" in page_of(dataclasses.replace(report, over_flatten=[noise]), tmp_path)
 
 
-def test_every_part_is_there_and_can_be_gone_to(
+def test_every_section_is_in_the_navigation(
     make_report: Callable[..., Report], make_leaks: Callable[..., Leaks], tmp_path: Path
 ) -> None:
     found = Tags(page_of(dataclasses.replace(make_report(), leaks=make_leaks()), tmp_path)).found
     sections = [attributes["id"] for tag, attributes in found if tag == "section"]
     links = [attributes["href"] for tag, attributes in found if tag == "a"]
     assert links == [f"#{place}" for place in sections]
-    assert {"numbers", "clean", "learning", "species", "mixups", "hubs", "space", "trust"} <= set(sections)
+    assert sections == [section.id for section in SECTIONS]
+
+
+def test_a_section_is_one_entry_and_one_template(make_report: Callable[..., Report], tmp_path: Path) -> None:
+    template = tmp_path / "coverage.html.j2"
+    template.write_text("<p>Images: {{ count }}, by {{ run.best.phrase }}</p>")
+    sections = [
+        *SECTIONS,
+        Section("coverage", "Coverage & more", str(template), lambda run: {"count": run.best.result.per_query.height}),
+        Section("empty", "Never shown", str(template), lambda run: None),
+    ]
+    page = write_report(tmp_path / "report.html", make_report(), sections).read_text(encoding="utf-8")
+    assert '<a href="#coverage">Coverage &amp; more</a></nav>' in page.replace("\n", "")
+    assert '<section id="coverage">\n<h2>Coverage &amp; more</h2>\n<p>Images: 96, by the fine-tuned encoder</p>' in page
+    assert "Never shown" not in page
 
 
 def test_what_scrolls_can_be_reached_by_the_keyboard_and_ids_are_unique(
@@ -155,23 +177,23 @@ def test_leaks_are_shown_with_both_images(
     leaks = make_leaks(("Species_A/0.jpg", "Species_B/13.jpg", {"view": "cropped"}), inside=2)
     page = Tags(page_of(dataclasses.replace(make_report(), leaks=leaks, leak_policy="report"), tmp_path))
     images = [attributes["alt"] for tag, attributes in page.found if tag == "img"]
-    assert "Image of the training subset: Species A" in images
-    assert "Image of the test subset: Species B" in images
-    for words in ("Nearly the same image, cropped", "Similarity 0.987", "is a label wrong?", "1 of 96 queries"):
+    assert "Image of the train split: Species A" in images
+    assert "Image of the test split: Species B" in images
+    for words in ("Near duplicate, cropped", "Cosine similarity 0.987", "different labels", "1 of 96 queries"):
         assert words in page.text
-    assert "leaks=report" in page.text and "2 pairs of copies" in page.text
+    assert "leaks=report" in page.text and "2 pairs of duplicates" in page.text
 
 
-def test_a_collapse_is_warned_of(make_report: Callable[..., Report], tmp_path: Path) -> None:
+def test_collapsed_embeddings_are_reported(make_report: Callable[..., Report], tmp_path: Path) -> None:
     report = make_report()
     assert report.model is not None
-    assert "collapsed" not in Tags(page_of(report, tmp_path)).text
+    assert "collapsed embeddings" not in Tags(page_of(report, tmp_path)).text
     facts = {**report.model.facts, "geometry": {**report.model.facts["geometry"], "mean_similarity": 0.999}}
     fallen = dataclasses.replace(report, model=dataclasses.replace(report.model, facts=facts))
-    assert "Fine-tuned: collapsed." in Tags(page_of(fallen, tmp_path)).text
+    assert "Fine-tuned: collapsed embeddings." in Tags(page_of(fallen, tmp_path)).text
 
 
-def test_the_gain_of_every_epoch_stands_beside_its_interval(make_report: Callable[..., Report], tmp_path: Path) -> None:
+def test_the_gain_of_every_epoch_is_shown_with_its_interval(make_report: Callable[..., Report], tmp_path: Path) -> None:
     text = Tags(page_of(make_report(), tmp_path)).text
     assert "+0.400 (+0.350 … +0.450)" in text.replace("\u00a0", " ")
     assert "gain_intervals" not in text
@@ -193,22 +215,20 @@ def test_one_species_makes_a_page_without_intervals(make_report: Callable[..., R
         over_pooled=(),
     )
     text = Tags(page_of(one, tmp_path)).text
-    assert "All species, the hardest first" in text
-    assert "Under each gain" not in text and "counts here" not in text
-    assert "every species counts once" in text
+    assert "All species, lowest recall@1 first" in text
+    assert "bootstrap interval. The interval" not in text and "decides" not in text.partition("Glossary")[0]
+    assert "Averaged over species" in text
 
 
-def test_answers_that_are_all_right_are_no_mix_up(make_report: Callable[..., Report], tmp_path: Path) -> None:
+def test_without_misses_there_are_no_confusions(make_report: Callable[..., Report], tmp_path: Path) -> None:
     report = make_report()
     assert report.model is not None
     right = report.model.per_query.with_columns(neighbor_labels=pl.concat_list([pl.col("label")] * 10))
     perfect = dataclasses.replace(report, model=dataclasses.replace(report.model, per_query=right))
-    assert "no answer of a wrong species" in Tags(page_of(perfect, tmp_path)).text
+    assert "no image of another species" in Tags(page_of(perfect, tmp_path)).text
 
 
-def test_ten_right_answers_that_are_not_possible_are_not_promised(
-    make_report: Callable[..., Report], tmp_path: Path
-) -> None:
+def test_the_possible_number_of_hits_is_stated(make_report: Callable[..., Report], tmp_path: Path) -> None:
     report = make_report()
     assert report.model is not None
     few = dataclasses.replace(
@@ -218,18 +238,18 @@ def test_ten_right_answers_that_are_not_possible_are_not_promised(
         model=four_to_find(report.model),
     )
     text = Tags(page_of(few, tmp_path)).text
-    assert "The most possible here is 4.0" in text
-    assert "4 right answers are possible" in text
+    assert "At most 4.0 are possible" in text
+    assert "at most 4 hits possible" in text
 
 
 def test_a_run_without_a_model_compares_the_two_references(make_report: Callable[..., Report], tmp_path: Path) -> None:
     text = Tags(page_of(make_report(model=False), tmp_path)).text
-    assert "before any fine-tuning" in text
-    assert "Fine-tuned" not in text and "Learning" not in text
-    assert "Query by query, the pooled reference finds more" in text
+    assert "Without fine-tuning" in text
+    assert "Fine-tuned" not in text and "Learning curves" not in text
+    assert "Per query, the pooled reference retrieves more correct images" in text
 
 
-def test_images_that_are_gone_do_not_cost_the_report(make_report: Callable[..., Report], tmp_path: Path) -> None:
+def test_missing_images_do_not_stop_the_report(make_report: Callable[..., Report], tmp_path: Path) -> None:
     def gone(path: str) -> Image.Image:
         raise FileNotFoundError(path)
 
@@ -246,9 +266,9 @@ def test_the_file_stays_small_with_images_that_compress_badly(
     assert path.stat().st_size < 6_000_000
 
 
-def test_the_targets_are_also_written_as_images(make_report: Callable[..., Report], tmp_path: Path) -> None:
+def test_the_example_queries_are_written_as_images(make_report: Callable[..., Report], tmp_path: Path) -> None:
     page_of(make_report(), tmp_path)
     names = sorted(path.name for path in (tmp_path / "images").iterdir())
-    assert names == ["target-1-largest-gain.png", "target-2-median-gain.png", "target-3-worst-answers.png"]
+    assert names == ["query-1-largest-gain.png", "query-2-median-gain.png", "query-3-fewest-hits.png"]
     with Image.open(tmp_path / "images" / names[0]) as image:
         assert image.width > 2 * image.height

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from conspecific.leaks.record import Leaks
-from conspecific.reporting.run.record import Report
 from conspecific.reporting.run.report import write_report
+from conspecific.reporting.run.subject import Report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = [

@@ -1,4 +1,4 @@
-"""The report of a run is made of its directory alone."""
+"""The report of a run is written from its directory."""
 
 import json
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import pytest
 from conspecific.config.compose import save_yaml
 from conspecific.config.schema import TrainConfig
 from conspecific.leaks.record import Leaks
-from conspecific.reporting.run.record import Report
 from conspecific.reporting.run.run_report import report_run
+from conspecific.reporting.run.subject import Report
 from conspecific.runs.directory import RunDirectory
 
 MODEL = dict.fromkeys(("backbone", "weights", "pooling", "head", "embedding_layer"), "some") | {"trainable_stages": 2}
@@ -71,8 +71,8 @@ def test_what_was_written_down_is_shown(
     assert shown.validation.metrics == report.validation.metrics
     assert shown.leaks is not None and shown.leaks.pairs.height == 1
     assert shown.leak_policy == "drop" and shown.chosen_epoch == 3
-    assert shown.wise_ft_alpha == 0.5 and shown.whitening_refitted and shown.kept_epoch is None
-    assert "chosen: 50% of the way to epoch 3, whitened again, by" in shown.facts["Epochs"]
+    assert shown.wise_ft_alpha == 0.5 and shown.whitening_refitted and shown.selected_epoch is None
+    assert "selected: WiSE-FT alpha 0.5 of epoch 3, whitening refitted, by map@r" in shown.facts["Epochs"]
 
 
 def test_a_run_without_training_or_a_leak_check(

@@ -1,4 +1,4 @@
-"""The sweep's page: every run, best on validation first, and nothing that leans on the test."""
+"""The sweep page: every run, sorted by validation, independent of the test metrics."""
 
 import re
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def sweep_of(*runs: SweptRun, unfinished: Sequence[Path] = ()) -> Sweep:
 def sweep() -> Sweep:
     rates = [1e-5, 1e-4, 3.4567891e-4, 1e-3, 2e-3]
     losses = ["arcface", "triplet", "arcface", None, "<b>x</b>"]
-    scores = [0.55, 0.9, 0.62, 0.6, 0.01]  # of the second, half: it stops after an epoch
+    scores = [0.55, 0.9, 0.62, 0.6, 0.01]  # the second stops after one epoch with half of its score
     runs = [
         swept(
             str(place), [score / 2, score][: 1 if place == 1 else 2], {"lr": repr(rate), "loss": loss}, 2, 0.9 - score
@@ -51,30 +51,30 @@ def page_of(sweep: Sweep, folder: Path) -> Page:
     return Page(write_sweep(folder / "comparison.html", sweep).read_text(encoding="utf-8"))
 
 
-def test_every_run_stands_in_the_table_by_validation(sweep: Sweep, tmp_path: Path) -> None:
+def test_the_table_has_every_run_sorted_by_validation(sweep: Sweep, tmp_path: Path) -> None:
     text = page_of(sweep, tmp_path).text
-    assert headline(sweep) == "Of 5 runs, run 2 does best on validation: map@r 0.620."
+    assert headline(sweep) == "Run 2 is the best of 5 on validation: map@r 0.620."
     assert headline(sweep) in text
-    assert "run 3 comes second, 0.020 behind" in text
+    assert "run 3 is second, 0.020 lower" in text
     columns, rows = sweep_rows(sweep)
     assert columns == ["lr", "loss"]
     assert [row.name for row in rows] == ["2", "3", "0", "1", "4"]
     for row in rows:
         assert f"{row.place} {row.name} {row.validation} {' '.join(row.values)} {row.epoch} of {row.trained}" in text
     assert rows[0].values == ("0.000346", "arcface")
-    assert "Test, not used to sort" in text
+    assert "Test (not used for sorting)" in text
     assert "1 run stopped before the last epoch." in text
-    assert "1 run without a result was left out." in text
+    assert "1 run has no result and has no row." in text
 
 
-def test_a_sweep_that_none_stopped_in_says_nothing_of_stopping(tmp_path: Path) -> None:
+def test_a_sweep_without_stopped_runs_does_not_mention_stopping(tmp_path: Path) -> None:
     runs = [swept(str(seed), [0.1, 0.2], {"seed": str(seed)}, planned=2) for seed in range(2)]
     text = page_of(sweep_of(*runs), tmp_path).text
     assert "stopped" not in text.lower()
-    assert "left out" not in text
+    assert "no result" not in text
 
 
-def test_numbers_are_drawn_on_an_axis_and_names_in_lines(sweep: Sweep) -> None:
+def test_numbers_are_plotted_on_an_axis_and_names_in_rows(sweep: Sweep) -> None:
     rate, loss = drawings(sweep)
     assert (rate.is_numbers, loss.is_numbers) == (True, False)
     assert [text for _, text in loss.levels] == ["arcface", DASH, "triplet", "<b>x</b>"]
@@ -82,14 +82,14 @@ def test_numbers_are_drawn_on_an_axis_and_names_in_lines(sweep: Sweep) -> None:
     assert [by_title[name].role for name in "213"] == ["best", "stopped", "whole"]
     across = [by_title[name].x for name in "01234"]
     assert across == sorted(across)
-    assert across[1] - across[0] == pytest.approx(across[3] - across[1], abs=0.2), "a decade is a decade"
+    assert across[1] - across[0] == pytest.approx(across[3] - across[1], abs=0.2), "a decade has one length"
     heights = [by_title[name].y for name in "2301"]
-    assert heights == sorted(heights), "the better the higher, and a small y is high"
+    assert heights == sorted(heights), "better scores are higher, and a small y is high"
     assert by_title["4"].is_below and by_title["4"].y == BOTTOM
     assert not any(by_title[name].is_below for name in "0123")
 
 
-def test_learning_curves_end_where_the_runs_did(sweep: Sweep) -> None:
+def test_learning_curves_end_with_their_runs(sweep: Sweep) -> None:
     found = curves(sweep)
     assert found is not None
     assert [line.role for line in found.lines][-1] == "best", "on top of the others"
@@ -102,12 +102,12 @@ def test_learning_curves_end_where_the_runs_did(sweep: Sweep) -> None:
 def test_without_epochs_there_are_no_curves(tmp_path: Path) -> None:
     frozen = [swept(name, [], {"model.pooling": name}, planned=0) for name in ("avg", "max")]
     assert curves(sweep_of(*frozen)) is None
-    assert "Learning" not in page_of(sweep_of(*frozen), tmp_path).text
+    assert "Learning curves" not in page_of(sweep_of(*frozen), tmp_path).text
 
 
-def test_runs_that_differ_in_nothing_have_no_drawings(tmp_path: Path) -> None:
+def test_runs_without_different_settings_have_no_plots(tmp_path: Path) -> None:
     text = page_of(sweep_of(swept("0", [0.1], {}), swept("1", [0.2], {})), tmp_path).text
-    assert "The best run" not in text.partition("How to read it")[0]
+    assert "best run" not in text.partition("Glossary")[0]
 
 
 def test_hundreds_of_runs_are_all_shown(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_hundreds_of_runs_are_all_shown(tmp_path: Path) -> None:
     assert sum(tag == "polyline" for tag, _ in page.tags) == 300
 
 
-def test_the_page_is_whole_and_names_stay_text(sweep: Sweep, tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_names_are_escaped(sweep: Sweep, tmp_path: Path) -> None:
     path = write_sweep(tmp_path / "comparison.html", sweep)
     page = path.read_text(encoding="utf-8")
     assert "default-src 'none'" in page and "<b>x" not in page
@@ -128,7 +128,7 @@ def test_the_page_is_whole_and_names_stay_text(sweep: Sweep, tmp_path: Path) -> 
         assert str(attributes.get("href", "#")).startswith("#")
 
 
-def test_a_scale_by_magnitude_and_its_edges() -> None:
+def test_a_logarithmic_scale_and_its_edges() -> None:
     scale = Scale(1e-4, 1e-2, 0, 100, by_magnitude=True)
     assert [scale.place(value) for value in (1e-4, 1e-3, 1e-2, 1.0, 1e-9)] == [0, 50, 100, 100, 0]
     assert Scale(0, 1, 0, 100).place(2, beyond=True) == 200

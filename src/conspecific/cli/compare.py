@@ -11,9 +11,9 @@ from rich.table import Table
 from conspecific.config.overrides import is_override
 from conspecific.config.schema import CompareConfig
 from conspecific.evaluation.tables import difference_table, plain_table
-from conspecific.reporting.comparison.numbers import SIDE_BY_SIDE, settings_table
 from conspecific.reporting.comparison.page import write_comparison
-from conspecific.reporting.sweep.page import TESTED, headline, lead, sweep_rows, write_sweep
+from conspecific.reporting.comparison.settings import SIDE_BY_SIDE, settings_table
+from conspecific.reporting.sweep.page import headline, lead, sweep_rows, tested_metrics, write_sweep
 from conspecific.runs.groups import Comparison, Group, compare_runs
 from conspecific.runs.opened import read_config
 from conspecific.runs.sweeps import Sweep, is_sweep, read_sweep
@@ -44,7 +44,14 @@ def run(arguments: Sequence[str]) -> None:
 def _print_sweep(console: Console, found: Sweep) -> None:
     """The best runs on validation, what they were given, and beside it what they scored on the test."""
     settings, rows = sweep_rows(found)
-    columns = ["", "run", f"val\n{found.monitor}", *settings, "epoch", *(f"test\n{name}" for name in TESTED)]
+    columns = [
+        "",
+        "run",
+        f"val\n{found.monitor}",
+        *settings,
+        "epoch",
+        *(f"test\n{name}" for name in tested_metrics(found)),
+    ]
     table = plain_table("Runs, the best on validation first", columns)
     for row in rows[:LISTED]:
         table.add_row(row.place, row.name, row.validation, *row.values, f"{row.epoch} of {row.trained}", *row.test)
@@ -86,10 +93,10 @@ def _group_tables(found: Comparison) -> Iterator[Table]:
         members.add_row(group.letter, *(("", group.name) if group.name else (seeds, paths)))
     yield _folding(members)
     if found.settings:
-        columns, rows = settings_table(found)
-        settings = plain_table("Settings that differ", ["", *columns])
-        for name, values in rows:
-            settings.add_row(name, *values)
+        different = settings_table(found)
+        settings = plain_table("Settings that differ", ["", *different.columns])
+        for name, cells in different.rows:
+            settings.add_row(name, *(cell.value for cell in cells))
         yield _folding(settings)
     for start in range(0, len(found.groups), SIDE_BY_SIDE):
         groups = found.groups[start : start + SIDE_BY_SIDE]

@@ -79,6 +79,6 @@ def _sheet(manifest: Manifest, neighbors: Neighbors, image: Path) -> Image.Image
         [open_rgb(manifest.path(found)) for found in ids],
         [None] * len(ids),
         captions=[species_name(manifest.species[manifest.labels[found]]) for found in ids],
-        target_caption=image.name,
+        query_caption=image.name,
         scores=[float(score) for score in neighbors.scores[0, :10]],
     )

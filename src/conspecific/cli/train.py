@@ -21,8 +21,8 @@ from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConfigError, ConspecificError, RunError
 from conspecific.evaluation import leave_out
 from conspecific.evaluation.tables import difference_table
-from conspecific.reporting.run.record import Report
 from conspecific.reporting.run.run_report import report_run
+from conspecific.reporting.run.subject import Report
 from conspecific.runs.directory import RunDirectory
 from conspecific.training.train import train
 
@@ -100,14 +100,14 @@ def _conclude(run: RunDirectory, report: Report, console: LoggedConsole) -> None
 
 def _print_without_leaks(report: Report, console: LoggedConsole) -> None:
     """The main metrics again where images of the test were in training too, without them as queries."""
-    leaked, queries = report.leaked, report.best.per_query.height
+    leaked, queries = report.leaked, report.best.result.per_query.height
     if report.leaks is None or not leaked:
         return
     if leaked == queries:
         console.print("Every query has a copy in training or validation: these figures are no test.", style="yellow")
         return
     ids = report.leaks.leaked_queries
-    before, after = (leave_out(result, ids).metrics for result in (report.flatten, report.best))
+    before, after = (leave_out(result, ids).metrics for result in (report.flatten, report.best.result))
     shown = ", ".join(f"{name} {before[name]:.3f} -> {after[name]:.3f}" for name in ("recall@1", "map@r"))
     console.print(
         f"Without the {leaked} of {queries} queries that have a copy in training or validation: {shown}",

@@ -30,24 +30,22 @@ class Hubs:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A threshold on the score, chosen on one subset, and what it does on another.
+    """A threshold on the score, chosen on one result, and its effect on another.
 
-    threshold: the lowest score at which the answers of `chosen_subset` reach `wanted`; None where no score does.
-    precision, kept, answered: on `subset`, of the answers at or above it: the share that is right (None where there are
-        none), their share of all answers, the share of queries with one at least.
-    curve: (threshold, precision, kept) on `subset`, highest threshold first, at most 200 points.
-    similarity: what the scores are: "cosine", or "l2", minus the squared distance.
+    threshold: the lowest score at which the answers of the first result reach the wanted precision; None for no such
+        score.
+    precision, kept, answered: of the second result's answers at or above it: the share of hits (None without answers),
+        their share of all answers, and the share of queries with at least one.
+    curve: (threshold, precision, kept) of the second result, highest threshold first, at most 200 points.
+    similarity: "cosine", or "l2" for scores that are minus the squared distance.
     """
 
     threshold: float | None
-    wanted: float
     precision: float | None
     kept: float | None
     answered: float | None
     curve: list[tuple[float, float, float]]
     similarity: str
-    chosen_subset: str
-    subset: str
 
 
 def by_species(result: EvalResult) -> pl.DataFrame:
@@ -131,14 +129,11 @@ def calibrate(chosen_on: EvalResult, result: EvalResult, precision: float = 0.95
     above = scores >= (np.inf if threshold is None else threshold)
     return Calibration(
         threshold=threshold,
-        wanted=precision,
         precision=float(hits[above].mean()) if above.any() else None,
         kept=float(above.mean()) if scores.size else 0.0,
         answered=np.unique(queries[above]).size / result.per_query.height,
         curve=_curve(scores, hits),
         similarity=similarity,
-        chosen_subset=str(chosen_on.facts.get("subset")),
-        subset=str(result.facts.get("subset")),
     )
 
 

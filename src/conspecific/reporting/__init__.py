@@ -1,4 +1,4 @@
-"""What a run leaves for people: the report page, its plots and its images.
+"""HTML pages and images of runs: the report of a run, the comparison of runs, the table of a sweep.
 
-Import the module needed (`report`, `montage`, `plots`): images alone must not wait for the page's libraries.
+Import the module that is needed: images alone do not load the libraries of the pages.
 """

@@ -1,1 +1,1 @@
-"""What all pages share: templates, words, plots and thumbnails."""
+"""What the pages share: layout, sections, wording, plots and thumbnails."""

@@ -1,4 +1,4 @@
-"""Images made of images: a target's ten answers, two such sheets side by side, a contact sheet."""
+"""Images made of images: a query with its ten nearest images, and two such sheets side by side."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -8,7 +8,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 COLUMNS, ROWS, ANSWERS = 4, 3, 10
-TARGET_PLACE, LEGEND_PLACE = 10, 11
+QUERY_PLACE, LEGEND_PLACE = 10, 11
 
 PAPER, INK, QUIET, LINE, EMPTY = "#ffffff", "#1c2321", "#5d6764", "#c9d0cd", "#f2f5f4"
 HIT, MISS = "#0f766e", "#b3431e"
@@ -18,20 +18,20 @@ Box = tuple[int, int, int, int]
 
 @cache
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans from matplotlib's own files, so that text looks the same on every machine."""
+    """Return DejaVu Sans from matplotlib's files: the same font on every machine."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
 def square(image: Image.Image, side: int) -> Image.Image:
-    """Return the centre of the image as a square RGB image, the part the network looks at."""
+    """Return the center crop of the image as a square RGB image."""
     return ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
 
 
 def image_box(place: int, cell: int = 160) -> Box:
-    """Return (left, top, right, bottom) of the image at a place of the answer sheet.
+    """Return (left, top, right, bottom) in pixels of the image at a place of the answer sheet.
 
-    Places count from 0, row by row: 0 to 9 are the answers, nearest first, 10 is the target, 11 the legend.
+    Places are numbered from 0, row by row: 0 to 9 are the answers, nearest first, 10 is the query, 11 the legend.
     """
     row, column = divmod(place, COLUMNS)
     gap, strip = _gap(cell), _strip(cell)
@@ -41,28 +41,29 @@ def image_box(place: int, cell: int = 160) -> Box:
 
 
 def answer_sheet(
-    target: Image.Image,
+    query: Image.Image,
     answers: Sequence[Image.Image],
     hits: Sequence[bool | None],
     *,
     captions: Sequence[str] = (),
-    target_caption: str = "",
+    query_caption: str = "",
     scores: Sequence[float] = (),
     cell: int = 160,
 ) -> Image.Image:
-    """Return the target and its answers in the layout the project began with.
+    """Return a query and its ten nearest images as one image, in the layout
 
          1  2  3  4
          5  6  7  8
-         9 10  T        T the target, 1 the nearest
+         9 10  Q        Q the query, 1 the nearest image
 
-    answers: nearest first; more than ten are cut off, fewer leave empty places.
-    hits: one for each answer: True same species, False another, None not known (no mark).
-    captions, scores: one for each answer, or none at all.
+    answers: nearest first; only the first ten are shown, missing ones leave their places empty.
+    hits: one for each answer: True for the query's species, False for another, None for an unknown species (no mark).
+    captions, scores: one for each answer, or none. cell: side of each image in pixels.
+    Raises ValueError where hits, captions or scores have another length than answers.
     """
     for name, given in (("hits", hits), ("captions", captions or answers), ("scores", scores or answers)):
         if len(given) != len(answers):
-            raise ValueError(f"{name} must be one for each of the {len(answers)} answers; found {len(given)}")
+            raise ValueError(f"{name} must have one entry for each of the {len(answers)} answers; found {len(given)}")
     right, bottom = image_box(LEGEND_PLACE, cell)[2:]
     sheet = Image.new("RGB", (right + _gap(cell), bottom + _strip(cell) + _gap(cell)), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -75,17 +76,17 @@ def answer_sheet(
         _mark(draw, box, hits[place])
         _badge(draw, box[:2], str(place + 1), INK, cell)
         _caption(draw, box, captions[place] if captions else "", f"{scores[place]:.3f}" if scores else "")
-    box = image_box(TARGET_PLACE, cell)
-    sheet.paste(square(target, cell), box[:2])
+    box = image_box(QUERY_PLACE, cell)
+    sheet.paste(square(query, cell), box[:2])
     draw.rectangle(box, outline=INK, width=_border(cell))
-    _badge(draw, box[:2], "Target", INK, cell)
-    _caption(draw, box, target_caption, "")
+    _badge(draw, box[:2], "Query", INK, cell)
+    _caption(draw, box, query_caption, "")
     _legend(draw, image_box(LEGEND_PLACE, cell), any(hit is not None for hit in hits))
     return sheet
 
 
 def side_by_side(left: Image.Image, right: Image.Image, titles: tuple[str, str]) -> Image.Image:
-    """Return two images beside each other under their titles, with a rule between them."""
+    """Return two images next to each other under their titles, with a line between them."""
     font = _font(max(14, min(left.height, right.height) // 26), bold=True)
     head, gap = round(font.size * 2.4), round(font.size * 1.2)
     width, height = left.width + gap + right.width, head + max(left.height, right.height)
@@ -98,23 +99,6 @@ def side_by_side(left: Image.Image, right: Image.Image, titles: tuple[str, str])
         draw.text((start + indent, head - indent // 2), text, INK, font, anchor="ls")
     middle = left.width + gap // 2
     draw.line((middle, indent, middle, height - indent), fill=LINE, width=1)
-    return sheet
-
-
-def contact_sheet(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], cell: int = 112) -> Image.Image:
-    """Return rows of square images, each row under one label at its left. Rows may differ in length."""
-    if len(rows) != len(labels) or not rows:
-        raise ValueError(f"a contact sheet needs one label for each row; found {len(rows)} rows, {len(labels)} labels")
-    font, gap = _font(max(11, cell // 8)), max(4, cell // 16)
-    margin = min(2 * cell, max(round(font.getlength(label)) for label in labels)) + 3 * gap
-    longest = max(len(row) for row in rows)
-    sheet = Image.new("RGB", (margin + longest * (cell + gap), gap + len(rows) * (cell + gap)), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
-        top = gap + number * (cell + gap)
-        draw.text((margin - 2 * gap, top + cell // 2), _shorten(label, font, 2 * cell), INK, font, anchor="rm")
-        for column, image in enumerate(row):
-            sheet.paste(square(image, cell), (margin + column * (cell + gap), top))
     return sheet
 
 
@@ -131,7 +115,7 @@ def _border(cell: int) -> int:
 
 
 def _mark(draw: ImageDraw.ImageDraw, box: Box, hit: bool | None) -> None:
-    """Border and sign: a full line and a tick for a hit, a broken line and a cross for a miss."""
+    """Draw a solid border and a tick for a hit, a dashed border and a cross for a miss."""
     cell = box[2] - box[0]
     if hit is None:
         draw.rectangle(box, outline=LINE, width=1)
@@ -139,30 +123,30 @@ def _mark(draw: ImageDraw.ImageDraw, box: Box, hit: bool | None) -> None:
         draw.rectangle(box, outline=HIT, width=_border(cell))
         _badge(draw, (box[2] - _badge_side(cell), box[1]), "✓", HIT, cell)
     else:
-        _broken_border(draw, box, MISS, _border(cell))
+        _dashed_border(draw, box, MISS, _border(cell))
         _badge(draw, (box[2] - _badge_side(cell), box[1]), "✗", MISS, cell)
 
 
-def _broken_border(draw: ImageDraw.ImageDraw, box: Box, colour: str, width: int) -> None:
+def _dashed_border(draw: ImageDraw.ImageDraw, box: Box, color: str, width: int) -> None:
     left, top, right, bottom = box
     draw.rectangle(box, outline=PAPER, width=width)
     dash = 3 * width
     for start in range(0, right - left, 2 * dash):
         for edge in (top, bottom - width + 1):
-            draw.rectangle((left + start, edge, min(left + start + dash, right), edge + width - 1), fill=colour)
+            draw.rectangle((left + start, edge, min(left + start + dash, right), edge + width - 1), fill=color)
         for edge in (left, right - width + 1):
-            draw.rectangle((edge, top + start, edge + width - 1, min(top + start + dash, bottom)), fill=colour)
+            draw.rectangle((edge, top + start, edge + width - 1, min(top + start + dash, bottom)), fill=color)
 
 
 def _badge_side(cell: int) -> int:
     return max(15, cell // 7)
 
 
-def _badge(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, colour: str, cell: int) -> None:
+def _badge(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, color: str, cell: int) -> None:
     side, font = _badge_side(cell), _font(max(10, cell // 12), bold=True)
     width = max(side, round(font.getlength(text)) + side // 2)
     left, top = corner
-    draw.rectangle((left, top, left + width, top + side), fill=colour)
+    draw.rectangle((left, top, left + width, top + side), fill=color)
     draw.text((left + width / 2, top + side / 2), text, PAPER, font, anchor="mm")
 
 
@@ -178,15 +162,15 @@ def _legend(draw: ImageDraw.ImageDraw, box: Box, marks: bool) -> None:
     cell = box[2] - box[0]
     font = _font(max(9, cell // 13))
     lines = [("✓", "same species", HIT), ("✗", "another species", MISS)] if marks else []
-    lines.append(("1", "is the nearest", INK))
-    for number, (sign, text, colour) in enumerate(lines):
+    lines.append(("1", "nearest image", INK))
+    for number, (sign, text, color) in enumerate(lines):
         middle = box[1] + round(font.size * (1 + 1.9 * number))
-        draw.text((box[0] + font.size * 0.6, middle), sign, colour, _font(round(font.size), bold=True), anchor="mm")
+        draw.text((box[0] + font.size * 0.6, middle), sign, color, _font(round(font.size), bold=True), anchor="mm")
         draw.text((box[0] + font.size * 1.6, middle), text, QUIET, font, anchor="lm")
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont, room: int) -> str:
-    """Return the text, its end cut off behind an ellipsis where it is wider than the room."""
+    """Return the text, shortened with an ellipsis where it is wider than `room` pixels."""
     text = " ".join(text.split())
     if font.getlength(text) <= room:
         return text

@@ -1,4 +1,4 @@
-"""Curves as inline SVG that takes its colours from the page, in light and in dark."""
+"""Plots as inline SVG in the colors of the page, light and dark."""
 
 import io
 import math
@@ -12,20 +12,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from conspecific.reporting.page.wording import number, percent
+from conspecific.reporting.page.wording import MAIN_METRICS, number, percent
 
 Points = Sequence[tuple[float, float]]
 
-PANELS = ("recall@1", "map@r", "precision@10", "loss")
+PANELS = (*MAIN_METRICS, "loss")
 
-# Colours nobody would choose: each stands for a variable of the page and is replaced in the finished SVG.
+# Placeholders: each color is replaced by a CSS variable of the page in the finished SVG.
 _MODEL, _BASELINE, _POOLED, _INK, _LINE = "#010203", "#010204", "#010205", "#010206", "#010207"
 _VARIABLES = {_MODEL: "--accent", _BASELINE: "--baseline", _POOLED: "--pooled", _INK: "--quiet", _LINE: "--line"}
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """One panel: the metric, its drawing, and the drawing in words."""
+class Plot:
+    """The plot of one metric over epochs. summary: the plot in words."""
 
     metric: str
     svg: str
@@ -37,52 +37,53 @@ def learning_curves(
     baseline: Mapping[str, float],
     pooled: Mapping[str, float],
     chosen_epoch: int | None = None,
-) -> list[Curve]:
-    """Return a panel for each of `PANELS` that the epochs have values for.
+) -> list[Plot]:
+    """Return a plot for each of `PANELS` that the epochs have finite values of.
 
-    epochs: one mapping an epoch, with `epoch` and values by metric name. baseline, pooled: drawn as level lines.
+    epochs: one mapping per epoch, with `epoch` and values by metric name. baseline, pooled: drawn as horizontal lines.
+    chosen_epoch: drawn with a ring.
     """
-    curves = []
+    plots = []
     for metric in PANELS:
         points = [(int(row["epoch"]), float(row[metric])) for row in epochs if _is_finite(row.get(metric))]
         if points:
             levels = {"baseline": baseline.get(metric), "pooled reference": pooled.get(metric)}
             svg = _panel(metric, points, levels, chosen_epoch)
-            curves.append(Curve(metric, svg, _summary(metric, points, levels)))
-    return curves
+            plots.append(Plot(metric, svg, _summary(metric, points, levels)))
+    return plots
 
 
-def trust_curve(
+def precision_curve(
     best: Points, baseline: Points, chosen: tuple[float, float] | None, wanted: float, name: str
 ) -> tuple[str, str]:
-    """Return precision against the share of answers kept as a drawing and in words.
+    """Return precision against the share of kept images as a plot and in words.
 
-    best, baseline: (share kept, precision) from the strictest threshold to the most generous. chosen: the point the
-    threshold comes to, None without one. wanted: the precision it was chosen for, drawn as a level line.
+    best, baseline: (share kept, precision), from the highest threshold to the lowest. chosen: the point of the chosen
+    threshold, None without one. wanted: the precision it was chosen for, drawn as a horizontal line.
     """
     figure = Figure(figsize=(5.4, 3.2), layout="constrained")
     axes = figure.add_subplot()
     axes.axhline(wanted, color=_INK, linewidth=1)
-    for points, colour, style, width in ((baseline, _BASELINE, (0, (6, 3)), 1.8), (best, _MODEL, "-", 2.4)):
+    for points, color, style, width in ((baseline, _BASELINE, (0, (6, 3)), 1.8), (best, _MODEL, "-", 2.4)):
         if points:
-            axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=width, clip_on=False)
+            axes.plot(*zip(*points, strict=True), color=color, linestyle=style, linewidth=width, clip_on=False)
     if chosen is not None:
         axes.plot(*chosen, "o", markersize=11, fillstyle="none", color=_MODEL, markeredgewidth=1.8, clip_on=False)
     _style(axes)
     axes.set_xlim(0, 1)
-    axes.set_xlabel("share of answers kept", color=_INK, fontsize=10)
+    axes.set_xlabel("share of retrieved images kept", color=_INK, fontsize=10)
     axes.set_ylim(top=1)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
-    return _inline(figure, "trust"), _trust_summary(best, chosen, name)
+    return _inline(figure, "threshold"), _precision_summary(best, chosen, name)
 
 
-def _trust_summary(best: Points, chosen: tuple[float, float] | None, name: str) -> str:
+def _precision_summary(best: Points, chosen: tuple[float, float] | None, name: str) -> str:
     if not best:
-        return f"{name}: no answers."
+        return f"{name}: no retrieved images."
     kept, precision = best[-1]
-    text = f"{name}: precision {percent(precision)} with {percent(kept)} of the answers kept"
+    text = f"{name}: precision {percent(precision)} with {percent(kept)} of the images kept"
     if chosen is not None:
         text += f", {percent(chosen[1])} with {percent(chosen[0])} kept at the threshold"
     return f"{text}."
@@ -96,8 +97,8 @@ def _panel(
     styles = {"baseline": (_BASELINE, (0, (6, 3))), "pooled reference": (_POOLED, (0, (1.5, 2)))}
     for name, level in levels.items():
         if level is not None:
-            colour, dashes = styles[name]
-            axes.axhline(level, color=colour, linestyle=dashes, linewidth=1.8)
+            color, dashes = styles[name]
+            axes.axhline(level, color=color, linestyle=dashes, linewidth=1.8)
     axes.plot(*zip(*points, strict=True), color=_MODEL, linewidth=2.4, marker="o", markersize=4, clip_on=False)
     chosen = [point for point in points if point[0] == chosen_epoch]
     if chosen:
@@ -118,7 +119,7 @@ def _style(axes: Axes) -> None:
 
 
 def _inline(figure: Figure, name: str) -> str:
-    """Return the figure as an <svg> element for the body of a page: no prologue, no foreign names, unique ids."""
+    """Return the figure as an <svg> element without prologue and namespaces, with ids that are unique on the page."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -133,8 +134,8 @@ def _inline(figure: Figure, name: str) -> str:
     svg = re.sub(r'id="([^"]+)"', rf'id="{prefix}-\1"', svg)
     svg = re.sub(r'(href="#|url\(#)([^")]+)', rf"\1{prefix}-\2", svg)
     svg = re.sub(r"font-family: [^;\"]*; ", "", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var({variable})")
+    for color, variable in _VARIABLES.items():
+        svg = svg.replace(color, f"var({variable})")
     return svg
 
 

@@ -1,27 +1,41 @@
-"""Pages from templates: what every page of this package is rendered with."""
+"""Jinja templates of the pages, found beside the code that fills them."""
 
 import re
-from collections.abc import Sequence
-from importlib.resources import files
+from functools import cache
+from pathlib import Path
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from conspecific.reporting.page.answers import count_hits
 from conspecific.reporting.page.wording import explain, species_name
-from conspecific.reporting.run.examples import Answer
+
+REPORTING = Path(__file__).parents[1]
 
 
-def page(name: str) -> Template:
-    """Return a template of this package. Everything is escaped: species names and paths come from strangers."""
+def template(name: str) -> Template:
+    """Return a template by its path below `reporting/`, such as `run/page.html.j2`, or by an absolute path."""
+    return _environment().get_template(name)
+
+
+@cache
+def _environment() -> Environment:
+    """Every value is escaped: species names and paths come from the data."""
     environment = Environment(
         loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(species=species_name, explain=explain, right=count_right, breakable=breakable)
-    return environment.get_template(name)
+    environment.filters.update(
+        species=species_name, explain=explain, hits=count_hits, breakable=breakable, dotted=dotted
+    )
+    return environment
+
+
+def _source(name: str) -> str:
+    return (REPORTING / name).read_text(encoding="utf-8")
 
 
 def breakable(path: object) -> Markup:
-    """A path that may go on in the next line behind a separator, and elsewhere only where it must.
+    """Return a path that may break into lines after `/`, `_` and `-`.
 
     >>> breakable("Blue_Jay/1.jpg")
     Markup('Blue_<wbr>Jay/<wbr>1.jpg')
@@ -29,10 +43,10 @@ def breakable(path: object) -> Markup:
     return Markup(re.sub(r"([/_-])", r"\1<wbr>", str(escape(str(path)))))
 
 
-def count_right(answers: Sequence[Answer]) -> int:
-    """How many answers are known to be right."""
-    return sum(answer.hit is True for answer in answers)
+def dotted(key: str) -> Markup:
+    """Return a configuration key that may break into lines after its dots.
 
-
-def _source(name: str) -> str:
-    return files("conspecific.reporting").joinpath("templates", name).read_text(encoding="utf-8")
+    >>> dotted("model.head")
+    Markup('model.<wbr>head')
+    """
+    return Markup(".<wbr>").join(key.split("."))

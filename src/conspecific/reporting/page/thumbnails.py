@@ -1,4 +1,4 @@
-"""Images for the page: opened once, small, and as text that an HTML file can hold."""
+"""Small images for the pages, as data URIs."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ from conspecific.reporting.page.montage import EMPTY, square
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of two images shown beside each other. over: the small words above its name. alt: what stands in for it."""
+    """One of two images shown side by side. over: a small text above its name. alt: its alternative text."""
 
     path: str
     over: str
@@ -22,7 +22,7 @@ class Side:
 
 
 class Thumbnails:
-    """Opens images by path and keeps them small; a page shows many of them several times."""
+    """Opens every image once and keeps it at a small size: a page shows many of them several times."""
 
     def __init__(self, open_image: Callable[[str], Image.Image], largest: int = 160) -> None:
         self._open = open_image
@@ -31,16 +31,16 @@ class Thumbnails:
         self._encoded: dict[tuple[str, int], str] = {}
 
     def image(self, path: str) -> Image.Image:
-        """Return the image as a square of the largest side; a plain tile where it can no longer be opened."""
+        """Return the image as a square of the largest side, or a gray tile where it cannot be opened."""
         if path not in self._small:
             try:
                 self._small[path] = square(self._open(path), self._largest)
-            except (OSError, ConspecificError):  # an image moved since it was embedded must not cost the report
+            except (OSError, ConspecificError):  # the report is written without images that were moved since
                 self._small[path] = Image.new("RGB", (self._largest, self._largest), EMPTY)
         return self._small[path]
 
     def uri(self, path: str, side: int) -> str:
-        """Return the image as a JPEG data URI with this many pixels a side."""
+        """Return the image as a JPEG data URI of `side` x `side` pixels."""
         key = (path, side)
         if key not in self._encoded:
             buffer = io.BytesIO()

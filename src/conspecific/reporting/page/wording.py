@@ -1,32 +1,37 @@
-"""The page's plain words: what each metric means, what each protocol is, how numbers are written."""
+"""What the pages say of metrics and protocols, and how they write numbers."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from conspecific import metrics
+from conspecific.metrics import Interval
+from conspecific.reporting.page.answers import SHOWN
 
 DASH, MINUS, NO_BREAK = "\u2013", "\u2212", "\u00a0"
-LOSS = "What training makes smaller. Its size means nothing across losses, only its fall does."
+MAIN_METRIC = "map@r"
+MAIN_METRICS = ("recall@1", f"precision@{SHOWN}", MAIN_METRIC)
+
+LOSS = "Mean training loss of the epoch. Values of different losses are not comparable."
 _PROTOCOLS = {
-    "seen": "Every species is in training and in the test; the test's photographs are not in training.",
-    "unseen": "The test's species were not in training at all: the harder, open question.",
-    "query_gallery": "Each query image is searched in a separate gallery of images.",
+    "seen": "Protocol seen (closed set): every species is in the train split and in the test split.",
+    "unseen": "Protocol unseen (open set): no species of the test split is in the train split.",
+    "query_gallery": "Protocol query_gallery: the queries are searched in a separate gallery.",
 }
 
 
 def explain(name: str) -> str:
-    """Return what a metric, or the loss, means in one sentence; an empty text for a name that is not known here."""
+    """Return the definition of a metric, or of the loss, in one sentence; an empty text for an unknown name."""
     return LOSS if name == "loss" else metrics.explain(name)
 
 
 def protocol_sentence(protocol: str) -> str:
-    """Return what the protocol asks, in one sentence; empty for an unknown one."""
+    """Return the definition of a protocol in one sentence, or an empty text for an unknown protocol."""
     return _PROTOCOLS.get(protocol, "")
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """Return a number with fixed digits, or a dash where there is none.
+    """Return a number with fixed digits, or a dash for None, NaN and Inf.
 
     >>> number(0.51239), number(None) == DASH, number(float("nan")) == DASH
     ('0.512', True, True)
@@ -37,7 +42,7 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """Return a difference with its sign, a true minus.
+    """Return a difference with its sign (U+2212 for minus).
 
     >>> signed(0.25), signed(-0.25) == MINUS + "0.250", signed(0.00001)
     ('+0.250', True, '0.000')
@@ -49,7 +54,7 @@ def signed(value: float, digits: int = 3) -> str:
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """Return a share of one as a percentage that no line breaks, or a dash where there is none.
+    """Return a share in [0, 1] as a percentage without a line break in it, or a dash for None, NaN and Inf.
 
     >>> percent(0.5).split(), percent(0.0423, 1).split(), percent(None) == DASH
     (['50', '%'], ['4.2', '%'], True)
@@ -57,17 +62,26 @@ def percent(share: float | None, digits: int = 0) -> str:
     return DASH if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}{NO_BREAK}%"
 
 
-def p_value(value: float) -> str:
-    """Return a p-value the way papers write it: small ones are not told apart.
+def format_p_value(value: float) -> str:
+    """Return a p-value with three digits, or `< 0.001`.
 
-    >>> p_value(0.0004), p_value(0.0321), p_value(1.0), p_value(float("nan")) == DASH
+    >>> format_p_value(0.0004), format_p_value(0.0321), format_p_value(1.0), format_p_value(float("nan")) == DASH
     ('< 0.001', '0.032', '1.000', True)
     """
     return "< 0.001" if value < 0.001 else number(value)
 
 
+def format_interval(interval: Interval) -> str:
+    """Return the bounds of an interval of differences.
+
+    >>> format_interval(Interval(0.1, 0.05, 0.15))
+    '+0.050 … +0.150'
+    """
+    return f"{signed(interval.low)} … {signed(interval.high)}"
+
+
 def plural(count: int, one: str, many: str = "") -> str:
-    """Return the count and its noun.
+    """Return a count with its noun.
 
     >>> plural(1, "query", "queries"), plural(2999, "query", "queries"), plural(2, "image")
     ('1 query', '2,999 queries', '2 images')
@@ -76,16 +90,16 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 def species_name(label: str | None) -> str:
-    """Return a label as people read it: spaces for underscores.
+    """Return a label with spaces for underscores.
 
     >>> species_name("Blue_Jay"), species_name(None)
-    ('Blue Jay', 'species not known')
+    ('Blue Jay', 'unknown species')
     """
-    return "species not known" if label is None else label.replace("_", " ")
+    return "unknown species" if label is None else label.replace("_", " ")
 
 
 def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the facts as label and text, in their order.
+    """Return facts as label and text, in the order given.
 
     >>> fact_lines({"peak_memory": "1.2 GB", "epochs": 1200, "freeze": None, "sizes": [1, 2]})
     [('Peak memory', '1.2 GB'), ('Epochs', '1,200'), ('Freeze', 'none'), ('Sizes', '1, 2')]

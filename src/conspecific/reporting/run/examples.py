@@ -1,32 +1,23 @@
-"""Which queries the report shows: chosen by rule, so that nobody can pick the pretty ones."""
+"""Example queries with their retrieved images, selected by rule."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
+from conspecific.reporting.page.answers import SHOWN, Answer, answers_of
+from conspecific.reporting.run.subject import Report
 from conspecific.types import EvalResult
-
-SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One image found. hit: whether it shows the query's species, None where that is not known."""
-
-    path: str
-    label: str | None
-    hit: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One query with its answers under the baseline (`before`) and under the other encoder (`after`).
+    """One query with its answers under the baseline (`before`) and under the best encoder (`after`).
 
-    why: the rule that chose it. possible: how many right answers ten places can hold.
+    rule: the rule that selected it. possible: how many hits the first ten answers can hold.
     """
 
-    why: str
+    rule: str
     path: str
     label: str | None
     possible: int
@@ -34,12 +25,30 @@ class Example:
     after: tuple[Answer, ...]
 
 
+def examples(run: Report) -> dict[str, Any]:
+    """Build the section of the three selected queries."""
+    return {"shown": SHOWN, "examples": selected_queries(pairs_of(run))}
+
+
+def more_examples(run: Report) -> dict[str, Any] | None:
+    """Build the section of evenly spaced queries; None where there are no other queries."""
+    pairs = pairs_of(run)
+    selected = [example.path for example in selected_queries(pairs)]
+    found = spaced_queries(pairs.filter(~pl.col("path").is_in(selected)))
+    return {"shown": SHOWN, "examples": found} if found else None
+
+
+def pairs_of(run: Report) -> pl.DataFrame:
+    """Return `paired` of the baseline and the best encoder."""
+    return paired(run.baseline.result, run.best.result)
+
+
 def paired(before: EvalResult, after: EvalResult) -> pl.DataFrame:
     """Return a row for each query of both results, sorted from the largest loss to the largest gain.
 
-    Columns: id, path, label, positives, hits_before, hits_after (right answers among the first ten),
-    first_before, first_after (whether the first answer is right), gain (hits_after - hits_before), fine (gain in
-    map@r, which orders equal gains), answers_before, answers_after (paths, labels, hits as a struct).
+    Columns: id, path, label, positives, hits_before, hits_after (hits among the first ten), gain (hits_after -
+    hits_before), fine (gain in map@r, which orders equal gains), fine_before, fine_after (map@r), answers_before,
+    answers_after (paths, labels, hits as a struct).
     """
     left = _counted(before, "before").rename({"map@r": "fine_before"})
     right = _counted(after, "after").rename({"map@r": "fine_after"}).drop("path", "label", "positives")
@@ -49,29 +58,29 @@ def paired(before: EvalResult, after: EvalResult) -> pl.DataFrame:
     return rows.sort("gain", "fine", "id")
 
 
-def chosen_targets(rows: pl.DataFrame) -> list[Example]:
-    """Return up to three different queries of `paired`: largest gain, median gain, worst answers."""
-    worst = rows.sort("hits_after", "fine_after", "id")["id"].to_list()
-    order = rows["id"].to_list()
-    wanted = [
-        ("Largest gain", order[::-1]),
-        ("Median gain", order[len(order) // 2 :] + order[: len(order) // 2]),
-        ("Worst answers", worst),
-    ]
+def selected_queries(pairs: pl.DataFrame) -> list[Example]:
+    """Return up to three different queries of `paired`: largest gain, median gain, fewest hits."""
+    worst = pairs.sort("hits_after", "fine_after", "id")["id"].to_list()
+    order = pairs["id"].to_list()
+    candidates = {
+        "Largest gain": order[::-1],
+        "Median gain": order[len(order) // 2 :] + order[: len(order) // 2],
+        "Fewest hits": worst,
+    }
     taken: dict[int, str] = {}
-    for why, candidates in wanted:
-        free = next((query for query in candidates if query not in taken), None)
+    for rule, queries in candidates.items():
+        free = next((query for query in queries if query not in taken), None)
         if free is not None:
-            taken[free] = why
-    return [_example(rows, query, why) for query, why in taken.items()]
+            taken[free] = rule
+    return [_example(pairs, query, rule) for query, rule in taken.items()]
 
 
-def further_examples(rows: pl.DataFrame, count: int = 8) -> list[Example]:
+def spaced_queries(pairs: pl.DataFrame, count: int = 8) -> list[Example]:
     """Return queries at equal steps through `paired`, the largest loss first and the largest gain last."""
-    order = rows["id"].to_list()
+    order = pairs["id"].to_list()
     count = min(count, len(order))
     steps = [round(place * (len(order) - 1) / max(1, count - 1)) for place in range(count)]
-    return [_example(rows, order[step], "") for step in steps]
+    return [_example(pairs, order[step], "") for step in steps]
 
 
 def _counted(result: EvalResult, side: str) -> pl.DataFrame:
@@ -86,21 +95,11 @@ def _counted(result: EvalResult, side: str) -> pl.DataFrame:
         "positives",
         "map@r",
         hits.list.sum().alias(f"hits_{side}"),
-        hits.list.get(0, null_on_oob=True).fill_null(False).cast(pl.Float64).alias(f"first_{side}"),
         answers.alias(f"answers_{side}"),
     )
 
 
-def _example(rows: pl.DataFrame, query: int, why: str) -> Example:
-    row = rows.row(by_predicate=pl.col("id") == query, named=True)
-    before, after = (_answers(row[f"answers_{side}"]) for side in ("before", "after"))
-    return Example(why, row["path"], row["label"], min(SHOWN, row["positives"]), before, after)
-
-
-def _answers(stored: dict[str, Sequence[object]]) -> tuple[Answer, ...]:
-    found = zip(stored["paths"], stored["labels"], stored["hits"], strict=True)
-    return tuple(
-        Answer(str(path), None if label is None else str(label), None if hit is None else bool(hit))
-        for path, label, hit in found
-        if path is not None
-    )
+def _example(pairs: pl.DataFrame, query: int, rule: str) -> Example:
+    row = pairs.row(by_predicate=pl.col("id") == query, named=True)
+    before, after = (answers_of(**row[f"answers_{side}"]) for side in ("before", "after"))
+    return Example(rule, row["path"], row["label"], min(SHOWN, row["positives"]), before, after)

@@ -1,4 +1,4 @@
-"""From a run directory to its report: everything is read from the record, nothing from the process that made it."""
+"""Writes the report of a run directory."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,14 @@ from conspecific.config.schema import TrainConfig
 from conspecific.evaluation.compare import Difference
 from conspecific.images import open_rgb
 from conspecific.leaks.record import Leaks
-from conspecific.reporting.run.record import Report
 from conspecific.reporting.run.report import write_report
+from conspecific.reporting.run.subject import Report
 from conspecific.runs.directory import RunDirectory
 from conspecific.types import EvalResult
 
 
 def report_run(run: RunDirectory) -> Report:
-    """Write `report.html` and the images of three targets into a finished run's directory; return what it shows."""
+    """Write `report.html` and the images of the example queries into the directory of a finished run."""
     summary: dict[str, Any] = json.loads(run.summary.read_text())
     test = {name: EvalResult.load(run.results / f"test_{name}") for name in summary["test"]}
     validation = {name: EvalResult.load(run.results / f"val_{name}") for name in ("flatten", "pooled")}
@@ -54,7 +54,7 @@ def report_run(run: RunDirectory) -> Report:
 
 
 def _differences(summary: dict[str, Any], other: str) -> list[Difference]:
-    """The paired differences as the summary has kept them: resampling again would give the same, a second later."""
+    """Return the paired differences as the summary has them."""
     return [Difference.from_json(stored) for stored in summary["gains"].get(other, ())]
 
 
@@ -70,15 +70,15 @@ def _facts(
     facts = {
         "Data": f"{summary['images']} images of {summary['species']} species",
         "Protocol": config.protocol,
-        "Images": f"{summary['train']} to train, {summary['val']} to validate, {summary['tested']} to test",
+        "Splits": f"train {summary['train']}, validation {summary['val']}, test {summary['tested']} images",
         "Backbone": f"{model['backbone']}, weights: {model['weights']}",
-        "Pooling and head": f"{model['pooling']}, head: {model['head']}, searched with: {model['embedding_layer']}",
-        "Trained": "all stages" if stages is None else f"the last {stages} stages",
+        "Model": f"pooling {model['pooling']}, head {model['head']}, embedding layer {model['embedding_layer']}",
+        "Trainable": "all stages" if stages is None else f"the last {stages} stages",
         "Loss": config.loss["loss"]["_target_"].rpartition(".")[2],
-        "Sizes": f"trained at {config.loader.train_size} px, evaluated at {config.loader.image_size} px",
-        "Epochs": f"{len(run.read_epochs())}, chosen: {_chosen(summary)} by {config.monitor}",
-        "Seeds": f"{config.seed} of the run, {config.split.seed} of the split",
-        "Time": f"{summary['minutes']} minutes, of them training {summary.get('training_minutes', 0)}",
+        "Image size": f"training {config.loader.train_size} px, evaluation {config.loader.image_size} px",
+        "Epochs": f"{len(run.read_epochs())}, selected: {_selected(summary)} by {config.monitor}",
+        "Seeds": f"run {config.seed}, split {config.split.seed}",
+        "Time": f"{summary['minutes']} minutes, of which training {summary.get('training_minutes', 0)}",
         "Peak memory": f"{summary['peak_memory_gb']} GB",
         "Machine": f"{environment['processor']}, {environment['cores']} cores, GPU: {environment['gpu'] or 'none'}",
         "Versions": ", ".join(f"{name} {version}" for name, version in environment["packages"].items()),
@@ -88,7 +88,7 @@ def _facts(
     return facts
 
 
-def _chosen(summary: dict[str, Any]) -> str:
-    epoch, share = summary.get("chosen_epoch", "none"), summary.get("wise_ft_alpha", 1.0)
-    chosen = f"{epoch}" if share == 1 else f"{share:.0%} of the way to epoch {epoch}"
-    return f"{chosen}, whitened again," if summary.get("whitening_refitted") else chosen
+def _selected(summary: dict[str, Any]) -> str:
+    epoch, alpha = summary.get("chosen_epoch", "none"), summary.get("wise_ft_alpha", 1.0)
+    weights = f"{epoch}" if alpha == 1 else f"WiSE-FT alpha {alpha:g} of epoch {epoch}"
+    return f"{weights}, whitening refitted," if summary.get("whitening_refitted") else weights

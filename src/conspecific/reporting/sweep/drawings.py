@@ -1,4 +1,4 @@
-"""The drawings of a sweep's page, as positions in pixels: the score against each setting, and the learning curves."""
+"""The plots of the sweep page, in pixels: the validation metric against each setting, and the learning curves."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,16 @@ from conspecific.runs.sweeps import Sweep, SweptRun
 
 Ticks = tuple[tuple[float, str], ...]
 
-LEFT, RIGHT, TOP, BOTTOM = 44, 350, 10, 190  # where the numbers' frame lies, of 360 x 216 pixels
-ROW = 24  # height of a value's line, where values are no numbers
-MOST = 640  # width of the learning curves' frame
-BY_MAGNITUDE = 20  # the largest value is so many times the smallest: drawn on a logarithmic axis
-SPREAD = 4  # scores that lie so many times as far below the best as the median run does are drawn at the edge
+LEFT, RIGHT, TOP, BOTTOM = 44, 350, 10, 190  # the frame of a numeric setting, in 360 x 216 pixels
+ROW = 24  # height of a row, where the values are not numbers
+MOST = 640  # width of the learning curves
+BY_MAGNITUDE = 20  # ratio of the largest to the smallest value from which the axis is logarithmic
+SPREAD = 4  # scores further below the best than this multiple of the median's distance are drawn at the edge
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """One run. role: 'best', 'whole' or 'stopped'. is_below: its score lies beyond the edge that it is drawn at."""
+    """One run. role: 'best', 'whole' or 'stopped'. is_below: whether its score is below the frame."""
 
     x: float
     y: float
@@ -32,7 +32,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The score against one setting. levels: y positions of scores, or of values where these are no numbers."""
+    """The score against one setting. across, levels: ticks of both axes. summary: the plot in words."""
 
     key: str
     is_numbers: bool
@@ -46,7 +46,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A run's learning curve. points: as SVG wants them. end: of the best run the chosen epoch, of others the last."""
+    """A learning curve. points: in SVG syntax. end: the selected epoch of the best run, the last epoch of others."""
 
     role: str
     points: str
@@ -56,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """All learning curves. lines: the best run last, so that it lies on top."""
+    """All learning curves. lines: the best run last, so that it is on top."""
 
     across: Ticks
     levels: Ticks
@@ -66,7 +66,7 @@ class Curves:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Values to pixels, from `low` at `start` to `high` at `end`; what lies beyond is put to the edge."""
+    """Maps values to pixels, from `low` at `start` to `high` at `end`, and clips values outside."""
 
     low: float
     high: float
@@ -75,13 +75,13 @@ class Scale:
     by_magnitude: bool = False
 
     def place(self, value: float, beyond: bool = False) -> float:
-        """Where a value lies. beyond: also outside the frame, for a line that is cut off there."""
+        """Return the position of a value. beyond: do not clip it, for a line that the SVG clips."""
         low, high, at = (math.log(each) if self.by_magnitude else each for each in (self.low, self.high, value))
         share = (at - low) / (high - low)
         return round(self.start + (self.end - self.start) * (share if beyond else min(max(share, 0.0), 1.0)), 1)
 
     def ticks(self, most: int) -> Ticks:
-        """Round values inside, and where they lie."""
+        """Return round values inside with their positions."""
         kept = self._rounded(most)
         texts = [f"{at:.6g}" for at in kept]
         digits = 0 if self.by_magnitude else max((len(text.partition(".")[2]) for text in texts), default=0)
@@ -90,7 +90,7 @@ class Scale:
         )
 
     def _rounded(self, most: int) -> list[float]:
-        """Round values inside: by magnitude as dense as there is room for."""
+        """Return round values inside, at most one more than `most` where that is possible."""
         dense = [LogLocator(subs=subs, numticks=99) for subs in ((1, 2, 5), (1, 3), (1,))]
         for locator in dense if self.by_magnitude else [MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])]:
             values = [float(at) for at in locator.tick_values(self.low, self.high) if self.low <= at <= self.high]
@@ -100,7 +100,7 @@ class Scale:
 
 
 def drawings(sweep: Sweep) -> list[Drawing]:
-    """Return the validation score against every setting in which the runs differ."""
+    """Return a plot of the validation metric against each setting that differs."""
     scores = _score_range(sweep)
     return [
         _numbers(sweep, key, values, scores) if (values := _as_numbers(sweep.runs, key)) else _names(sweep, key, scores)
@@ -109,7 +109,7 @@ def drawings(sweep: Sweep) -> list[Drawing]:
 
 
 def curves(sweep: Sweep) -> Curves | None:
-    """Return the validation score after every epoch of every run; None where nothing was trained for two epochs."""
+    """Return the validation metric after every epoch of every run; None where no run has two epochs."""
     drawn = [run for run in sweep.runs if run.curve]
     epochs = max((len(run.curve) for run in drawn), default=0)
     if epochs < 2:
@@ -125,7 +125,7 @@ def curves(sweep: Sweep) -> Curves | None:
         lines.append(Line(role, text, end, _title(sweep, run)))
     ticks = tuple((across.place(epoch), str(epoch)) for epoch in _whole_steps(epochs))
     best = sweep.runs[0]
-    summary = f"validation {sweep.monitor} after every epoch; of the best run {number(best.validation[sweep.monitor])}"
+    summary = f"validation {sweep.monitor} after every epoch; best run {number(best.validation[sweep.monitor])}"
     return Curves(ticks, up.ticks(4), tuple(lines), f"{summary} at epoch {best.chosen or DASH}")
 
 
@@ -140,7 +140,7 @@ def _numbers(sweep: Sweep, key: str, values: Sequence[float], scores: tuple[floa
 
 
 def _names(sweep: Sweep, key: str, scores: tuple[float, float]) -> Drawing:
-    """A line for every value, the one with the best run first."""
+    """Return a plot with a row for each value, the value of the best run first."""
     values = list(dict.fromkeys(run.given[key] for run in sweep.runs))
     left = min(170, 16 + 7 * max(len(_short(value)) for value in values))
     along = Scale(*scores, left + 8, RIGHT - 8)
@@ -162,7 +162,7 @@ def _dot(sweep: Sweep, run: SweptRun, x: float, up: Scale) -> Dot:
 
 
 def _score_range(sweep: Sweep) -> tuple[float, float]:
-    """From the lowest score to the highest, runs that came to nothing left aside: they would press all others flat."""
+    """Return the range of scores without outliers far below the best, which would compress all others."""
     found = [run.validation[sweep.monitor] for run in sweep.runs]
     best, apart = max(found), max(max(found) - median(found), 0.005)
     low = min(score for score in found if score >= best - SPREAD * apart)
@@ -179,7 +179,7 @@ def _title(sweep: Sweep, run: SweptRun) -> str:
 
 
 def _as_numbers(runs: Sequence[SweptRun], key: str) -> list[float]:
-    """The values of a setting where all are numbers, four or more of them different; empty otherwise."""
+    """Return the values of a setting as numbers; empty unless all are numbers and at least four are distinct."""
     try:
         values = [float(run.given[key] or "") for run in runs]
     except ValueError:
@@ -193,7 +193,7 @@ def _short(value: str | None) -> str:
 
 
 def shown(value: str | None) -> str:
-    """A value as tables show it: a drawn number with three digits, a dash where a setting was left as it is.
+    """Return a value as tables show it: a sampled number with three digits, a dash for a setting without override.
 
     >>> shown("0.00037861878865"), shown("1e-3"), shown("arcface"), shown("1000000000")
     ('0.000379', '1e-3', 'arcface', '1000000000')
@@ -207,7 +207,7 @@ def shown(value: str | None) -> str:
 
 
 def short_names(keys: Sequence[str]) -> Mapping[str, str]:
-    """The last part of dotted names, where it is enough to tell them apart.
+    """Return the last part of each dotted name, or the whole name where the part is not unique.
 
     >>> dict(short_names(["loss.loss.margin", "data.seed", "seed"]))
     {'loss.loss.margin': 'margin', 'data.seed': 'data.seed', 'seed': 'seed'}

@@ -1,21 +1,19 @@
-"""The page of a sweep: every run by its validation score, what was set, and what that did."""
+"""The page of a sweep: every run by its validation metric, and the metric against each setting."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from conspecific.reporting.comparison.changes import MAIN
-from conspecific.reporting.page.template import page
-from conspecific.reporting.page.wording import DASH, number, plural, protocol_sentence
-from conspecific.reporting.run.examples import SHOWN
+from conspecific.files import write_text
+from conspecific.reporting.page.section import Section, render_page
+from conspecific.reporting.page.wording import DASH, MAIN_METRICS, number, plural, protocol_sentence
 from conspecific.reporting.sweep.drawings import curves, drawings, short_names, shown
 from conspecific.runs.sweeps import Sweep, SweptRun
-
-TESTED = ("recall@1", f"precision@{SHOWN}", MAIN)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run as text. epoch: the chosen one. trained: how many it had."""
+    """One run as text. epoch: the selected one. trained: the number of its epochs."""
 
     place: str
     name: str
@@ -29,13 +27,26 @@ class Row:
 
 def write_sweep(path: Path, sweep: Sweep) -> Path:
     """Write the page to `path` and return it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_render(sweep), encoding="utf-8")
+    best, title = sweep.runs[0], headline(sweep)
+    own = {
+        "title": title,
+        "over": f"{len(sweep.runs)} runs, sorted by validation",
+        "headline": title,
+        "lead": lead(sweep),
+        "best": [(key, shown(best.given[key])) for key in sweep.keys],
+    }
+    shared = {"sweep": sweep, "stopped": sum(not run.is_whole for run in sweep.runs)}
+    write_text(path, render_page("sweep/page.html.j2", SECTIONS, sweep, shared, own))
     return path
 
 
+def tested_metrics(sweep: Sweep) -> list[str]:
+    """Return the test metrics that are shown."""
+    return [metric for metric in MAIN_METRICS if all(metric in run.test for run in sweep.runs)]
+
+
 def sweep_rows(sweep: Sweep) -> tuple[list[str], list[Row]]:
-    """Return the names of the settings that differ, and a row a run, the best on validation first."""
+    """Return the names of the settings that differ, and a row for each run, the best on validation first."""
     names = short_names(sweep.keys)
     rows = [_row(sweep, place, run) for place, run in enumerate(sweep.runs, start=1)]
     return [names[key] for key in sweep.keys], rows
@@ -50,51 +61,60 @@ def _row(sweep: Sweep, place: int, run: SweptRun) -> Row:
         str(len(run.curve)),
         not run.is_whole,
         number(run.validation[sweep.monitor]),
-        tuple(number(run.test[metric]) for metric in TESTED),
+        tuple(number(run.test[metric]) for metric in tested_metrics(sweep)),
     )
 
 
-def _render(sweep: Sweep) -> str:
-    settings, rows = sweep_rows(sweep)
-    best = sweep.runs[0]
-    values = {
-        "sweep": sweep,
-        "headline": headline(sweep),
-        "lead": lead(sweep),
-        "settings": settings,
-        "rows": rows,
-        "tested": TESTED,
-        "best": [(key, shown(best.given[key])) for key in sweep.keys],
-        "drawings": drawings(sweep),
-        "curves": curves(sweep),
-        "stopped": sum(not run.is_whole for run in sweep.runs),
-        "any_below": any(dot.is_below for drawn in drawings(sweep) for dot in drawn.dots),
-    }
-    return page("sweep.html.j2").render(values)
-
-
 def headline(sweep: Sweep) -> str:
-    """Return which run did best on validation, in one sentence."""
+    """Return which run is the best on validation, in one sentence."""
     best = sweep.runs[0]
     score = number(best.validation[sweep.monitor])
-    return f"Of {len(sweep.runs)} runs, run {sweep.name(best)} does best on validation: {sweep.monitor} {score}."
+    return f"Run {sweep.name(best)} is the best of {len(sweep.runs)} on validation: {sweep.monitor} {score}."
 
 
 def lead(sweep: Sweep) -> list[str]:
-    """Return how the runs were sorted, how far the best is ahead, and what its test figure is worth."""
+    """Return how the runs are sorted, by how much the best leads, and what was tested."""
     facts, monitor = sweep.facts, sweep.monitor
     first, second = (run.validation[monitor] for run in sweep.runs[:2])
-    behind = f"comes second, {number(first - second)} behind" if first - second >= 0.0005 else "is level with it"
+    behind = f"is second, {number(first - second)} lower" if first - second >= 0.0005 else "has the same value"
     sentences = [
-        f"Sorted by {monitor} on the validation subset, which is what to choose by; run {sweep.name(sweep.runs[1])} "
-        f"{behind}.",
-        "The figures on the test stand beside and were not used: whoever chooses by them has no test left.",
-        f"Tested on the same {plural(facts['queries'], 'query', 'queries')} in {plural(facts['gallery'], 'image')} "
-        f"of {plural(facts['species'], 'species', 'species')}. {protocol_sentence(facts['protocol'])}",
+        f"Sorted by {monitor} on the validation split; run {sweep.name(sweep.runs[1])} {behind}.",
+        "Test metrics are shown for reference and were not used for sorting: selecting by them biases them upwards.",
+        f"All runs were tested on the same {plural(facts['queries'], 'query', 'queries')}, "
+        f"{plural(facts['gallery'], 'gallery image')} and {plural(facts['species'], 'species', 'species')}. "
+        f"{protocol_sentence(facts['protocol'])}",
     ]
     if stopped := [run for run in sweep.runs if not run.is_whole]:
         sentences.append(f"{plural(len(stopped), 'run')} stopped before the last epoch.")
     if sweep.unfinished:
-        were = "was" if len(sweep.unfinished) == 1 else "were"
-        sentences.append(f"{plural(len(sweep.unfinished), 'run')} without a result {were} left out.")
+        have = "has" if len(sweep.unfinished) == 1 else "have"
+        sentences.append(f"{plural(len(sweep.unfinished), 'run')} {have} no result and {have} no row.")
     return sentences
+
+
+def _runs(sweep: Sweep) -> dict[str, Any]:
+    settings, rows = sweep_rows(sweep)
+    return {"settings": settings, "rows": rows, "tested": tested_metrics(sweep)}
+
+
+def _settings(sweep: Sweep) -> dict[str, Any] | None:
+    drawn = drawings(sweep)
+    any_below = any(dot.is_below for drawing in drawn for dot in drawing.dots)
+    return {"drawings": drawn, "any_below": any_below} if drawn else None
+
+
+def _learning(sweep: Sweep) -> dict[str, Any] | None:
+    drawn = curves(sweep)
+    return {"curves": drawn} if drawn else None
+
+
+def _glossary(sweep: Sweep) -> dict[str, Any]:
+    return {}
+
+
+SECTIONS: list[Section[Sweep]] = [
+    Section("runs", "Runs", "sweep/runs.html.j2", _runs),
+    Section("settings", "Effect of the settings", "sweep/settings.html.j2", _settings),
+    Section("learning", "Learning curves", "sweep/learning.html.j2", _learning),
+    Section("glossary", "Glossary", "sweep/glossary.html.j2", _glossary),
+]

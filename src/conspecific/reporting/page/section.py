@@ -1,0 +1,56 @@
+"""The sections of a page: built, rendered and linked from one list."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from markupsafe import Markup
+
+from conspecific.reporting.page.template import template
+
+Subject = TypeVar("Subject")
+
+
+@dataclass(frozen=True, slots=True)
+class Section(Generic[Subject]):
+    """One section of a page about a subject.
+
+    id: its anchor. title: its heading and its entry in the navigation.
+    template: the path of its template below `reporting/`, or an absolute path.
+    build: returns the values of the template, or None to leave the section out.
+    """
+
+    id: str
+    title: str
+    template: str
+    build: Callable[[Subject], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A section that has something to show."""
+
+    id: str
+    title: str
+    body: Markup
+
+
+def render_page(
+    page: str,
+    sections: Sequence[Section[Subject]],
+    subject: Subject,
+    shared: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> str:
+    """Return a page as HTML.
+
+    page: the path of its template, which extends `page/layout.html.j2`. shared: values for every template, the page's
+    and the sections'. own: values for the page's template alone.
+    """
+    rendered = []
+    for section in sections:
+        values = section.build(subject)
+        if values is not None:
+            body = Markup(template(section.template).render({**shared, **values}))
+            rendered.append(Rendered(section.id, section.title, body))
+    return template(page).render({**shared, **own, "sections": rendered})

@@ -1,0 +1,86 @@
+"""The top of the report: what fine-tuning gained."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from conspecific.evaluation.compare import Difference
+from conspecific.reporting.page.answers import SHOWN
+from conspecific.reporting.page.statistics import unit
+from conspecific.reporting.page.tally import Tally, tally
+from conspecific.reporting.page.wording import number, percent, plural, protocol_sentence, signed
+from conspecific.reporting.run.subject import Encoder, Report
+from conspecific.types import EvalResult
+
+
+def headline(run: Report) -> str:
+    """Return the mean number of hits among the ten nearest images, of the best encoder and of the baseline."""
+    first, best = tallies(run)[0].value, tallies(run)[-1].value
+    if run.is_trained:
+        return f"{best} of the {SHOWN} nearest images show the right species; the baseline finds {first}."
+    return f"Without fine-tuning, {first} of the {SHOWN} nearest images show the right species; pooled: {best}."
+
+
+def tallies(run: Report) -> list[Tally]:
+    """Return the bar of every encoder."""
+    return [tally(encoder.role, encoder.name, _mean_hits(encoder.result)) for encoder in run.encoders]
+
+
+def lead(run: Report, pairs: pl.DataFrame) -> list[str]:
+    """Return what was tested and how the best encoder compares with the references.
+
+    pairs: a row for each query, see `examples.paired`.
+    """
+    references = [(run.baseline, run.over_flatten)]
+    if run.is_trained:
+        references.append((run.encoders[1], run.over_pooled))
+    gains = [_gain(run.best, other, differences) for other, differences in references]
+    sentences = [_tested(run.best.result), *gains, _ceiling(pairs), _by_query(pairs, run.best.phrase)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _mean_hits(result: EvalResult) -> float:
+    if result.per_query.is_empty():
+        return 0.0
+    hits = pl.col("neighbor_hits").list.head(SHOWN).list.sum()
+    return float(result.per_query.select(hits.mean()).item())
+
+
+def _tested(result: EvalResult) -> str:
+    queries = plural(int(result.facts.get("queries", result.per_query.height)), "query", "queries")
+    species = plural(int(result.facts.get("species", result.per_query["label"].n_unique())), "species", "species")
+    sentence = f"Tested with {queries} of {species}."
+    return f"{sentence} {protocol_sentence(str(result.facts.get('protocol', '')))}".strip()
+
+
+def _gain(best: Encoder, other: Encoder, differences: Sequence[Difference]) -> str:
+    """Return the gain in hits among ten with its interval; empty where the two were not compared."""
+    found = next((row for row in differences if row.metric == f"precision@{SHOWN}"), None)
+    if found is None:
+        return ""
+    interval = found.interval
+    mean, low, high = (signed(SHOWN * value, 1) for value in (interval.mean, interval.low, interval.high))
+    return (
+        f"{best.name} minus {other.phrase.removeprefix('the ')}: {mean} correct images in the top {SHOWN} "
+        f"({percent(0.95)} bootstrap interval over {unit(found.over_species)} {low} to {high})."
+    )
+
+
+def _ceiling(pairs: pl.DataFrame) -> str:
+    """Return the largest mean that is possible, where it is below ten."""
+    most = float(pairs.select(pl.col("positives").clip(upper_bound=SHOWN).mean()).item() or 0)
+    if pairs.is_empty() or most > SHOWN - 0.05:
+        return ""
+    return (
+        f"At most {number(most, 1)} are possible on average, because some species have fewer than {SHOWN} other "
+        "images in the gallery."
+    )
+
+
+def _by_query(pairs: pl.DataFrame, phrase: str) -> str:
+    higher, lower = pairs.filter(pl.col("gain") > 0).height, pairs.filter(pl.col("gain") < 0).height
+    equal = pairs.height - higher - lower
+    return (
+        f"Per query, {phrase} retrieves more correct images than the baseline for {higher:,} queries, equally many "
+        f"for {equal:,} and fewer for {lower:,}."
+    )

@@ -1,0 +1,211 @@
+"""The result of the leak check, and the metrics without the leaked queries."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from conspecific.evaluation.evaluate import leave_out
+from conspecific.leaks.record import Leaks
+from conspecific.reporting.page.thumbnails import Side
+from conspecific.reporting.page.wording import MAIN_METRICS, number, plural, species_name
+from conspecific.reporting.run.subject import Cell, Report
+
+PAIRS_SHOWN = 12
+_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+_RELATIONS = {"exact": "Identical file", "near": "Near duplicate"}
+
+
+@dataclass(frozen=True, slots=True)
+class PairCount:
+    """How many pairs of duplicates two splits share."""
+
+    splits: str
+    exact: str
+    near: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two duplicates in different splits. relabelled: whether their labels differ."""
+
+    relation: str
+    similarity: str
+    sides: tuple[Side, Side]
+    relabelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutLeaks:
+    """One metric; each cell has the value over all queries before the value without the leaked ones."""
+
+    metric: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeakCheck:
+    """The leak check in sentences and tables.
+
+    is_good: no leak was found, or the leaks were dropped. state, verdict: the result in a few words and in a sentence.
+    notes: further sentences. counts: pairs by splits. pairs: the first of them. further: how many more there are.
+    spellings: species that may be one under two names. leaked: how many queries are leaked; empty for none.
+    unaffected: why no metric is shown without the leaked queries. without: the metrics without them.
+    """
+
+    is_good: bool
+    state: str
+    verdict: str
+    notes: tuple[str, ...]
+    counts: tuple[PairCount, ...]
+    pairs: tuple[Pair, ...]
+    further: str
+    spellings: tuple[str, ...]
+    leaked: str
+    unaffected: str
+    without: tuple[WithoutLeaks, ...]
+
+
+def leak_check(run: Report) -> dict[str, Any] | None:
+    """Build the section; None where no leak check was made."""
+    return None if run.leaks is None else {"check": described(run, run.leaks)}
+
+
+def described(run: Report, leaks: Leaks) -> LeakCheck:
+    """Return the result of the leak check, with the first twelve pairs."""
+    shown = leaks.pairs.head(PAIRS_SHOWN)
+    hidden = leaks.pairs.height - shown.height
+    queries = plural(run.best.result.per_query.height, "query", "queries")
+    return LeakCheck(
+        is_good=_is_clean(leaks) or run.leak_policy == "drop",
+        state=_state(run, leaks),
+        verdict=_verdict(leaks),
+        notes=tuple(note for note in (_policy(run, leaks), _inside(leaks), _blank(leaks), _crops(leaks)) if note),
+        counts=_counts(leaks.pairs),
+        pairs=tuple(_pair(row) for row in shown.iter_rows(named=True)),
+        further=f"leaks.parquet in the run directory lists {plural(hidden, 'further pair')}." if hidden else "",
+        spellings=tuple(
+            f"{species_name(match.name)} and, in the test split, {species_name(match.other)}"
+            f"{'' if match.certain else ' (uncertain)'}"
+            for match in leaks.species
+        ),
+        leaked=f"{run.leaked:,} of {queries}" if run.leaked else "",
+        unaffected=_unaffected(run, leaks),
+        without=_without(run, leaks) if run.leaked else (),
+    )
+
+
+def _is_clean(leaks: Leaks) -> bool:
+    return leaks.pairs.is_empty() and not leaks.species
+
+
+def _state(run: Report, leaks: Leaks) -> str:
+    if _is_clean(leaks):
+        return "No leaks."
+    return "Leaks found and dropped." if run.leak_policy == "drop" else "Leaks found."
+
+
+def _verdict(leaks: Leaks) -> str:
+    compared = f"{plural(leaks.compared, 'image')} {'was' if leaks.compared == 1 else 'were'} compared pairwise"
+    if _is_clean(leaks):
+        cropped = ", mirrored or slightly cropped" if leaks.crops else " or mirrored"
+        return (
+            f"{compared}. The train, validation and test splits share no identical file and no near duplicate "
+            f"(resized, recompressed{cropped})."
+        )
+    found = []
+    if not leaks.pairs.is_empty():
+        found.append(f"{plural(leaks.pairs.height, 'pair')} of duplicates in different splits")
+    if leaks.species:
+        found.append(
+            f"{plural(len(leaks.species), 'species', 'species')} that may be in the test split under two names"
+        )
+    return f"{compared}. Found: {' and '.join(found)}."
+
+
+def _policy(run: Report, leaks: Leaks) -> str:
+    if _is_clean(leaks):
+        return ""
+    if run.leak_policy == "drop":
+        guesses = any(not match.certain for match in leaks.species)
+        kept = " Species with an uncertain match were kept." if guesses else ""
+        return (
+            f"With leaks=drop, they were removed from the train and validation splits, not from the test split.{kept}"
+        )
+    if run.leak_policy == "report":
+        return "With leaks=report, they were kept. Set leaks=drop to remove them from the train and validation splits."
+    return ""
+
+
+def _inside(leaks: Leaks) -> str:
+    if leaks.inside == 0:
+        return ""
+    return (
+        f"The test split contains {plural(leaks.inside, 'pair')} of duplicates. They are easy queries for every "
+        "encoder and raise all metrics alike."
+    )
+
+
+def _blank(leaks: Leaks) -> str:
+    if leaks.blank == 0:
+        return ""
+    was = "was" if leaks.blank == 1 else "were"
+    return f"{plural(leaks.blank, 'image')} without visible content {was} compared by file content only."
+
+
+def _crops(leaks: Leaks) -> str:
+    return "" if leaks.crops else "The data set is too large to search it for cropped duplicates."
+
+
+def _counts(pairs: pl.DataFrame) -> tuple[PairCount, ...]:
+    rows = []
+    for first, second in (("train", "test"), ("val", "test"), ("train", "val")):
+        kinds = pairs.filter((pl.col("first_subset") == first) & (pl.col("second_subset") == second))["kind"].to_list()
+        splits = f"{_SPLITS[first].capitalize()} and {_SPLITS[second]}"
+        rows.append(PairCount(splits, f"{kinds.count('exact'):,}", f"{kinds.count('near'):,}"))
+    return tuple(rows)
+
+
+def _pair(row: dict[str, Any]) -> Pair:
+    relation = _RELATIONS.get(row["kind"], row["kind"])
+    if row["view"] and row["view"] != "same":
+        relation = f"{relation}, {row['view']}"
+    sides = _side(row, "first"), _side(row, "second")
+    return Pair(relation, number(row["similarity"]), sides, row["first_label"] != row["second_label"])
+
+
+def _side(row: dict[str, Any], which: str) -> Side:
+    split = _SPLITS.get(row[f"{which}_subset"], row[f"{which}_subset"])
+    name = species_name(row[f"{which}_label"])
+    return Side(row[f"{which}_path"], f"{split} split", name, f"Image of the {split} split: {name}")
+
+
+def _unaffected(run: Report, leaks: Leaks) -> str:
+    if run.leak_policy == "drop":
+        return "The duplicates were removed before training, so no query of the test split was trained on."
+    text = "No query of the test split has a duplicate in the train or validation split."
+    if leaks.pairs.filter(pl.col("second_subset") == "val").is_empty():
+        return text
+    return (
+        f"{text} Duplicates shared by the train and validation splits raise the validation metrics and bias the choice "
+        "of the epoch."
+    )
+
+
+def _without(run: Report, leaks: Leaks) -> tuple[WithoutLeaks, ...]:
+    all_leaked = run.leaked == run.best.result.per_query.height
+    clean = {
+        encoder.role: {} if all_leaked else leave_out(encoder.result, leaks.leaked_queries).metrics
+        for encoder in run.encoders
+    }
+    return tuple(
+        WithoutLeaks(
+            metric,
+            tuple(
+                Cell(encoder, number(clean[encoder.role].get(metric)), number(encoder.result.metrics[metric]))
+                for encoder in run.encoders
+            ),
+        )
+        for metric in MAIN_METRICS
+        if all(metric in encoder.result.metrics for encoder in run.encoders)
+    )

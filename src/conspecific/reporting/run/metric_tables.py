@@ -1,0 +1,141 @@
+"""Every metric of every encoder on the test split, and the paired differences between encoders."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from conspecific.evaluation.compare import Difference
+from conspecific.metrics import in_order
+from conspecific.reporting.page.statistics import Statistic, statistic, unit
+from conspecific.reporting.page.wording import explain, format_interval, number, signed
+from conspecific.reporting.run.subject import Cell, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A difference in the first table. verdict: 'better', 'worse', or 'unsure' where the interval contains zero."""
+
+    mean: str
+    interval: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric under every encoder. positions: role -> position on the axis, from 0 to 100."""
+
+    metric: str
+    sentence: str
+    cells: tuple[Cell, ...]
+    positions: Mapping[str, float]
+    over_baseline: Gain | None
+    over_pooled: Gain | None
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceTable:
+    """All statistics of the best encoder minus one other. unit: 'queries' or 'species', whose interval decides."""
+
+    other: str
+    unit: str
+    rows: tuple[Statistic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AverageRow:
+    """One metric; each cell has the mean over queries (micro) before the mean over species (macro)."""
+
+    metric: str
+    cells: tuple[Cell, ...]
+
+
+def metric_tables(run: Report) -> dict[str, Any]:
+    """Build the section."""
+    return {
+        "split": str(run.best.result.facts.get("subset", "")),
+        "metrics": metric_rows(run),
+        "interval_sentence": interval_sentence(run),
+        "macro_sentence": macro_sentence(run),
+        "differences": difference_tables(run),
+        "averages": average_rows(run),
+    }
+
+
+def metric_rows(run: Report) -> list[MetricRow]:
+    """Return a row for each metric that every encoder has."""
+    over_baseline = {row.metric: _gain(row) for row in run.over_flatten}
+    over_pooled = {row.metric: _gain(row) for row in run.over_pooled} if run.is_trained else {}
+    rows = []
+    for metric in _shared(run):
+        values = [(encoder, encoder.result.metrics[metric]) for encoder in run.encoders]
+        cells = tuple(Cell(encoder, number(value)) for encoder, value in values)
+        positions = {encoder.role: round(100 * min(1.0, max(0.0, value)), 2) for encoder, value in values}
+        gains = over_baseline.get(metric), over_pooled.get(metric)
+        rows.append(MetricRow(metric, explain(metric), cells, positions, *gains))
+    return rows
+
+
+def difference_tables(run: Report) -> list[DifferenceTable]:
+    """Return the best encoder minus the baseline and, where it is another, minus the pooled reference."""
+    found = [("baseline", run.over_flatten)]
+    if run.is_trained:
+        found.append(("pooled reference", run.over_pooled))
+    return [
+        DifferenceTable(other, unit(rows[0].over_species), tuple(statistic(row) for row in _sorted(rows)))
+        for other, rows in found
+        if rows
+    ]
+
+
+def average_rows(run: Report) -> list[AverageRow]:
+    """Return a row for each metric that every encoder has as a mean over species too."""
+    results = [encoder.result for encoder in run.encoders]
+    metrics = [metric for metric in _shared(run) if all(metric in result.macro for result in results)]
+    return [
+        AverageRow(
+            metric,
+            tuple(
+                Cell(encoder, number(encoder.result.macro[metric]), number(encoder.result.metrics[metric]))
+                for encoder in run.encoders
+            ),
+        )
+        for metric in metrics
+    ]
+
+
+def interval_sentence(run: Report) -> str:
+    """Return which interval the first table shows, and why; empty where nothing is compared."""
+    if not run.over_flatten:
+        return ""
+    if run.over_flatten[0].over_species:
+        return (
+            "The interval is over species: the species of the test split are new to the encoder, and queries of one "
+            "species are not independent."
+        )
+    return "The interval is over queries: every species was trained on, so the queries are the sample."
+
+
+def macro_sentence(run: Report) -> str:
+    """Return recall@1 of the best encoder averaged over species; empty where it is not known."""
+    metric, result = "recall@1", run.best.result
+    if metric not in result.macro or metric not in result.metrics:
+        return ""
+    macro, micro = number(result.macro[metric]), number(result.metrics[metric])
+    return (
+        f"Averaged over species instead of queries (macro), {metric} of {run.best.phrase} is {macro} ({micro} micro)."
+    )
+
+
+def _shared(run: Report) -> list[str]:
+    results = [encoder.result for encoder in run.encoders]
+    return in_order(metric for metric in results[0].metrics if all(metric in result.metrics for result in results))
+
+
+def _sorted(rows: Sequence[Difference]) -> list[Difference]:
+    named = {row.metric: row for row in rows}
+    return [named[metric] for metric in in_order(named)]
+
+
+def _gain(row: Difference) -> Gain:
+    verdict = "better" if row.interval.low > 0 else "worse" if row.interval.high < 0 else "unsure"
+    return Gain(signed(row.interval.mean), format_interval(row.interval), verdict)
