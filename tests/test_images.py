@@ -231,6 +231,13 @@ def test_a_image_of_a_size_that_would_fill_the_memory_is_an_os_error(
         open_rgb(tmp_path / "bomb.png")
 
 
+def test_heic_is_decoded_where_its_extra_is_installed(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(four_corners((64, 48))).save(tmp_path / "photo.heic")
+    opened = open_rgb(tmp_path / "photo.heic")
+    assert opened.size == (64, 48) and opened.getpixel((50, 10))[1] > 240
+
+
 def test_missing_files_and_folders_are_os_errors(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing.jpg"):
         with pytest.raises(OSError):

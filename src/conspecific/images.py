@@ -1,6 +1,8 @@
 """Decoding: whatever kind of image lies on disk becomes right-side-up RGB."""
 
+import importlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+with suppress(ImportError):  # HEIC needs the extra `heic`; other formats are Pillow's own
+    importlib.import_module("pillow_heif").register_heif_opener()
 
 
 def open_rgb(path: Path, shorter_side: int | None = None) -> Image.Image:

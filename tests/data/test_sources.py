@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
-from conspecific.data.listing import LeftOut
+from conspecific.data.listing import LeftOut, image_suffixes
 from conspecific.data.sources import butterflies, from_file, from_folder, from_images
 from conspecific.errors import DataError
+from conspecific.images import open_rgb
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -69,6 +72,31 @@ def test_symbolic_links_are_followed_once(tmp_path: Path) -> None:
 def test_images_are_sorted_by_folder_then_name(tmp_path: Path) -> None:
     touch(tmp_path, "a b/z.jpg", "a/b.jpg", "a/B/c.jpg", "a-b/d.jpg", "A/e.jpg")
     assert list(listed(tmp_path)) == ["A/e.jpg", "a/B/c.jpg", "a/b.jpg", "a b/z.jpg", "a-b/d.jpg"]
+
+
+@pytest.mark.parametrize("suffix", [".jpeg", ".jfif", ".png", ".webp", ".tif", ".bmp", ".pgm", ".jp2", ".tga"])
+def test_what_pillow_writes_and_reads_is_an_image(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "wren").mkdir()
+    Image.new("RGB", (8, 8)).convert("L" if suffix == ".pgm" else "RGB").save(tmp_path / "wren" / f"a{suffix}")
+    (tmp_path / "wren" / f"a{suffix}").rename(tmp_path / "wren" / f"A{suffix.upper()}")
+    manifest = from_folder(str(tmp_path))
+    assert len(manifest) == 1 and open_rgb(manifest.path(0)).size == (8, 8)
+
+
+def test_every_suffix_is_of_a_format_that_needs_no_other_program() -> None:
+    suffixes = image_suffixes()
+    assert {".avif", ".gif", ".ico", ".psd"} <= suffixes
+    assert not suffixes & {".eps", ".ps", ".mpg", ".h5", ".wmf", ".pdf", ".txt", ".mp4", ""}
+
+
+def test_heic_is_read_or_named_with_what_it_needs(tmp_path: Path) -> None:
+    touch(tmp_path, "wren/a.jpg", "wren/b.HEIC")
+    manifest = from_folder(str(tmp_path))
+    if find_spec("pillow_heif"):
+        assert listed(tmp_path) == {"wren/a.jpg": "wren", "wren/b.HEIC": "wren"}
+    else:
+        told = "1 file left out: 1 .heic, which needs pip install -e '.[heic]' (wren/b.HEIC)."
+        assert manifest.describe_left_out() == told
 
 
 def test_hidden_and_other_files_are_no_images(tmp_path: Path) -> None:

@@ -4,12 +4,17 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Self
 
-from conspecific.errors import DataError, name_some
-from conspecific.images import SUFFIXES
+from PIL import Image
 
+from conspecific.errors import DataError, name_some
+
+# Pillow knows these formats, but decodes them with the help of other programs only (EPS: Ghostscript), or not at all.
+NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+HEIC = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 KEPT_NAMES = 5  # of the files of one kind that are left out
 
 
@@ -62,7 +67,15 @@ def _walk(folder: Path, above: tuple[os.stat_result, ...]) -> Iterator[Path]:
 
 def is_image(path: Path) -> bool:
     """Return whether the name of a file says that it is an image."""
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in image_suffixes()
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """Return the suffixes, in lower case and with their dot, of all formats that can be decoded here."""
+    Image.init()
+    readable = Image.OPEN.keys() - NOT_DECODED
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in readable)
 
 
 def other_files(files: Iterable[Path], root: Path) -> tuple[LeftOut, ...]:
@@ -70,6 +83,7 @@ def other_files(files: Iterable[Path], root: Path) -> tuple[LeftOut, ...]:
     kinds: defaultdict[str, list[Path]] = defaultdict(list)
     for path in files:
         if not is_image(path):
-            kinds[path.suffix.lower() or "without a suffix"].append(path)
+            suffix = path.suffix.lower() or "without a suffix"
+            kinds[f"{suffix}, which needs pip install -e '.[heic]'" if suffix in HEIC else suffix].append(path)
     ordered = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
     return tuple(LeftOut.of(kind, paths, root) for kind, paths in ordered)
