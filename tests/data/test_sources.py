@@ -54,6 +54,49 @@ def test_a_clean_folder_leaves_nothing_out(tmp_path: Path) -> None:
     assert (manifest.left_out, manifest.describe_left_out()) == ((), "")
 
 
+def test_folders_named_like_splits_are_splits(tmp_path: Path) -> None:
+    touch(tmp_path, "Train/wren/a.jpg", "Train/robin/deep/b.jpg", "valid/wren/c.jpg", "test/d.jpg", "test/owl/e.jpg")
+    touch(tmp_path, "annotations/list.txt")
+    (tmp_path / "valid" / "robin").mkdir()
+    (tmp_path / "valid" / "kite").mkdir()
+    manifest = from_folder(str(tmp_path))
+    assert manifest.table.select("path", "label", "split").rows() == [
+        ("Train/robin/deep/b.jpg", "robin", "train"),
+        ("Train/wren/a.jpg", "wren", "train"),
+        ("test/owl/e.jpg", "owl", "test"),
+        ("valid/wren/c.jpg", "wren", "val"),
+    ]
+    assert manifest.notes == ("The folders Train, test, valid are splits; the species are the folders in them.",)
+    assert manifest.left_out[0] == LeftOut("beside the species folders", 1, ("test/d.jpg",))
+    assert manifest.empty == ("kite",)
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("train/a.jpg", "test/b.jpg"),  # species of these names
+        ("train/wren/a.jpg", "robin/b.jpg"),
+        ("test/wren/a.jpg", "val/wren/b.jpg"),
+        ("wren/2020/a.jpg", "wren/2021/b.jpg", "robin/c.jpg"),
+    ],
+)
+def test_other_folders_are_species(paths: tuple[str, ...], tmp_path: Path) -> None:
+    manifest = from_folder(str(touch(tmp_path, *paths)))
+    assert manifest.table["label"].to_list() == [path.partition("/")[0] for path in sorted(paths)]
+    assert manifest.table["split"].is_null().all()
+
+
+def test_a_tree_of_genera_is_questioned(tmp_path: Path) -> None:
+    touch(tmp_path, "Parus/major/a.jpg", "Parus/minor/b.jpg", "Turdus/merula/c.jpg", "Turdus/pilaris/d.jpg")
+    [note] = from_folder(str(tmp_path)).notes
+    assert note == (
+        "The 2 folders Parus, Turdus are the species, but all images are in 4 folders below them. If those are the "
+        "species, give data=images, which takes the folder of each image."
+    )
+    touch(tmp_path, "Parus/e.jpg")
+    assert from_folder(str(tmp_path)).notes == ()
+
+
 def test_symbolic_links_are_followed_once(tmp_path: Path) -> None:
     touch(tmp_path, "disk/old/a.jpg", "birds/wren/b.jpg", "disk/c.jpg")
     (tmp_path / "birds" / "owl").symlink_to(tmp_path / "disk")

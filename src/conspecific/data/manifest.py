@@ -26,6 +26,7 @@ class Manifest:
     labels: [N] int64, species numbered densely from 0 in the order of their sorted names.
     empty: species folders without an image.
     left_out: files of the root folder that are not in the table, by kind.
+    notes: sentences on how the images were read, where that may not be what was meant.
     own_links: whether symbolic links may lead out of the root folder, because its owner made them, and not the author
         of a table.
     """
@@ -36,6 +37,7 @@ class Manifest:
     labels: IntArray
     empty: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
     own_links: bool = False
 
     @classmethod
@@ -45,6 +47,7 @@ class Manifest:
         table: pl.DataFrame,
         empty: tuple[str, ...] = (),
         left_out: tuple[LeftOut, ...] = (),
+        notes: tuple[str, ...] = (),
         own_links: bool = False,
     ) -> Self:
         """Build from a table with the columns path and label, and optionally split and role.
@@ -77,7 +80,7 @@ class Manifest:
         labels = (
             table["label"].replace_strict(list(species), list(range(len(species))), return_dtype=pl.Int64).to_numpy()
         )
-        return cls(root, table, species, labels, empty, left_out, own_links)
+        return cls(root, table, species, labels, empty, left_out, notes, own_links)
 
     def __len__(self) -> int:
         return self.table.height

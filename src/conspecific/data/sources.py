@@ -8,30 +8,77 @@ import polars as pl
 from conspecific.data.butterflies import DRAWING_VERSION, write_butterflies
 from conspecific.data.listing import LeftOut, is_image, list_files, other_files
 from conspecific.data.manifest import Manifest
-from conspecific.errors import DataError
+from conspecific.errors import DataError, name_some
 from conspecific.progress import progress_bar
+
+TRAIN_FOLDERS = ("train", "training")
+SPLIT_FOLDERS = {
+    **dict.fromkeys(TRAIN_FOLDERS, "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What folders of splits are called, in lower case, and the split each stands for."""
 
 
 def from_folder(root: str) -> Manifest:
     """Read an image folder: each folder in `root` is a species, with its images anywhere below it.
 
-    Hidden files are ignored, symbolic links are followed. Other files, and images beside the species folders, are
-    counted in `Manifest.left_out`.
+    If the folders in `root` are splits instead (train, val, test), the folders in them are the species, and `split`
+    names the split. Hidden files are ignored, symbolic links are followed. Other files, and images beside the species
+    folders, are counted in `Manifest.left_out`.
+
     Raises DataError if the folder is missing or holds no species folders.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
-    folders = sorted(path.name for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not folders:
+    if not _folders(base):
         raise DataError(f"{base} has no folders: data=folder needs one folder per species, with its images in it")
     files = list_files(base)
     images = [path.relative_to(base) for path in files if is_image(path)]
-    rows = [(path.as_posix(), path.parts[0]) for path in images if len(path.parts) > 1]
-    beside = [base / path for path in images if len(path.parts) == 1]
+    level = 1 if _are_splits(images) else 0  # of the species in a path
+    rows = [
+        (path.as_posix(), path.parts[level], SPLIT_FOLDERS[path.parts[0].lower()] if level else None)
+        for path in images
+        if len(path.parts) > level + 1
+    ]
+    table = pl.DataFrame(rows, schema=dict.fromkeys(("path", "label", "split"), pl.String), orient="row")
+    species = [name for folder in _folders(base) for name in (_folders(base / folder) if level else [folder])]
+    beside = [base / path for path in images if len(path.parts) <= level + 1]
     loose = (LeftOut.of("beside the species folders", beside, base),) if beside else ()
-    table = pl.DataFrame(rows, schema={"path": pl.String, "label": pl.String}, orient="row")
-    empty = tuple(sorted(set(folders) - set(table["label"])))
-    left_out = (*loose, *other_files(files, base))
-    return Manifest.from_table(base, table, empty=empty, left_out=left_out, own_links=True)
+    return Manifest.from_table(
+        base,
+        table,
+        empty=tuple(sorted(set(species) - set(table["label"]))),
+        left_out=(*loose, *other_files(files, base)),
+        notes=_layout_notes(images, level),
+        own_links=True,
+    )
+
+
+def _folders(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def _are_splits(images: list[Path]) -> bool:
+    """Return whether the folders that hold images are named like splits, train among them, and hold folders in turn."""
+    tops = {path.parts[0].lower() for path in images if len(path.parts) > 1}
+    in_train = {path.parts[1] for path in images if len(path.parts) > 2 and path.parts[0].lower() in TRAIN_FOLDERS}
+    return tops <= SPLIT_FOLDERS.keys() and bool(in_train)
+
+
+def _layout_notes(images: list[Path], level: int) -> tuple[str, ...]:
+    """Say which folders were taken for splits, or ask whether the species are one folder further down."""
+    if level:
+        tops = sorted({path.parts[0] for path in images if len(path.parts) > 1})
+        return (f"The folders {name_some(tops)} are splits; the species are the folders in them.",)
+    placed = [path for path in images if len(path.parts) > 1]
+    species = {path.parts[0] for path in placed}
+    below = {path.parts[:2] for path in placed}
+    if not species or any(len(path.parts) == 2 for path in placed) or len(below) < 2 * len(species):
+        return ()
+    return (
+        f"The {len(species)} folders {name_some(sorted(species))} are the species, but all images are in {len(below)} "
+        "folders below them. If those are the species, give data=images, which takes the folder of each image.",
+    )
 
 
 def from_images(root: str) -> Manifest:
