@@ -187,8 +187,29 @@ def test_likely_spellings_are_no_error(make_manifest: Callable[..., Manifest]) -
     assert "Grey_Heron and Gray_Heron (likely)" in describe(leaks)
 
 
-def test_names_are_compared_only_under_unseen(manifest: Manifest, splits: Splits) -> None:
-    assert find_leaks(table(), splits, manifest, looked(manifest)).species == ()
+def test_names_that_may_mean_one_species_are_told_under_every_protocol(make_manifest: Callable[..., Manifest]) -> None:
+    manifest = make_manifest(["Grey_Heron", "Gray_Heron", "Tern", "terns"] * 12)
+    leaks = find_leaks(table(), split(manifest, "seen"), manifest, looked(manifest))
+    assert (leaks.species, leaks.respelt) == ((), ())
+    assert leaks.synonyms == (
+        SpellingMatch("Gray_Heron", "Grey_Heron", False),
+        SpellingMatch("Tern", "terns", True),
+    )
+    told = "2 pairs of species names may mean one species each: Gray_Heron and Grey_Heron (likely), Tern and terns."
+    assert describe(leaks).endswith(told)
+
+
+def test_under_unseen_names_within_a_subset_are_told_beside_those_across(
+    make_manifest: Callable[..., Manifest],
+) -> None:
+    names = [*["Grey_Heron", "Gray_Heron", "Owl"] * 4, *["Grey-Heron", "Swan", "Crow"] * 4]
+    manifest = make_manifest(names, split=[*["train"] * 12, *["test"] * 12])
+    leaks = find_leaks(table(), split(manifest, "unseen", val_share=0.3), manifest, looked(manifest))
+    assert {(match.name, match.other) for match in leaks.species} == {
+        ("Grey_Heron", "Grey-Heron"),
+        ("Gray_Heron", "Grey-Heron"),
+    }
+    assert [(match.name, match.other) for match in leaks.synonyms] == [("Gray_Heron", "Grey_Heron")]
 
 
 def test_policies(manifest: Manifest, splits: Splits) -> None:
@@ -229,7 +250,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path, make_manifest: Callable[..
     leaks.save(tmp_path / "run" / "leaks")
     loaded = Leaks.load(tmp_path / "run" / "leaks")
     assert loaded.pairs.equals(leaks.pairs) and loaded.pairs.height == 1
-    for name in ("inside", "species", "compared", "blank", "crops", "respelt"):
+    for name in ("inside", "species", "compared", "blank", "crops", "respelt", "synonyms"):
         assert getattr(loaded, name) == getattr(leaks, name)
     (tmp_path / "run" / "leaks.json").write_text("{}")
     with pytest.raises(RunError, match="not the record of a leak check"):

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
+from conspecific.data.labels import label_text, one_spelling
 from conspecific.data.listing import LeftOut
 from conspecific.errors import DataError, name_some
 from conspecific.types import IntArray
@@ -52,35 +53,21 @@ class Manifest:
     ) -> Self:
         """Build from a table with the columns path and label, and optionally split and role.
 
-        Empty text counts as null. Raises DataError for missing columns, columns that are not text or numbers, an empty
-        table, and null paths or labels. `data.check.check_manifest` checks that the images exist and can be read.
+        Empty text and NaN count as null, and each species gets one spelling, see `labels.one_spelling`.
+        `check.check_manifest` checks that the images exist and can be read.
+
+        Raises DataError for missing columns, columns that are not text or numbers, an empty table, and null paths or
+        labels.
         """
-        missing = [name for name in ("path", "label") if name not in table.columns]
-        if missing:
-            found = ", ".join(table.columns)
-            raise DataError(
-                f"a manifest needs the columns path and label; missing: {', '.join(missing)} (found: {found})"
-            )
-        optional = [pl.lit(None, pl.String).alias(name) for name in ("split", "role") if name not in table.columns]
-        try:
-            table = table.with_columns(optional).select(pl.col(COLUMNS).cast(pl.String).replace("", None))
-        except pl.exceptions.PolarsError as error:
-            raise DataError(f"a manifest's columns hold text; {str(error).splitlines()[0]}") from error
+        table = _with_columns(table)
         if table.is_empty():
             raise DataError(f"no images under {root}: the manifest is empty. {_left_out(left_out, empty)}".rstrip())
-        nulls = {name: np.flatnonzero(table[name].is_null().to_numpy()) + 1 for name in ("path", "label")}
-        unfilled = [
-            f"{rows.size} manifest rows have no {name}, first rows {rows[:5].tolist()}"
-            for name, rows in nulls.items()
-            if rows.size
-        ]
-        if unfilled:
-            raise DataError("; ".join(unfilled))
+        label, respelt = one_spelling(table["label"])
+        table = table.with_columns(label.replace("", None))
+        _require_filled(table)
         species = tuple(sorted(table["label"].unique()))
-        labels = (
-            table["label"].replace_strict(list(species), list(range(len(species))), return_dtype=pl.Int64).to_numpy()
-        )
-        return cls(root, table, species, labels, empty, left_out, notes, own_links)
+        numbers = table["label"].replace_strict(list(species), list(range(len(species))), return_dtype=pl.Int64)
+        return cls(root, table, species, numbers.to_numpy(), empty, left_out, (*notes, *respelt), own_links)
 
     def __len__(self) -> int:
         return self.table.height
@@ -103,6 +90,31 @@ class Manifest:
             stat = (self.root / row[0]).stat()
             digest.update(repr((row, stat.st_size, stat.st_mtime_ns)).encode())
         return digest.hexdigest()[:16]
+
+
+def _with_columns(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of a manifest as text, with null for empty text and for optional columns that are missing."""
+    missing = [name for name in ("path", "label") if name not in table.columns]
+    if missing:
+        found = ", ".join(table.columns)
+        raise DataError(f"a manifest needs the columns path and label; missing: {', '.join(missing)} (found: {found})")
+    optional = [pl.lit(None, pl.String).alias(name) for name in ("split", "role") if name not in table.columns]
+    try:
+        table = table.with_columns(label_text(table["label"]), *optional)
+        return table.select(pl.col(COLUMNS).cast(pl.String).replace("", None))
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"a manifest's columns hold text; {str(error).splitlines()[0]}") from error
+
+
+def _require_filled(table: pl.DataFrame) -> None:
+    nulls = {name: np.flatnonzero(table[name].is_null().to_numpy()) + 1 for name in ("path", "label")}
+    unfilled = [
+        f"{rows.size} manifest rows have no {name}, first rows {rows[:5].tolist()}"
+        for name, rows in nulls.items()
+        if rows.size
+    ]
+    if unfilled:
+        raise DataError("; ".join(unfilled))
 
 
 def _left_out(files: tuple[LeftOut, ...], empty: tuple[str, ...]) -> str:

@@ -35,7 +35,8 @@ def find_leaks(copies: pl.DataFrame, splits: Splits, manifest: Manifest, found: 
     inside = sum(max(0, int(np.sum(subsets[groups[first]] == "test")) - 1) for first in exact)
     for first, second in near.select("first", "second").iter_rows():
         inside += bool((subsets[groups[first]] == "test").any() and (subsets[groups[second]] == "test").any())
-    species, respelt = _spellings(splits, subsets, manifest)
+    names = np.array(manifest.species, dtype=object)[manifest.labels]
+    species, respelt = _spellings(splits, subsets, names)
     return Leaks(
         pairs=_described(rows, subsets, manifest),
         inside=inside,
@@ -44,6 +45,7 @@ def find_leaks(copies: pl.DataFrame, splits: Splits, manifest: Manifest, found: 
         blank=int(np.sum(subsets[found.blank] != "")),
         crops=found.has_crops,
         respelt=respelt,
+        synonyms=_synonyms(set(names[subsets != ""]), species),
     )
 
 
@@ -101,13 +103,19 @@ def _described(rows: list[tuple[str, str, float, int, int]], subsets: np.ndarray
 
 
 def _spellings(
-    splits: Splits, subsets: np.ndarray, manifest: Manifest
+    splits: Splits, subsets: np.ndarray, names: np.ndarray
 ) -> tuple[tuple[SpellingMatch, ...], tuple[int, ...]]:
     """Return species that are on both sides of `unseen` under two names, and the ids to remove for the certain ones."""
     if splits.protocol != "unseen":
         return (), ()
-    names = np.array(manifest.species, dtype=object)[manifest.labels]
     before = np.isin(subsets, ("train", "val"))
     found = same_species(set(names[before]), set(names[subsets == "test"]))
     certain = [match.name for match in found if match.certain]
     return tuple(found), tuple(np.flatnonzero(before & np.isin(names.astype(str), certain)).tolist())
+
+
+def _synonyms(names: set[str], known: tuple[SpellingMatch, ...]) -> tuple[SpellingMatch, ...]:
+    """Return pairs of names that may mean one species, each once, without those that are known."""
+    listed = {frozenset((match.name, match.other)) for match in known}
+    found = (match for match in same_species(names, names) if match.name < match.other)
+    return tuple(match for match in found if frozenset((match.name, match.other)) not in listed)

@@ -1,7 +1,7 @@
 """The record of a leak check: what the subsets of one division share."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +11,7 @@ from conspecific.files import write_json, write_whole
 from conspecific.leaks.spelling import SpellingMatch
 from conspecific.types import IntArray
 
+MATCHES = ("species", "synonyms")
 PAIRS = {
     "kind": pl.String,
     "view": pl.String,
@@ -35,6 +36,7 @@ class Leaks:
         other subset in which the group has an image, but not with each other image.
     inside: number of pairs of copies within the test subset.
     species: one species under two names, that of training or validation first (protocol `unseen` only).
+    synonyms: further pairs of names that may mean one species, whatever the protocol.
     compared: number of images. blank: number of those with too little contrast, which are compared as files only.
     crops: whether cropped copies were looked for; in large data sets they are not.
     respelt: sample ids of training and validation images whose species is certainly in the test under another name.
@@ -46,7 +48,8 @@ class Leaks:
     compared: int
     blank: int
     crops: bool = True
-    respelt: tuple[int, ...] = field(default=())
+    respelt: tuple[int, ...] = ()
+    synonyms: tuple[SpellingMatch, ...] = ()
 
     @property
     def leaked_queries(self) -> IntArray:
@@ -58,15 +61,15 @@ class Leaks:
         with write_whole(stem.with_name(f"{stem.name}.parquet")) as temporary:
             self.pairs.write_parquet(temporary)
         facts = {name: getattr(self, name) for name in ("inside", "compared", "blank", "crops", "respelt")}
-        species = [asdict(match) for match in self.species]
-        write_json(stem.with_name(f"{stem.name}.json"), facts | {"species": species})
+        facts |= {name: [asdict(match) for match in getattr(self, name)] for name in MATCHES}
+        write_json(stem.with_name(f"{stem.name}.json"), facts)
 
     @classmethod
     def load(cls, stem: Path) -> "Leaks":
         """Read what `save` wrote. Raises RunError if either file is missing or not such a record."""
         try:
             facts = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
-            facts["species"] = tuple(SpellingMatch(**match) for match in facts["species"])
+            facts |= {name: tuple(SpellingMatch(**match) for match in facts[name]) for name in MATCHES}
             facts["respelt"] = tuple(facts["respelt"])
             return cls(pairs=pl.read_parquet(f"{stem}.parquet"), **facts)
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
@@ -85,12 +88,17 @@ def describe(leaks: Leaks) -> str:
             f"{leaks.pairs.height} pairs of copies are in different subsets ({kinds}): {name_some(named)}."
         )
     if leaks.species:
-        names = [f"{match.name} and {match.other}{'' if match.certain else ' (likely)'}" for match in leaks.species]
-        sentences.append(
-            f"{len(leaks.species)} species are in training and in the test under two names: {name_some(names)}."
-        )
+        count = len(leaks.species)
+        sentences.append(f"{count} species are in training and in the test under two names: {_named(leaks.species)}.")
     if not sentences:
         sentences.append(f"None of {leaks.compared} images is in more than one subset.")
+    if leaks.synonyms:
+        count = len(leaks.synonyms)
+        sentences.append(f"{count} pairs of species names may mean one species each: {_named(leaks.synonyms)}.")
     if not leaks.crops:
         sentences.append("Cropped copies were not looked for, because the data set is large.")
     return " ".join(sentences)
+
+
+def _named(matches: tuple[SpellingMatch, ...]) -> str:
+    return name_some([f"{match.name} and {match.other}{'' if match.certain else ' (likely)'}" for match in matches])

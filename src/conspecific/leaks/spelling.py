@@ -33,13 +33,13 @@ def same_species(names_a: Iterable[str], names_b: Iterable[str]) -> list[Spellin
     [('Gray Catbird', False), ('black-terns', True)]
     """
     ours, theirs = sorted(set(names_a)), sorted(set(names_b))
-    known: dict[str, list[str]] = defaultdict(list)
+    known: dict[tuple[str, str], list[str]] = defaultdict(list)
     for other in theirs:
-        for short in _shortened("".join(_words(other))):
-            known[short].append(other)
+        for key in _keys(other):
+            known[key].append(other)
     found = []
     for name in ours:
-        near = {other for short in _shortened("".join(_words(name))) for other in known.get(short, ())}
+        near = {other for key in _keys(name) for other in known.get(key, ())}
         found += [match for other in sorted(near - {name}) if (match := _match(name, other)) is not None]
     return found
 
@@ -73,6 +73,14 @@ def _words(name: str) -> list[str]:
     if len(words[-1]) > SHORT and words[-1].endswith("s") and not words[-1].endswith("ss"):
         words[-1] = words[-1][:-1]
     return words
+
+
+def _keys(name: str) -> Iterator[tuple[str, str]]:
+    """Yield keys of which matching names share one: the digits, which must be equal, with the shortened letters."""
+    text = "".join(_words(name))
+    digits, letters = re.sub(r"\D", "", text), re.sub(r"\d", "", text)
+    for short in _shortened(letters):
+        yield digits, short
 
 
 def _shortened(word: str) -> Iterator[str]:
