@@ -159,7 +159,7 @@ def score(evaluator: Evaluator, folder: Path) -> None:
     """Score the weights of another library on test with the evaluator that scores ours: pooled, normalized, cosine."""
     stem = folder / "results" / "test_model"
     if not stem.with_suffix(".json").is_file():
-        embedder = build_embedder(BACKBONE, str(folder / "weights.safetensors"))
+        embedder = build_embedder(BACKBONE, str(folder / "weights.safetensors"), pooling="avg", head="none")
         evaluator.score({"model": embedder}, "test", f"Scoring {folder.parent.name}")["model"].save(stem)
 
 

@@ -73,7 +73,7 @@ def test_embedders_share_one_pass_of_the_backbone(
 
 
 def test_embedders_of_different_backbones_are_refused(backbone: Backbone, images: EvaluationImages) -> None:
-    other = build_embedder("resnet18", "none")
+    other = build_embedder("resnet18", "none", pooling="avg", head="none")
     with pytest.raises(AssertionError, match="share their backbone"):
         embed([pooled_reference(backbone), other], images)
 
@@ -119,7 +119,9 @@ def test_there_is_room_in_memory_or_in_half_of_the_free_disk(monkeypatch: pytest
 
 @pytest.mark.parametrize("training", [True, False])
 def test_training_mode_is_left_as_it_was(images: EvaluationImages, training: bool) -> None:
-    embedder = build_embedder("resnet18", "none", trainable_stages=1, freeze_norms=False).train(training)
+    embedder = build_embedder(
+        "resnet18", "none", pooling="avg", head="none", trainable_stages=1, freeze_norms=False
+    ).train(training)
     before = {name: module.training for name, module in embedder.named_modules()}
     statistics = {name: buffer.clone() for name, buffer in embedder.named_buffers()}
     embed([embedder], images)
@@ -128,7 +130,7 @@ def test_training_mode_is_left_as_it_was(images: EvaluationImages, training: boo
 
 
 def test_training_mode_is_restored_and_the_error_told_when_a_image_fails(images: EvaluationImages) -> None:
-    embedder = build_embedder("resnet18", "none").train()
+    embedder = build_embedder("resnet18", "none", pooling="avg", head="none", trainable_stages=None).train()
     images.manifest.path(3).write_bytes(b"")
     with pytest.raises(OSError, match="not an image"):
         embed([embedder], images, batch_size=2)
@@ -136,7 +138,7 @@ def test_training_mode_is_restored_and_the_error_told_when_a_image_fails(images:
 
 
 def test_what_was_embedded_can_be_trained_after(images: EvaluationImages) -> None:
-    embedder = build_embedder("resnet18", "none", head="linear", dimensions=4)
+    embedder = build_embedder("resnet18", "none", "avg", "linear", dimensions=4, trainable_stages=None)
     embed([embedder], images)
     embedder.train().project(torch.stack([images[0]["image"], images[1]["image"]])).sum().backward()
     assert all(parameter.grad is not None for parameter in embedder.parameters())

@@ -23,7 +23,8 @@ def photos() -> torch.Tensor:
 
 
 def small(**options: object) -> Embedder:
-    return build_embedder(**{"backbone": "resnet18", "weights": "none", **options}).eval()  # type: ignore[arg-type]
+    plain = {"backbone": "resnet18", "weights": "none", "pooling": "avg", "head": "none", "trainable_stages": None}
+    return build_embedder(**{**plain, **options}).eval()  # type: ignore[arg-type]
 
 
 def trained_names(module: nn.Module) -> set[str]:
@@ -162,6 +163,9 @@ def test_without_normalisation_the_metric_is_l2(photos: torch.Tensor) -> None:
         ({"pooling": "gemm"}, r"Did you mean gem\?"),
         ({"head": "liner"}, r"model\.head=liner is unknown\. Did you mean linear\?"),
         ({"head": "linear", "pooling": "flatten"}, r"set model\.pooling=avg, max or gem"),
+        ({"dimensions": 8}, r"model\.dimensions=8 needs a head: set model\.head=whitened, linear or mlp"),
+        ({"head": "linear", "dimensions": 0}, r"model\.dimensions=0 must be 1 or more"),
+        ({"head": "whitened", "dimensions": 1024}, r"model\.dimensions=1024 is above the 512 channels of the backbone"),
         ({"embedding_layer": "heads"}, r"model\.embedding_layer=heads is unknown\. Known here: head, pooled"),
         ({"trainable_stages": -1}, r"model\.trainable_stages must be 0 or more .*; found -1"),
         ({"backbone": "poolformer_s12", "trainable_stages": 1}, r"no stages for poolformer_s12.*=null"),
@@ -232,7 +236,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "last"), [("resnet18", "layer4."), ("vit_tiny_patch16_224", "blocks.11.")])
 def test_last_stages_alone_are_trained(name: str, last: str, photos: torch.Tensor) -> None:
-    embedder = build_embedder(name, "none", trainable_stages=1).train()
+    embedder = build_embedder(name, "none", "avg", "none", trainable_stages=1).train()
     trained = trained_names(embedder.backbone.net)
     assert trained
     assert all(name.startswith((last, "norm.")) for name in trained)
@@ -246,7 +250,7 @@ def test_none_trains_everything_and_zero_nothing() -> None:
     assert trained_names(small(trainable_stages=None).backbone) == everything
     assert trained_names(small(trainable_stages=99).backbone) == everything
     assert trained_names(small(trainable_stages=0).backbone) == set()
-    assert trained_names(build_embedder("poolformer_s12", "none").backbone.net)
+    assert trained_names(small(backbone="poolformer_s12").backbone.net)
 
 
 def test_the_head_is_trained_whatever_is_frozen() -> None:

@@ -129,6 +129,8 @@ def test_it_is_a_linear_layer_to_the_optimizer_and_on_disk() -> None:
     assert all(parameter.requires_grad for parameter in head.parameters())
 
 
-def test_a_whitened_head_gives_as_many_dimensions_as_there_are_channels_at_most() -> None:
-    assert create_head("whitened", 16, 512).out_features == 16
+def test_a_head_has_512_dimensions_or_what_it_is_given_and_a_whitened_one_at_most_the_channels() -> None:
+    assert create_head("whitened", 16).out_features == 16
+    assert create_head("whitened", 1024).out_features == 512
     assert create_head("whitened", 16, 8).out_features == 8
+    assert create_head("linear", 16).out_features == 512

@@ -29,6 +29,7 @@ EVERYTHING = [
     "recipe.matryoshka=[4,16]",
     "recipe.initial_size=32",
     "recipe.wise_ft_alphas=[0.3,0.6]",
+    "recipe.refit_whitening=true",
     "teacher=timm",
     "teacher.backbone=test_resnet",
     "teacher.weights=none",

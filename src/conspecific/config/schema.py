@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from conspecific.config.recipe import SMALLEST, RecipeConfig, check_combinations, check_embedder
 from conspecific.errors import ConfigError
 from conspecific.metrics import KS, metric_names
-
-SMALLEST = 32  # side in pixels; backbones halve an image five times
 
 
 @dataclass
@@ -87,47 +86,6 @@ class LoaderConfig:
 
 
 @dataclass
-class RecipeConfig:
-    """Ways to fine-tune, each off unless asked for; they go together. docs/recipes.md says when each is of use.
-
-    head_epochs: epochs in which only what lies above the backbone learns (Kumar et al. 2022). ema: search with a
-    running average of the weights that keeps this share of itself at each step; 0: with the weights as they are.
-    cached_augmentations: augmented views of each training image whose frozen stages are computed once and drawn from in
-    every epoch, where stages are frozen; 0 makes new views each epoch. initial_size: side in pixels of the first
-    epoch's training crops, which grow to loader.train_size. hard_negatives: share of a batch's species that are drawn
-    for being confused with the others, searched anew each epoch. matryoshka: numbers of first dimensions that the loss
-    trains to stand alone (Kusupati et al. 2022). wise_ft_alphas: shares of the way from the weights before training to
-    those after it that are tried on validation, beside the epochs (Wortsman et al. 2022). refit_whitening: whiten a
-    whitened head again after training, where validation is better for it. distillation: weight of staying alike where
-    `teacher` finds images alike.
-    """
-
-    head_epochs: int = 0
-    ema: float = 0.0
-    cached_augmentations: int = 0
-    initial_size: int | None = None
-    hard_negatives: float = 0.0
-    matryoshka: list[int] = field(default_factory=list)
-    wise_ft_alphas: list[float] = field(default_factory=list)
-    refit_whitening: bool = False
-    distillation: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("head_epochs", "cached_augmentations", "distillation"):
-            if (value := getattr(self, name)) < 0:
-                raise ConfigError(f"recipe.{name} must be 0 or more; found {value}")
-        for name in ("ema", "hard_negatives"):
-            if not 0 <= (value := getattr(self, name)) < 1:
-                raise ConfigError(f"recipe.{name} is a share, from 0 to below 1; found {value}")
-        if any(not 0 < share < 1 for share in self.wise_ft_alphas):
-            raise ConfigError(f"recipe.wise_ft_alphas are shares between 0 and 1; found {self.wise_ft_alphas}")
-        if self.initial_size is not None and self.initial_size < SMALLEST:
-            raise ConfigError(f"recipe.initial_size must be {SMALLEST} pixels or more; found {self.initial_size}")
-        if self.matryoshka and (min(self.matryoshka) < 1 or sorted(set(self.matryoshka)) != self.matryoshka):
-            raise ConfigError(f"recipe.matryoshka must rise from 1 or more, as [64,128,256]; found {self.matryoshka}")
-
-
-@dataclass
 class PathsConfig:
     """runs: where run directories are made. cache: drawn data, checked manifests and baselines. run: this run's own."""
 
@@ -165,6 +123,11 @@ class TrainConfig:
     trainer: dict[str, Any] = field(default_factory=dict)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_embedder("model", self.model)
+        check_embedder("teacher", self.teacher)
+        check_combinations(self.recipe, self.model, self.optimizer, self.trainer, self.loader.classes_per_batch)
 
 
 @dataclass

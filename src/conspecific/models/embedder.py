@@ -72,20 +72,22 @@ class Embedder(nn.Module):
 def build_embedder(
     backbone: str = "tf_efficientnet_lite0",
     weights: str = "bundled",
-    pooling: str = "avg",
-    head: str = "none",
-    dimensions: int = 512,
+    pooling: str = "gem",
+    head: str = "whitened",
+    dimensions: int | None = None,
     embedding_layer: Literal["head", "pooled"] = "head",
     normalize: bool = True,
-    trainable_stages: int | None = None,
+    trainable_stages: int | None = 2,
     freeze_norms: bool = True,
 ) -> Embedder:
-    """Build an embedder from a timm backbone.
+    """Build an embedder from a timm backbone; the defaults are those of `conspecific train`.
 
-    weights: bundled, timm, none or a file. pooling: flatten, avg, max or gem. head: none, linear, mlp or whitened, to
-    `dimensions`. embedding_layer: the head's output, or the pooled layer under it. trainable_stages: train that many
-    last stages of the backbone (None: all). freeze_norms: keep the pretrained batch-norm statistics, which the small
-    batches of fine-tuning would spoil. Raises ConfigError naming what does not fit.
+    backbone: a model of timm. weights: bundled, timm, none or a file. pooling: flatten, avg, max or gem. head: none,
+    linear, mlp or whitened, to `dimensions` (None: 512, or the number of channels where a whitened head has fewer).
+    embedding_layer: the output of the head, or the pooled layer below it. normalize: whether embeddings have length 1.
+    trainable_stages: the last stages of the backbone that are trained (None: all). freeze_norms: keep the pretrained
+    batch-norm statistics, which small batches would spoil. A whitened head has random weights until it is fitted to
+    training images. Raises ConfigError that names the argument.
     """
     if head != "none" and pooling == "flatten":
         raise ConfigError(f"model.head={head} needs a pooled layer of fixed length: set model.pooling=avg, max or gem")

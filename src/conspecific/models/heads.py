@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from conspecific.errors import ConfigError, did_you_mean
 
 HEADS = ("none", "linear", "mlp", "whitened")
+DIMENSIONS = 512  # of the output of a head, unless told otherwise
 
 
 class Whitened(nn.Linear):
@@ -75,17 +76,34 @@ def _scaled(matrix: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
     return matrix * matrix.shape[1] ** 0.5 / length, centre
 
 
-def create_head(name: str, channels: int, dimensions: int) -> nn.Module:
-    """Return a head by name, from `channels` to `dimensions`.
+def create_head(name: str, channels: int, dimensions: int | None = None) -> nn.Module:
+    """Return a head by name, from `channels` to `dimensions`; `none` keeps the pooled layer.
 
-    `whitened` gives `channels` at most, `none` leaves the pooled layer as it is. Raises ConfigError for another name.
+    dimensions: 1 or more, and for `whitened` at most `channels`. None: 512, or `channels` where a whitened head has
+    fewer. Raises ConfigError for another name, and for dimensions that the head cannot have.
     """
     if name not in HEADS:
         raise ConfigError(f"model.head={name} is unknown. {did_you_mean(name, HEADS)}")
+    _check_dimensions(name, channels, dimensions)
+    if name == "none":
+        return nn.Identity()
     if name == "whitened":
-        return Whitened(channels, min(dimensions, channels))
-    if name == "linear":
-        return nn.Linear(channels, dimensions)
-    if name == "mlp":
-        return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, dimensions))
-    return nn.Identity()
+        return Whitened(channels, dimensions or min(DIMENSIONS, channels))
+    hidden = [nn.Linear(channels, channels), nn.ReLU(inplace=True)] if name == "mlp" else []
+    output = nn.Linear(channels, dimensions or DIMENSIONS)
+    return nn.Sequential(*hidden, output) if hidden else output
+
+
+def _check_dimensions(name: str, channels: int, dimensions: int | None) -> None:
+    if dimensions is None:
+        return
+    found = f"model.dimensions={dimensions}"
+    if name == "none":
+        raise ConfigError(f"{found} needs a head: set model.head=whitened, linear or mlp, or model.dimensions=null")
+    if dimensions < 1:
+        raise ConfigError(f"{found} must be 1 or more (null: {DIMENSIONS}, or fewer where the backbone has fewer)")
+    if name == "whitened" and dimensions > channels:
+        raise ConfigError(
+            f"{found} is above the {channels} channels of the backbone, and model.head=whitened cannot have more "
+            f"dimensions: set model.dimensions to {channels} or fewer, or model.head=linear"
+        )

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from conspecific.config.schema import RecipeConfig
+from conspecific.config.recipe import RecipeConfig
 from conspecific.errors import ConfigError, TrainingError
 from conspecific.losses import similarity_distillation
 from conspecific.models import Embedder

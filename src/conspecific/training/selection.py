@@ -54,7 +54,7 @@ def select(
     """Return the candidate with the best monitored metric on validation.
 
     Candidates are the best epoch, the last epoch, the last epoch interpolated with the weights before training at each
-    of `recipe.wise_ft_alphas`, and each of these with its whitening refitted where `recipe.refit_whitening` is set.
+    of `recipe.wise_ft_alphas`, and each of these with its whitening refitted if `recipe.refit_whitening` asks for it.
     module: as training left it; the weights of the best epoch are loaded into it. best: the checkpoint of that epoch.
     """
     last = run.read_epochs()[-1]["epoch"]
@@ -69,7 +69,7 @@ def select(
             mixed = interpolate(ended, start, alpha)
             result = _score(mixed, last, evaluator, f"WiSE-FT, alpha {alpha:g}")
             candidates.append(Selection(mixed, result, last, wise_ft_alpha=alpha))
-    refit = config.recipe.refit_whitening and can_refit(ended)
+    refit = config.recipe.refit_whitening is not False and can_refit(ended)
     refitted = [_refitted(candidate, evaluator) for candidate in candidates] if refit else []
     _print(candidates, refitted, config.monitor, evaluator)
     return max(candidates + refitted, key=lambda candidate: candidate.validation.metrics[config.monitor])

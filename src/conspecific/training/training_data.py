@@ -4,7 +4,8 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from conspecific.config.schema import LoaderConfig, RecipeConfig
+from conspecific.config.recipe import RecipeConfig
+from conspecific.config.schema import LoaderConfig
 from conspecific.data.cached_augmentations import CachedAugmentations
 from conspecific.data.dataset import Item, TrainingImages
 from conspecific.data.manifest import Manifest
