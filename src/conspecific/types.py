@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from conspecific.errors import RunError
+from conspecific.files import write_json, write_whole
 
 Similarity = Literal["cosine", "l2"]
 FloatArray = NDArray[np.float32]
@@ -99,13 +100,10 @@ class EvalResult:
 
     def save(self, stem: Path) -> None:
         """Write `stem`.json (facts and metrics) and `stem`.parquet (the per-query table)."""
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        self.per_query.write_parquet(f"{stem}.parquet")
+        with write_whole(Path(f"{stem}.parquet")) as temporary:
+            self.per_query.write_parquet(temporary)
         content = {"facts": dict(self.facts), "metrics": dict(self.metrics), "macro": dict(self.macro)}
-        text = json.dumps(content, indent=2)
-        partial = Path(f"{stem}.partial")
-        partial.write_text(text + "\n")
-        partial.replace(f"{stem}.json")  # comes last and whole: where it is, the result is complete
+        write_json(Path(f"{stem}.json"), content)  # comes last: where it is, the result is complete
 
     @classmethod
     def load(cls, stem: Path) -> "EvalResult":

@@ -12,6 +12,7 @@ import pytest
 
 from conspecific.evaluation import baseline
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import read_config, read_epochs
 from conspecific.training.fine_tuner import FineTuner
 
 Command = Callable[..., CompletedProcess[str]]
@@ -68,8 +69,8 @@ def test_a_multirun_makes_a_directory_for_each_job(conspecific: Command, quick: 
     done = conspecific("train", "-m", "loss=arcface,triplet", "hydra.sweep.dir=sweep", *quick)
     assert done.returncode == 0, done.stderr
     first, second = (RunDirectory(Path("sweep") / number) for number in "01")
-    assert first.load_config().loss["loss"]["_target_"].endswith("ArcFaceLoss")
-    assert second.load_config().loss["loss"]["_target_"].endswith("TripletMarginLoss")
+    assert read_config(first).loss["loss"]["_target_"].endswith("ArcFaceLoss")
+    assert read_config(second).loss["loss"]["_target_"].endswith("TripletMarginLoss")
     for each in (first, second):
         assert each.report.is_file()
         assert f"Report: {each.report.resolve()}" in each.log.read_text()
@@ -100,12 +101,12 @@ def test_resume_goes_on_to_more_epochs(conspecific: Command, quick: list[str]) -
     run = RunDirectory(Path("it's run=1 (mine)"))
     begun = conspecific("train", "loss=triplet", "seed=3", "hydra.run.dir='it\\'s run=1 (mine)'", *quick)
     assert begun.returncode == 0, begun.stderr
-    [first] = run.read_epochs()
+    [first] = read_epochs(run)
     done = conspecific("train", f"resume={run.path}/", "trainer.max_epochs=2")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [epoch["epoch"] for epoch in run.read_epochs()] == [1, 2]
-    assert run.read_epochs()[0] == first
-    config = run.load_config()
+    assert [epoch.epoch for epoch in read_epochs(run)] == [1, 2]
+    assert read_epochs(run)[0] == first
+    config = read_config(run)
     assert (config.seed, config.trainer["max_epochs"]) == (3, 2)
     assert config.loss["loss"]["_target_"].endswith("TripletMarginLoss")
     assert "Validation after epoch 1 of 1" in run.log.read_text()
@@ -150,7 +151,7 @@ def test_a_run_that_is_interrupted_says_how_to_go_on(
     again = shlex.join(["conspecific", "train", f"resume={place}"])
     assert done.stderr == f"interrupted; to go on: {again}\n"
     assert conspecific("train", "resume=cut off").returncode == 0
-    assert [epoch["epoch"] for epoch in RunDirectory(place).read_epochs()] == [1, 2]
+    assert [epoch.epoch for epoch in read_epochs(RunDirectory(place))] == [1, 2]
 
 
 def test_a_run_that_was_moved_keeps_its_best_epoch(conspecific: Command, quick: list[str]) -> None:
@@ -159,6 +160,6 @@ def test_a_run_that_was_moved_keeps_its_best_epoch(conspecific: Command, quick: 
     done = conspecific("train", "resume=new", "trainer.max_epochs=2", "optimizer.backbone_lr=0.5")
     assert (done.returncode, done.stderr) == (0, "")
     run = RunDirectory(Path("new"))
-    epochs = run.read_epochs()
-    assert epochs[1]["map@r"] <= epochs[0]["map@r"], "this rate is far too high"
+    epochs = read_epochs(run)
+    assert epochs[1].metrics["map@r"] <= epochs[0].metrics["map@r"], "this rate is far too high"
     assert json.loads(run.summary.read_text())["chosen_epoch"] == 1

@@ -15,6 +15,7 @@ from conspecific.cli.search_space import search_space
 from conspecific.config.location import config_dir, options
 from conspecific.errors import ConfigError
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import read_config, read_epochs
 from conspecific.training.fine_tuner import FineTuner
 
 optuna = pytest.importorskip("optuna")
@@ -94,13 +95,13 @@ def test_trials_are_runs_and_those_that_fall_behind_stop(
     assert (done.returncode, done.stderr) == (0, "")
     assert trials() == [(0, "complete"), (1, "pruned")]
     whole, pruned = (RunDirectory(Path("sweep") / number) for number in "01")
-    assert (len(whole.read_epochs()), len(pruned.read_epochs())) == (2, 1)
+    assert (len(read_epochs(whole)), len(read_epochs(pruned))) == (2, 1)
     for each in (whole, pruned):
         assert each.report.is_file() and each.summary.is_file() and each.weights.is_file()
     first, second = json.loads(Path("sweep/trials.json").read_text())
-    assert first["score"] == max(epoch["map@r"] for epoch in whole.read_epochs())
-    assert second["score"] == pruned.read_epochs()[0]["map@r"]
-    assert whole.load_config().optimizer["backbone_lr"] == first["params"]["optimizer.backbone_lr"]
+    assert first["score"] == max(epoch.metrics["map@r"] for epoch in read_epochs(whole))
+    assert second["score"] == read_epochs(pruned)[0].metrics["map@r"]
+    assert read_config(whole).optimizer["backbone_lr"] == first["params"]["optimizer.backbone_lr"]
 
     more = conspecific(*sweep, "hydra.sweeper.n_trials=3")
     assert (more.returncode, more.stderr) == (0, "")
@@ -136,7 +137,7 @@ def test_a_trial_that_was_cut_off_is_begun_again(
     first, second = (trial["params"] for trial in json.loads(Path("sweep/trials.json").read_text()))
     assert first == second
     assert conspecific("train", "resume=sweep/1", "trainer.max_epochs=3").returncode == 0
-    assert len(RunDirectory(Path("sweep/1")).read_epochs()) == 3
+    assert len(read_epochs(RunDirectory(Path("sweep/1")))) == 3
 
 
 def test_a_trial_that_fails_is_told_and_counted(conspecific: Command, sweep: list[str]) -> None:

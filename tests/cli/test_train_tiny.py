@@ -15,6 +15,7 @@ from conspecific.config.targets import build
 from conspecific.leaks.record import Leaks
 from conspecific.metrics import metric_names
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import read_config, read_epochs
 from conspecific.types import EvalResult
 
 PLAIN = (bool, int, float, str, type(None), torch.Tensor)
@@ -76,11 +77,11 @@ def test_every_result_can_be_read_again(run: RunDirectory) -> None:
 
 
 def test_the_epochs_and_the_summary_agree(run: RunDirectory) -> None:
-    epochs, summary = run.read_epochs(), read_summary(run)
-    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
-    assert all(set(metric_names()) | {"loss"} <= set(epoch) for epoch in epochs)
-    best = max(epochs, key=lambda epoch: epoch["map@r"])
-    assert summary["chosen_epoch"] == best["epoch"]
+    epochs, summary = read_epochs(run), read_summary(run)
+    assert [epoch.epoch for epoch in epochs] == [1, 2]
+    assert all(set(metric_names()) == set(epoch.metrics) for epoch in epochs)
+    best = max(epochs, key=lambda epoch: epoch.metrics["map@r"])
+    assert summary["chosen_epoch"] == best.epoch
     assert (summary["train"], summary["val"], summary["tested"]) == (12, 12, 24)
     assert summary["peak_memory_gb"] > 0.1
 
@@ -98,11 +99,11 @@ def test_the_record_says_how_to_do_it_again(run: RunDirectory, tiny: list[str]) 
     assert environment["command"] == " ".join(["conspecific", "train", "experiment=default", *tiny])
     assert environment["data_fingerprint"]
     assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]
-    assert run.load_config().data["species"] == 6
+    assert read_config(run).data["species"] == 6
 
 
 def test_the_weights_are_those_of_the_best_checkpoint(run: RunDirectory) -> None:
-    embedder = build({**run.load_config().model, "weights": "none"})
+    embedder = build({**read_config(run).model, "weights": "none"})
     weights = load_file(run.weights)
     embedder.load_state_dict(weights)
     best = torch.load(run.checkpoints / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
@@ -129,8 +130,8 @@ def test_the_csv_logger_holds_losses_metrics_and_gains(run: RunDirectory) -> Non
         rows = list(csv.DictReader(file))
     scored = [row for row in rows if row["val/recall@1"]]
     assert len(scored) == 2
-    for row, epoch in zip(scored, run.read_epochs(), strict=True):
-        assert abs(float(row["val/map@r"]) - epoch["map@r"]) < 1e-6
+    for row, epoch in zip(scored, read_epochs(run), strict=True):
+        assert abs(float(row["val/map@r"]) - epoch.metrics["map@r"]) < 1e-6
     assert {f"val/{metric}_gain" for metric in metric_names()} <= set(rows[0])
     assert [row["step"] for row in rows if row["train/loss_step"]] == ["0", "1", "2", "3"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from conspecific.config.compose import compose_config, save_yaml, typed
+from conspecific.config.compose import compose_config, typed
 from conspecific.config.location import all_groups, config_dir, groups, options
 from conspecific.config.schema import (
     EmbedConfig,
@@ -20,6 +20,7 @@ from conspecific.config.schema import (
 from conspecific.config.targets import build
 from conspecific.errors import ConfigError, RunError
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import read_config, start_record
 
 OPTIONS = [(group, option) for group in all_groups() for option in options(group)]
 NEEDED = {  # what an option cannot do without
@@ -102,14 +103,14 @@ def test_a_saved_configuration_loads_to_an_equal_one(tmp_path: Path) -> None:
         "loss=triplet", "seed=7", "loader.crop_scale=[0.5,0.9]", "data=folder", "data.root=my 'birds'"
     )
     run = RunDirectory(tmp_path)
-    save_yaml(config, run.config)
-    assert run.load_config() == config
-    assert run.load_config() != replace(config, seed=8)
+    start_record(run, config, [], "fingerprint")
+    assert read_config(run) == config
+    assert read_config(run) != replace(config, seed=8)
 
 
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run directory: it has no config"):
-        RunDirectory(tmp_path).load_config()
+        read_config(RunDirectory(tmp_path))
 
 
 # --- misspelt keys, at every level

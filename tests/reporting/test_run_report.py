@@ -3,20 +3,27 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from conspecific.config.compose import save_yaml
 from conspecific.config.schema import TrainConfig
 from conspecific.leaks.record import Leaks
 from conspecific.reporting.run.run_report import report_run
 from conspecific.reporting.run.subject import Report
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import Epoch, append_epoch, start_record
 
 MODEL = dict.fromkeys(("backbone", "weights", "pooling", "head", "embedding_layer"), "some") | {"trainable_stages": 2}
-ENVIRONMENT: dict[str, Any] = {"command": "conspecific train", "processor": "some", "cores": 2, "gpu": None}
-COUNTS = {"images": 96, "species": 8, "train": 40, "val": 8, "tested": 48, "minutes": 1.5, "peak_memory_gb": 1.0}
+COUNTS = {
+    "images": 96,
+    "species": 8,
+    "train": 40,
+    "val": 8,
+    "tested": 48,
+    "minutes": 1.5,
+    "training_minutes": 1.0,
+    "peak_memory_gb": 1.0,
+}
 
 
 @pytest.fixture
@@ -26,17 +33,10 @@ def make_run(tmp_path: Path) -> Callable[[Report], RunDirectory]:
     def make(report: Report) -> RunDirectory:
         run = RunDirectory(tmp_path / "train" / "2026-01-01")
         run.path.mkdir(parents=True)
-        save_yaml(
-            TrainConfig(
-                leaks="drop",
-                model=MODEL,
-                loss={"loss": {"_target_": "pytorch_metric_learning.losses.TripletMarginLoss"}},
-            ),
-            run.config,
-        )
-        more = {"packages": {"torch": "2.0"}, "git": None, "data_fingerprint": "0"}
-        run.environment.write_text(json.dumps(ENVIRONMENT | more))
-        run.epochs.write_text("".join(json.dumps(row) + "\n" for row in report.epochs))
+        loss = {"_target_": "pytorch_metric_learning.losses.TripletMarginLoss"}
+        start_record(run, TrainConfig(leaks="drop", model=MODEL, loss={"loss": loss}), [], "0")
+        for row in report.epochs:
+            append_epoch(run, Epoch.from_json({"gain_intervals": {}, **row}))
         test = {"flatten": report.flatten, "pooled": report.pooled}
         test |= {} if report.model is None else {"model": report.model}
         for name, result in test.items():
@@ -80,6 +80,6 @@ def test_a_run_without_training_or_a_leak_check(
 ) -> None:
     report = make_report(model=False)
     shown = report_run(make_run(report))
-    assert shown.model is None and shown.leaks is None and shown.over_pooled == []
+    assert shown.model is None and shown.leaks is None and shown.over_pooled == ()
     assert shown.validation is not None
     assert shown.validation.per_query.equals(report.pooled.per_query)

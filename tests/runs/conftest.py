@@ -6,10 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from conspecific.config.compose import compose_config, save_yaml, typed
+from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
+from conspecific.files import write_json
 from conspecific.metrics import metric_names
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import start_record
 from conspecific.types import EvalResult
 
 MakeRun = Callable[..., Path]
@@ -33,7 +35,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         run.path.mkdir()
         given = [f"paths.run={run.path}", f"paths.cache={tmp_path / name}", "model.weights=none", *overrides]
         config = typed(compose_config("train", given), TrainConfig)
-        save_yaml(config, run.config)
+        start_record(run, config, ["data=butterflies", *overrides], "fingerprint")
         result = result_of(values, [species[place % len(species)] for place in range(len(values))], config.protocol)
         result.save(run.results / "test_model")
         poor = result_of([0.0] * len(values), result.per_query["label"].to_list(), config.protocol)
@@ -42,7 +44,10 @@ def make_run(tmp_path: Path) -> MakeRun:
         uses = {"content": contents, "train": False, "test_query": True, "test_gallery": True}
         columns = [pl.lit(value).alias(column) for column, value in uses.items()]
         result.per_query.select("path", "label").with_columns(columns).write_parquet(run.splits)
-        run.summary.write_text("{}")
+        counts = {"data_root": str(tmp_path), "images": 4, "species": 2, "train": 2, "val": 2, "tested": 4}
+        cost = {"minutes": 1.0, "training_minutes": 1.0, "peak_memory_gb": 1.0}
+        selection = {"chosen_epoch": 1, "wise_ft_alpha": 1.0, "whitening_refitted": False}
+        write_json(run.summary, {**selection, **cost, **counts, "test": {}, "gains": {}})
         return run.path
 
     return make

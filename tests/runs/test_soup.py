@@ -54,17 +54,17 @@ def nearness_to_two(found: Mapping[str, Tensor]) -> float:
 
 
 def test_greedy_keeps_what_does_not_lower_the_score() -> None:
-    soup, tastings = greedy_soup([weights(1.5), weights(9.0), weights(2.5), weights(2.0)], nearness_to_two)
-    assert [tasting.kept for tasting in tastings] == [True, False, True, True]
-    assert [tasting.score for tasting in tastings] == pytest.approx([-0.5, -3.25, 0.0, 0.0])
+    soup, steps = greedy_soup([weights(1.5), weights(9.0), weights(2.5), weights(2.0)], nearness_to_two)
+    assert [step.kept for step in steps] == [True, False, True, True]
+    assert [step.score for step in steps] == pytest.approx([-0.5, -3.25, 0.0, 0.0])
     assert float(soup["layer"].mean()) == pytest.approx(2.0)
 
 
 @given(st.lists(st.floats(0, 4), min_size=1, max_size=6))
 def test_a_greedy_soup_is_never_worse_than_its_first_ingredient(values: list[float]) -> None:
     values.sort(key=lambda value: abs(value - 2))
-    soup, tastings = greedy_soup([weights(value) for value in values], nearness_to_two)
-    kept = [value for value, tasting in zip(values, tastings, strict=True) if tasting.kept]
+    soup, steps = greedy_soup([weights(value) for value in values], nearness_to_two)
+    kept = [value for value, step in zip(values, steps, strict=True) if step.kept]
     assert nearness_to_two(soup) >= nearness_to_two(weights(values[0])) - 1e-6
     assert float(soup["layer"].mean()) == pytest.approx(sum(kept) / len(kept), abs=1e-5)
 

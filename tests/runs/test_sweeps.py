@@ -1,7 +1,6 @@
 """Many runs in one table: sorted by validation, told apart by what they were given."""
 
 import json
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,11 +8,13 @@ import polars as pl
 import pytest
 
 from conspecific.errors import RunError
+from conspecific.files import write_json
 from conspecific.metrics import metric_names
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import Epoch, append_epoch, write_environment
 from conspecific.runs.sweeps import is_sweep, read_sweep
 
-from .conftest import MakeRun
+from .conftest import MakeRun, result_of
 
 MakeSwept = Callable[..., Path]
 
@@ -30,13 +31,11 @@ def make_swept(make_run: MakeRun) -> MakeSwept:
             val_query=pl.col("path") < "002.jpg", val_gallery=pl.lit(False)
         )
         splits.with_columns(content=pl.lit(validated)).write_parquet(run.splits)
-        metrics = {"metrics": dict.fromkeys(metric_names(), best), "macro": {}, "facts": {}}
-        (run.results / "val_model.json").write_text(json.dumps(metrics))
-        lines = [{"epoch": place, **dict.fromkeys(metric_names(), value)} for place, value in enumerate(curve, start=1)]
-        run.epochs.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        run.summary.write_text(json.dumps({"chosen_epoch": list(curve).index(best) + 1}))
-        command = shlex.join(["conspecific", "train", "data=butterflies", *overrides])
-        run.environment.write_text(json.dumps({"command": command}))
+        result_of([best] * 4, "abab").save(run.results / "val_model")
+        for place, value in enumerate(curve, start=1):
+            append_epoch(run, Epoch(place, 1.0, dict.fromkeys(metric_names(), value), {}))
+        summary = json.loads(run.summary.read_text())
+        write_json(run.summary, {**summary, "chosen_epoch": list(curve).index(best) + 1})
         return path
 
     return make
@@ -78,7 +77,7 @@ def test_what_was_given_tells_runs_apart_and_says_no_more_than_it_must(make_swep
 def test_where_the_words_do_not_say_it_the_settings_do(make_swept: MakeSwept) -> None:
     paths = [make_swept(name, [0.1], f"loss.loss.margin={name}") for name in ("3", "5")]
     for path in paths:
-        RunDirectory(path).environment.unlink()
+        write_environment(RunDirectory(path), "conspecific train", "fingerprint")
     assert [dict(run.given) for run in read_sweep(paths).runs] == [{"loss.loss.margin": "3"}, {"loss.loss.margin": "5"}]
 
 

@@ -8,9 +8,10 @@ from rich.console import Console
 
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
-from conspecific.training.train import Outcome, train
+from conspecific.runs.record import RunRecord
+from conspecific.training.train import train
 
-TrainTiny = Callable[..., Outcome | None]
+TrainTiny = Callable[..., RunRecord | None]
 
 TINY = [
     "loss=arcface",
@@ -41,7 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train_tiny(cache: Path) -> TrainTiny:
     """Return a function that trains into a folder: three epochs of two steps each, without anything special."""
 
-    def run(folder: Path, *overrides: str) -> Outcome | None:
+    def run(folder: Path, *overrides: str) -> RunRecord | None:
         places = [f"paths.cache={cache}", f"paths.run={folder}"]
         config = typed(compose_config("train", [*TINY, *places, *overrides]), TrainConfig)
         return train(config, overrides, Console(quiet=True))

@@ -12,7 +12,8 @@ from conspecific.config.overrides import override
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import compare
 from conspecific.runs.directory import RunDirectory
-from conspecific.training.train import Outcome, train
+from conspecific.runs.record import RunRecord, read_epochs
+from conspecific.training.train import train
 
 pytestmark = pytest.mark.slow
 
@@ -26,13 +27,13 @@ SMALL = [
 ]
 
 
-def trained(*overrides: str) -> Outcome:
+def trained(*overrides: str) -> RunRecord:
     outcome = train(typed(compose_config("train", [*SMALL, *overrides]), TrainConfig), overrides, Console(quiet=True))
     assert outcome is not None
     return outcome
 
 
-def assert_gained(outcome: Outcome) -> None:
+def assert_gained(outcome: RunRecord) -> None:
     """map@r of the test images is above both references', the whole confidence interval of it above the baseline's.
 
     The pooled reference is above the baseline without any training: only what is more than it has been learnt.
@@ -50,7 +51,7 @@ def test_fine_tuning_on_butterflies_beats_the_baseline(experiment: str, cache: P
     data = ["data.species=16", "data.images=16", "data.size=128", "trainer.max_epochs=4"]
     outcome = trained(f"experiment={experiment}", *data, f"paths.cache={cache}", f"paths.run={tmp_path}")
     assert_gained(outcome)
-    losses = [epoch["loss"] for epoch in RunDirectory(tmp_path).read_epochs()]
+    losses = [epoch.loss for epoch in read_epochs(RunDirectory(tmp_path))]
     assert losses[-1] < losses[0]
 
 

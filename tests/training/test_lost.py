@@ -14,13 +14,13 @@ from conspecific.errors import TrainingError
 from conspecific.losses import MetricLoss
 from conspecific.metrics import Geometry
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import RunRecord
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.resume import read_checkpoint
 from conspecific.training.retrieval_callback import RetrievalCallback
-from conspecific.training.train import Outcome
 from conspecific.types import EvalResult
 
-TrainTiny = Callable[..., Outcome | None]
+TrainTiny = Callable[..., RunRecord | None]
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, epoch: int, wreck: Callable[[nn.Module], None]) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import RunRecord, read_epochs
 from conspecific.training.fine_tuner import FineTuner
-from conspecific.training.train import Outcome
 
 STEPS_AN_EPOCH = 2  # of 10 training images, 6 a batch
 EVERYTHING = [
@@ -43,7 +43,7 @@ def digest(tensors: Sequence[torch.Tensor]) -> str:
 class Recorder:
     """Notes what each training step starts from: images, their pixels, and every weight."""
 
-    def __init__(self, train_tiny: Callable[..., Outcome | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, train_tiny: Callable[..., RunRecord | None], monkeypatch: pytest.MonkeyPatch) -> None:
         self.train, self.cut_at = train_tiny, -1
         self.steps: list[dict[str, Any]] = []
         original = FineTuner.training_step
@@ -58,13 +58,13 @@ class Recorder:
 
         monkeypatch.setattr(FineTuner, "training_step", training_step)
 
-    def run(self, folder: Path, *overrides: str, cut_at: int = -1) -> Outcome | None:
+    def run(self, folder: Path, *overrides: str, cut_at: int = -1) -> RunRecord | None:
         self.steps, self.cut_at = [], cut_at
         return self.train(folder, *overrides)
 
 
 @pytest.fixture
-def recorder(train_tiny: Callable[..., Outcome | None], monkeypatch: pytest.MonkeyPatch) -> Recorder:
+def recorder(train_tiny: Callable[..., RunRecord | None], monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return Recorder(train_tiny, monkeypatch)
 
 
@@ -88,7 +88,7 @@ def test_a_resumed_run_takes_the_steps_of_an_uninterrupted_one(
     assert recorder.steps == steps[STEPS_AN_EPOCH:]
     assert whole is not None
     assert resumed is not None
-    assert RunDirectory(tmp_path / "cut").read_epochs() == RunDirectory(tmp_path / "whole").read_epochs()
+    assert read_epochs(RunDirectory(tmp_path / "cut")) == read_epochs(RunDirectory(tmp_path / "whole"))
     assert resumed.validation["model"].facts == whole.validation["model"].facts
     assert resumed.test["model"].metrics == whole.test["model"].metrics
 
@@ -105,12 +105,11 @@ def test_all_ways_to_train_together_are_resumed_to_the_bit(tmp_path: Path, recor
     assert recorder.steps == steps[2 * STEPS_AN_EPOCH :]
     assert whole is not None and resumed is not None
     runs = [RunDirectory(tmp_path / name) for name in ("whole", "cut")]
-    assert runs[0].read_epochs() == runs[1].read_epochs()
+    assert read_epochs(runs[0]) == read_epochs(runs[1])
     assert runs[0].weights.read_bytes() == runs[1].weights.read_bytes()
     assert runs[0].start.read_bytes() == runs[1].start.read_bytes()
     assert resumed.test["model"].metrics == whole.test["model"].metrics
-    for fact in ("chosen_epoch", "wise_ft_alpha", "whitening_refitted"):
-        assert resumed.facts[fact] == whole.facts[fact]
+    assert resumed.selection == whole.selection
 
 
 def test_a_run_cut_off_after_its_last_epoch_is_scored_when_resumed(tmp_path: Path, recorder: Recorder) -> None:

@@ -15,15 +15,15 @@ from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
 from conspecific.models import Embedder
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import RunRecord, read_epochs
 from conspecific.training import selection
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.resume import read_checkpoint
-from conspecific.training.train import Outcome
 from conspecific.types import EvalResult
 
 pytestmark = pytest.mark.slow
 
-TrainTiny = Callable[..., Outcome | None]
+TrainTiny = Callable[..., RunRecord | None]
 Watched = list[dict[str, Any]]
 
 
@@ -140,11 +140,14 @@ def test_validation_chooses_what_is_kept(
     monkeypatch.setattr(selection, "_score", score)
     outcome = train_tiny(tmp_path, "recipe.wise_ft_alphas=[0.25]", "model.head=whitened", "recipe.refit_whitening=true")
     assert outcome is not None
-    run, share, epoch = RunDirectory(tmp_path), outcome.facts["wise_ft_alpha"], outcome.facts["chosen_epoch"]
-    refitted = liked.startswith("Scoring")
-    assert (share, outcome.facts["whitening_refitted"]) == (0.25 if liked == "WiSE-FT" else 1.0, refitted)
+    run, chosen = RunDirectory(tmp_path), outcome.selection
+    assert chosen is not None
+    share, epoch, refitted = chosen.wise_ft_alpha, chosen.chosen_epoch, liked.startswith("Scoring")
+    assert (share, chosen.whitening_refitted) == (0.25 if liked == "WiSE-FT" else 1.0, refitted)
     assert outcome.validation["model"].facts["epoch"] == epoch
-    assert outcome.score == (max(line["map@r"] for line in run.read_epochs()) if liked == "nothing else" else 2.0)
+    assert outcome.score == (
+        max(line.metrics["map@r"] for line in read_epochs(run)) if liked == "nothing else" else 2.0
+    )
     start, kept = load_file(run.start), load_file(run.weights)
     checkpoints = [read_checkpoint(run.checkpoints / f"{name}.ckpt") for name in ("last", "best")]
     end = next(each["state_dict"] for each in checkpoints if each["epoch"] + 1 == epoch)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from conspecific.cli.arguments import read_config
 from conspecific.config.overrides import is_override
 from conspecific.config.schema import CompareConfig
 from conspecific.evaluation.tables import difference_table, plain_table
@@ -15,7 +16,6 @@ from conspecific.reporting.comparison.page import write_comparison
 from conspecific.reporting.comparison.settings import SIDE_BY_SIDE, settings_table
 from conspecific.reporting.sweep.page import headline, lead, sweep_rows, tested_metrics, write_sweep
 from conspecific.runs.groups import Comparison, Group, compare_runs
-from conspecific.runs.opened import read_config
 from conspecific.runs.sweeps import Sweep, is_sweep, read_sweep
 from conspecific.runs.tested import find_runs, read_run
 

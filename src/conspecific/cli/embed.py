@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from conspecific.cli.arguments import read_config
 from conspecific.config.schema import EmbedConfig
-from conspecific.runs.opened import open_run, read_config
+from conspecific.runs.open import open_run
 
 
 def run(arguments: Sequence[str]) -> None:

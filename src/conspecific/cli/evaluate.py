@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
+from conspecific.cli.arguments import read_config
 from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import Evaluator, compare, references
 from conspecific.evaluation.tables import difference_table
-from conspecific.leaks.image_hashes import image_hashes
-from conspecific.runs.opened import Opened, open_run, read_config
-from conspecific.runs.tested import read_splits
+from conspecific.runs.open import OpenRun, open_run
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -35,7 +33,7 @@ def run(arguments: Sequence[str]) -> None:
     )
     if config.truncate is not None:
         console.print(f"The model's first {facts['dimensions']} dimensions; the references have all of theirs.")
-    if caution := _trained_on(opened, evaluator, config.subset):
+    if caution := opened.training_caution(evaluator, config.subset):
         console.print(f"Caution: {caution}", style="yellow")
     folder = _folder(config, opened, evaluator)
     for name, result in results.items():
@@ -43,23 +41,7 @@ def run(arguments: Sequence[str]) -> None:
     console.print(f"Results: {folder}", soft_wrap=True)
 
 
-def _trained_on(opened: Opened, evaluator: Evaluator, subset: str) -> str | None:
-    """Say what of a subset the run was trained on, wherever the files lie now; None where it was nothing."""
-    if opened.run is None:
-        return None
-    trained = read_splits(opened.run).filter("train")
-    manifest, ids = evaluator.manifest, evaluator.subset(subset).query
-    known = image_hashes(manifest, evaluator.fingerprint, opened.cache, evaluator.workers, evaluator.console)
-    images = int(np.isin(np.array(known.contents)[ids], trained["content"].to_numpy()).sum())
-    if images:
-        return f"the run was trained on {images} of these {len(ids)} queries; this is no test of it."
-    species = int(manifest.table["label"].gather(ids).is_in(trained["label"].unique().to_list()).sum())
-    if evaluator.splits.protocol == "unseen" and species:
-        return f"the run was trained on the species of {species} of these {len(ids)} queries: not unseen."
-    return None
-
-
-def _folder(config: EvaluateConfig, opened: Opened, evaluator: Evaluator) -> Path:
+def _folder(config: EvaluateConfig, opened: OpenRun, evaluator: Evaluator) -> Path:
     """As asked; else in the run, named after what was scored."""
     if config.output is not None:
         return Path(config.output).expanduser()

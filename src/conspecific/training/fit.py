@@ -1,10 +1,8 @@
 """Fine-tuning: build the parts of a configuration, train them, and take the best epoch back."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import polars
 import pytorch_lightning as pl
@@ -16,8 +14,8 @@ from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
+from conspecific.models.weights import save_weights
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.environment import save_weights
 from conspecific.training.epoch_bar import EpochBar
 from conspecific.training.expected_warnings import expected_warnings
 from conspecific.training.fine_tuner import FineTuner
@@ -30,7 +28,7 @@ from conspecific.training.recipe.initialization import init_from_data, needs_tra
 from conspecific.training.recipe.matryoshka import matryoshka_loss
 from conspecific.training.resume import load_checkpoint
 from conspecific.training.retrieval_callback import RetrievalCallback
-from conspecific.training.selection import select
+from conspecific.training.selection import Selection, select
 from conspecific.training.training_data import TrainingData
 from conspecific.types import EvalResult
 
@@ -42,14 +40,12 @@ def fit(
     copies: polars.DataFrame,
     run: RunDirectory,
     resumed: Path | None,
-) -> tuple[Embedder, EvalResult, dict[str, Any]]:
+) -> Selection:
     """Train, load the best epoch's weights and save them.
 
     validation: the references. copies: pairs of sample ids that are one image. resumed: the checkpoint to go on from.
-    Returns the embedder, its validation result, and facts of the training: chosen_epoch, wise_ft_alpha (of the way from
-    the weights before training to that epoch's), whitening_refitted, training_minutes.
+    Returns the selected weights with their validation result.
     """
-    began = time.perf_counter()
     module, images = build_parts(config, evaluator)
     if resumed is not None:
         begun = load_checkpoint(module, resumed)  # Lightning would do it too, without a message for people
@@ -74,8 +70,7 @@ def fit(
         trainer.fit(module, datamodule=images, ckpt_path=resumed, weights_only=True)
     found = select(module, _best_checkpoint(trainer), config, evaluator, run)
     save_weights(found.embedder, run.weights)
-    minutes = (time.perf_counter() - began) / 60
-    return found.embedder, found.validation, {**found.facts, "training_minutes": round(minutes, 2)}
+    return found
 
 
 def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, TrainingData]:

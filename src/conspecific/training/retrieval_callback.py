@@ -1,6 +1,5 @@
 """The callback the project is about: after every epoch, search, score, and set beside the baseline."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from conspecific.evaluation import Difference, Evaluator, compare
 from conspecific.evaluation.tables import epoch_table
 from conspecific.metrics import Geometry
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import Epoch, append_epoch, read_epochs
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.types import EvalResult
 
@@ -48,14 +48,11 @@ class RetrievalCallback(Callback):
 
     def _write(self, epoch: int, loss: float, result: EvalResult, gains: Sequence[Difference]) -> None:
         """Append the epoch; a resumed run first drops what lies after its checkpoint."""
-        lines = [line for line in self.run.read_epochs() if line["epoch"] < epoch]
-        if all(result.metrics[self.monitor] > line[self.monitor] for line in lines):
+        lines = [line for line in read_epochs(self.run) if line.epoch < epoch]
+        if all(result.metrics[self.monitor] > line.metrics[self.monitor] for line in lines):
             replace(result, facts={**result.facts, "epoch": epoch}).save(self.run.results / "val_model")
         intervals = {gain.metric: [gain.interval.low, gain.interval.high] for gain in gains}
-        lines.append({"epoch": epoch, "loss": loss, **result.metrics, "gain_intervals": intervals})
-        partial = self.run.epochs.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        partial.replace(self.run.epochs)
+        append_epoch(self.run, Epoch(epoch, loss, result.metrics, intervals))
 
     def _print(self, epoch: int, epochs: int | None, result: EvalResult, gains: Sequence[Difference]) -> None:
         rows = {label: reference.metrics for label, reference in self.references.items()}
@@ -72,13 +69,13 @@ class RetrievalCallback(Callback):
         below the baseline, and whose loss doubled: harder batches or larger crops may raise a loss without any harm.
         Raises TrainingError.
         """
-        *earlier, this = self.run.read_epochs()
-        loss, best = this["loss"], max((line[self.monitor] for line in earlier), default=0.0)
+        *earlier, this = read_epochs(self.run)
+        loss, best = this.loss, max((line.metrics[self.monitor] for line in earlier), default=0.0)
         bad = min(best / 2, self.references["flatten"].metrics[self.monitor])
         what = None
         if Geometry(**result.facts["geometry"]).is_collapsed:
             what = "the embeddings have collapsed: all images are nearly the same to the encoder"
-        elif result.metrics[self.monitor] < bad and loss > 2 * min(line["loss"] for line in earlier):
+        elif result.metrics[self.monitor] < bad and loss > 2 * min(line.loss for line in earlier):
             what = (
                 f"training diverges: validation {self.monitor} fell from {best:.3f} to "
                 f"{result.metrics[self.monitor]:.3f} and the loss rose to {loss:.3g}"
@@ -87,7 +84,7 @@ class RetrievalCallback(Callback):
             raise self._lost(what, epoch)
 
     def _lost(self, what: str, epoch: int) -> TrainingError:
-        earlier = [line["epoch"] for line in self.run.read_epochs() if line["epoch"] < epoch]
+        earlier = [line.epoch for line in read_epochs(self.run) if line.epoch < epoch]
         kept = f"epoch {earlier[-1]} is the last good checkpoint" if earlier else "no checkpoint was good"
         return TrainingError(
             f"{what} after epoch {epoch}. Lower optimizer.backbone_lr or loss_lr, raise optimizer.warmup_epochs, or "

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from safetensors.torch import load_file
 
@@ -13,6 +13,7 @@ from conspecific.evaluation import Evaluator
 from conspecific.evaluation.tables import plain_table
 from conspecific.models import Embedder
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import SelectedWeights, read_epochs
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.recipe.refit_whitening import can_refit, refit_whitening
 from conspecific.training.recipe.wise_ft import interpolate
@@ -35,13 +36,9 @@ class Selection(NamedTuple):
     whitening_refitted: bool = False
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """The selection as plain values, for the summary of the run."""
-        return {
-            "chosen_epoch": self.epoch,
-            "wise_ft_alpha": self.wise_ft_alpha,
-            "whitening_refitted": self.whitening_refitted,
-        }
+    def weights(self) -> SelectedWeights:
+        """Which weights these are, for the record of the run."""
+        return SelectedWeights(self.epoch, self.wise_ft_alpha, self.whitening_refitted)
 
 
 def select(
@@ -57,7 +54,7 @@ def select(
     of `recipe.wise_ft_alphas`, and each of these with its whitening refitted if `recipe.refit_whitening` asks for it.
     module: as training left it; the weights of the best epoch are loaded into it. best: the checkpoint of that epoch.
     """
-    last = run.read_epochs()[-1]["epoch"]
+    last = read_epochs(run)[-1].epoch
     ended = copy.deepcopy(module.eval_embedder)
     epoch = load_checkpoint(module, best)["epoch"] + 1
     candidates = [_of_epoch(module.eval_embedder, epoch, evaluator, run)]

@@ -2,10 +2,9 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars
 import pytorch_lightning as pl
@@ -18,7 +17,7 @@ from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
 from conspecific.errors import ConfigError, did_you_mean
-from conspecific.evaluation import Evaluator, compare, device_for, references
+from conspecific.evaluation import Evaluator, device_for, references
 from conspecific.images import workers_for
 from conspecific.leaks.copies import find_copies
 from conspecific.leaks.finding import find_leaks
@@ -26,35 +25,15 @@ from conspecific.leaks.image_hashes import image_hashes
 from conspecific.leaks.policy import apply_policy
 from conspecific.leaks.record import Leaks, describe
 from conspecific.metrics import metric_names
-from conspecific.models import Embedder, keep_freed_memory
+from conspecific.models import keep_freed_memory
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.environment import peak_memory_gb, write_json, write_start
+from conspecific.runs.environment import peak_memory_gb
+from conspecific.runs.record import Cost, Counts, RunRecord, finish_record, start_record
 from conspecific.training.fit import build_parts, fit
 from conspecific.training.resume import checkpoint_to_resume
-from conspecific.types import EvalResult
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to.
-
-    validation, test: the references and, where something was trained, `model`. facts: chosen_epoch, minutes,
-    training_minutes, peak_memory_gb.
-    """
-
-    config: TrainConfig
-    manifest: Manifest
-    validation: dict[str, EvalResult]
-    test: dict[str, EvalResult]
-    facts: dict[str, Any]
-
-    @property
-    def score(self) -> float:
-        """The monitored validation metric at the chosen epoch, of the baseline where nothing was trained."""
-        return self.validation.get("model", self.validation["flatten"]).metrics[self.config.monitor]
-
-
-def train(config: TrainConfig, overrides: Sequence[str], console: Console) -> Outcome | None:
+def train(config: TrainConfig, overrides: Sequence[str], console: Console) -> RunRecord | None:
     """Run one configuration into `config.paths.run`. Returns None with `dry_run=true`, which only tries out."""
     began = time.perf_counter()
     _prepare(config)
@@ -65,25 +44,21 @@ def train(config: TrainConfig, overrides: Sequence[str], console: Console) -> Ou
     if config.dry_run:
         _try_everything(config, evaluator)
         return None
-    write_start(run, config, overrides, evaluator.fingerprint)
+    start_record(run, config, overrides, evaluator.fingerprint)
     evaluator.splits.save(run.splits, evaluator.manifest, contents)
     leaks.save(run.leaks)
     network = config.model["backbone"], config.model["weights"]
     validation = references(evaluator, "val", *network, cache)
-    embedder: Embedder | None = None
-    facts: dict[str, Any] = {}
+    selection, started = None, time.perf_counter()
     if config.trainer["max_epochs"] != 0:
-        embedder, validation["model"], facts = fit(config, evaluator, validation, copies, run, resumed)
+        selection = fit(config, evaluator, validation, copies, run, resumed)
+        validation["model"] = selection.validation
+    training_minutes = round((time.perf_counter() - started) / 60, 2) if selection else 0.0
     test = dict(references(evaluator, "test", *network, cache))
-    if embedder is not None:
-        test |= evaluator.score({"model": embedder}, "test", "Scoring the test images")
-    for subset, results in (("val", validation), ("test", test)):
-        for name, result in results.items():
-            result.save(run.results / f"{subset}_{name}")
-    facts |= {"minutes": round((time.perf_counter() - began) / 60, 2), "peak_memory_gb": round(peak_memory_gb(), 2)}
-    scores = {"test": {name: dict(result.metrics) for name, result in test.items()}, "gains": _gains(test)}
-    write_json(run.summary, facts | _counts(evaluator) | scores)
-    return Outcome(config, evaluator.manifest, validation, test, facts)
+    if selection is not None:
+        test |= evaluator.score({"model": selection.embedder}, "test", "Scoring the test images")
+    cost = Cost(round((time.perf_counter() - began) / 60, 2), training_minutes, round(peak_memory_gb(), 2))
+    return finish_record(run, validation, test, selection and selection.weights, _counts(evaluator), cost)
 
 
 def _prepare(config: TrainConfig) -> None:
@@ -127,23 +102,16 @@ def _without_leaks(
     return replace(evaluator, splits=splits), leaks, found.contents, copies
 
 
-def _gains(test: Mapping[str, EvalResult]) -> dict[str, list[dict[str, Any]]]:
-    """What the model, or else the pooled reference, has over each of the others."""
-    best = "model" if "model" in test else "pooled"
-    others = {name: other for name, other in test.items() if name != best}
-    return {name: [change.to_json() for change in compare(test[best], other)] for name, other in others.items()}
-
-
-def _counts(evaluator: Evaluator) -> dict[str, Any]:
+def _counts(evaluator: Evaluator) -> Counts:
     manifest, splits = evaluator.manifest, evaluator.splits
-    return {
-        "data_root": str(manifest.root),
-        "images": len(manifest),
-        "species": len(manifest.species),
-        "train": len(splits.train),
-        "val": len(splits.val.ids),
-        "tested": len(splits.test.ids),
-    }
+    return Counts(
+        data_root=str(manifest.root),
+        images=len(manifest),
+        species=len(manifest.species),
+        train=len(splits.train),
+        val=len(splits.val.ids),
+        tested=len(splits.test.ids),
+    )
 
 
 def _try_everything(config: TrainConfig, evaluator: Evaluator) -> None:
@@ -157,7 +125,7 @@ def _try_everything(config: TrainConfig, evaluator: Evaluator) -> None:
     evaluator.embed({"model": module.embedder}, evaluator.splits.test.ids[:4], "Trying the test images")
     counts = _counts(evaluator)
     evaluator.console.print(
-        f"Everything fits: {counts['train']} training, {counts['val']} validation and {counts['tested']} test images "
-        f"of {counts['species']} species; loss of one batch {loss.item():.3f}. Nothing was kept.",
+        f"Everything fits: {counts.train} training, {counts.val} validation and {counts.tested} test images "
+        f"of {counts.species} species; loss of one batch {loss.item():.3f}. Nothing was kept.",
         soft_wrap=True,
     )

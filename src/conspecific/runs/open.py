@@ -1,10 +1,8 @@
-"""What evaluate, embed and search start from: an embedder with its weights, and the images to use it on."""
+"""Opening a run, or a weights file: an embedder with its weights, and the images to use it on."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +11,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from conspecific.config.compose import compose_config, typed
-from conspecific.config.overrides import is_override, override
 from conspecific.config.schema import EvaluateConfig, TrainConfig, UseConfig
 from conspecific.config.targets import build
 from conspecific.data.check import check_manifest
@@ -24,24 +21,15 @@ from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator, device_for, embed
 from conspecific.evaluation.store import load_embeddings, read_facts, refuse_other_content, save_embeddings
 from conspecific.images import workers_for
+from conspecific.leaks.image_hashes import image_hashes
 from conspecific.models import Embedder
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import read_config, read_splits
 from conspecific.types import EmbeddingSet
-
-Config = TypeVar("Config")
-
-
-def read_config(name: str, schema: type[Config], arguments: Sequence[str], places: Sequence[str]) -> Config:
-    """Compose a command's configuration; words that are not KEY=VALUE fill `places` in order, as in `evaluate RUN`."""
-    words = [text for text in arguments if not is_override(text)]
-    if len(words) > len(places):
-        raise ConfigError(f"{name} takes {' '.join(places).upper()} and KEY=VALUE; found also: {words[len(places)]}")
-    placed = [override(place, word) for place, word in zip(places, words, strict=False)]
-    return typed(compose_config(name, [*placed, *filter(is_override, arguments)]), schema)
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenRun:
     """A trained embedder and the configuration it was trained with. run is None where only weights were given."""
 
     embedder: Embedder
@@ -88,6 +76,21 @@ class Opened:
             save_embeddings(folder, embeddings, manifest, facts)
         return manifest, load_embeddings(folder, manifest)
 
+    def training_caution(self, evaluator: Evaluator, subset: str) -> str | None:
+        """Say what of a subset the run was trained on, by content wherever the files are; None where it was nothing."""
+        if self.run is None:
+            return None
+        trained = read_splits(self.run).filter("train")
+        manifest, ids = evaluator.manifest, evaluator.subset(subset).query
+        known = image_hashes(manifest, evaluator.fingerprint, self.cache, evaluator.workers, evaluator.console)
+        images = int(np.isin(np.array(known.contents)[ids], trained["content"].to_numpy()).sum())
+        if images:
+            return f"the run was trained on {images} of these {len(ids)} queries: this is not a test of it."
+        species = int(manifest.table["label"].gather(ids).is_in(trained["label"].unique().to_list()).sum())
+        if evaluator.splits.protocol == "unseen" and species:
+            return f"the run was trained on the species of {species} of these {len(ids)} queries: they are not unseen."
+        return None
+
     def evaluator(self, console: Console) -> Evaluator:
         """Check the images and divide them as asked, or as the run did."""
         manifest = self.manifest()
@@ -100,23 +103,23 @@ class Opened:
         return Evaluator(manifest, splits, fingerprint, self.image_size, workers, device, console, ks=ks)
 
 
-def open_run(config: UseConfig) -> Opened:
+def open_run(config: UseConfig) -> OpenRun:
     """Build the embedder of a run directory, or of a weights file and a model. Raises RunError for anything else."""
     if (config.run is None) == (config.weights is None):
         raise ConfigError("give a run directory, or weights=FILE with model=NAME, and not both")
     if config.run is not None:
         run = RunDirectory(Path(config.run).expanduser())
-        trained = run.load_config()
-        return _truncated(Opened(load_embedder(trained, run.weights), run.weights, trained, run, config))
+        trained = read_config(run)
+        return _truncated(OpenRun(load_embedder(trained, run.weights), run.weights, trained, run, config))
     if config.model is None or config.data is None:
         raise ConfigError("weights=FILE needs model=NAME, which says what the weights belong to, and data=NAME")
     trained = typed(compose_config("train"), TrainConfig)
     trained.model = config.model
     weights = Path(str(config.weights)).expanduser()
-    return _truncated(Opened(load_embedder(trained, weights), weights, trained, None, config))
+    return _truncated(OpenRun(load_embedder(trained, weights), weights, trained, None, config))
 
 
-def _truncated(opened: Opened) -> Opened:
+def _truncated(opened: OpenRun) -> OpenRun:
     """Shorten the embeddings as asked. Raises ConfigError where they have fewer dimensions than that."""
     if (asked := opened.config.truncate) is None:
         return opened
