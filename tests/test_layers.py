@@ -25,10 +25,10 @@ RANKS = {
     "config": 1,
     "images": 1,
     "metrics": 0,
-    "files": 0,
+    "files": -1,
     "progress": 0,
     "types": 0,
-    "errors": -1,  # of rank 0 in the design, and what its siblings there may import
+    "errors": -1,  # these two are of rank 0 in the design, and what their siblings there may import
 }
 
 # Which packages may import these at all.
