@@ -175,6 +175,35 @@ def test_a_table_keeps_labels_as_they_are_written(tmp_path: Path) -> None:
     assert manifest.root == tmp_path
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_table_may_have_any_common_separator_and_encoding(separator: str, encoding: str, tmp_path: Path) -> None:
+    lines = ["path,split , label", "a b.jpg,train,m\u00e4nnchen", '"x,1;2.jpg",,two words']
+    text = "\r\n".join(line.replace(",", separator) if "1" not in line else line for line in lines)
+    text = text.replace('jpg",,', f'jpg"{separator}{separator}')
+    bom = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    (tmp_path / "list.csv").write_bytes(bom + text.encode(encoding))
+    table = from_file(str(tmp_path / "list.csv")).table
+    assert table.select("path", "label", "split").rows() == [
+        ("a b.jpg", "m\u00e4nnchen", "train"),
+        ("x,1;2.jpg", "two words", None),
+    ]
+
+
+def test_columns_of_a_table_may_have_other_names(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,file,label,species,split\n1,a.jpg,x,robin,test\n")
+    manifest = from_file(str(tmp_path / "list.csv"), image_column="file", label_column="species")
+    assert manifest.table.rows() == [("a.jpg", "robin", "test", None)]
+
+
+def test_backslashes_are_slashes_where_that_is_a_file(tmp_path: Path) -> None:
+    touch(tmp_path, "wren/a.jpg", "wren\\b.jpg")
+    (tmp_path / "list.csv").write_text("path,label\nwren\\a.jpg,wren\nwren\\b.jpg,wren\nno\\c.jpg,wren\n")
+    manifest = from_file(str(tmp_path / "list.csv"))
+    assert manifest.table["path"].to_list() == ["wren/a.jpg", "wren\\b.jpg", "no\\c.jpg"]
+    assert manifest.notes == ("Backslashes in 1 paths are read as slashes.",)
+
+
 def test_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
     table = pl.DataFrame({"path": ["a", "b"], "label": ["x", "y"], "role": ["query", None]})
     table.write_csv(tmp_path / "list.csv")
@@ -224,10 +253,20 @@ def test_file_names_that_are_not_utf8_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("list.csv", "path,label\na.jpg,männchen\n".encode("latin-1"), "cannot be read as a csv table: invalid utf-8"),
+        ("list.csv", "path,label\na.jpg,männchen\n".encode("latin-1"), "line 2 is not UTF-8 text. Save the table"),
+        ("list.csv", b"\xff\xfep\x00a", "line 1 is not UTF-16 text"),
         ("list.csv", b"", "cannot be read as a csv table: empty CSV"),
         ("list.csv", b"path,label\na,b,c,d\n", "cannot be read as a csv table"),
-        ("list.csv", b"path;label\na;b\n", r"missing: path, label \(found: path;label\)"),
+        (
+            "list.csv",
+            b"path:label\na:b\n",
+            r"has no column path, but path:label\. Name the right one with data\.image_column=COLUMN",
+        ),
+        (
+            "list.csv",
+            b"path,labl\na,b\n",
+            r"no column label, but path, labl\. .* data\.label_column=COLUMN",
+        ),
         ("list.csv", b"path,label\na.jpg\n", r"1 manifest rows have no label, first rows \[1\]"),
         ("list.parquet", b"path,label\na,b\n", "cannot be read as a parquet table"),
     ],

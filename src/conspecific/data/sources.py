@@ -8,6 +8,7 @@ import polars as pl
 from conspecific.data.butterflies import DRAWING_VERSION, write_butterflies
 from conspecific.data.listing import LeftOut, is_image, list_files, other_files
 from conspecific.data.manifest import Manifest
+from conspecific.data.table_file import read_table, slashes
 from conspecific.errors import DataError, name_some
 from conspecific.progress import progress_bar
 
@@ -93,21 +94,19 @@ def from_images(root: str) -> Manifest:
     return Manifest.from_table(base, table, left_out=other_files(files, base), own_links=True)
 
 
-def from_file(path: str, root: str | None = None) -> Manifest:
-    """Read a CSV or Parquet table with columns path and label, optionally split and role.
+def from_file(path: str, root: str | None = None, image_column: str = "path", label_column: str = "label") -> Manifest:
+    """Read a CSV or Parquet table with one row per image: path, label, and optionally split and role.
 
-    Paths are relative to `root`, by default the folder the file lies in. Raises DataError for a missing or unreadable
-    file and for missing columns.
+    path: the table. root: the folder that image paths are relative to, by default that of the table.
+    image_column, label_column: what the columns path and label are called in the table.
+
+    Raises DataError for a missing or unreadable file and for missing columns.
     """
     file = _existing(path, "data.path", Path.is_file, "a CSV or Parquet file")
     base = file.parent if root is None else _existing(root, "data.root", Path.is_dir, "a folder")
-    try:
-        # every column as text: a species named 007 keeps its zeros
-        table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"{file} cannot be read as a {file.suffix[1:] or 'CSV'} table: {reason}") from error
-    return Manifest.from_table(base, table)
+    table = read_table(file, image_column, label_column)
+    paths, notes = slashes(table["path"].cast(pl.String, strict=False), base)
+    return Manifest.from_table(base, table.with_columns(paths), notes=notes)
 
 
 def butterflies(cache: str, species: int = 100, images: int = 20, size: int = 224, seed: int = 0) -> Manifest:
