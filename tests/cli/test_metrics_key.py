@@ -9,6 +9,7 @@ import pytest
 
 from conspecific.metrics import metric_names, recall_at_k, registry
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import read_epochs
 from conspecific.types import EvalResult
 
 from .. import test_readme
@@ -28,12 +29,12 @@ def test_a_run_has_the_metrics_that_it_is_asked_for(
     assert names[:3] == ["recall@1", "recall@2", "recall@4"] and names[-1] == "failed@3"
     assert all(done.stdout.count(f"\n{name} ") >= 3 for name in names), "tables of validation and test"
     run = RunDirectory(here / "run")
-    [epoch] = run.read_epochs()
+    [epoch] = read_epochs(run)
     with (run.path / "logs" / "csv" / "metrics.csv").open() as file:
         columns = csv.DictReader(file).fieldnames
     report = run.report.read_text()
     for name in names:
-        assert name in epoch and f"val/{name}" in columns
+        assert name in epoch.metrics and f"val/{name}" in columns
         assert name in report and registry.explain(name) in report
     assert list(EvalResult.load(run.results / "test_model").metrics) == names
     with pytest.raises(AssertionError, match="failed@3"):
