@@ -1,12 +1,14 @@
-"""Decoding: whatever kind of image lies on disk becomes right-side-up RGB."""
+"""Decode and crop images of any kind: files, Pillow images, arrays and tensors become upright RGB."""
 
 import importlib
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -15,16 +17,16 @@ with suppress(ImportError):  # HEIC needs the extra `heic`; other formats are Pi
 
 
 def open_rgb(path: Path, shorter_side: int | None = None) -> Image.Image:
-    """Decode an image to 8-bit RGB, turned as its EXIF orientation says.
+    """Decode an image to 8-bit RGB, rotated as its EXIF orientation says.
 
-    Transparent images are laid on white, 16-bit ones scaled to 8 bits, of animated ones the first frame is taken.
-    With `shorter_side`, a JPEG may be decoded at 1/2, 1/4 or 1/8 size as long as at least twice that side remains,
-    which makes camera-sized photographs several times cheaper and leaves small ones untouched.
+    Transparency becomes white, 16-bit values are scaled to 8 bits, an animation gives its first frame. With
+    `shorter_side`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as at least twice that side remains:
+    camera-sized photographs are then several times cheaper to decode, and small ones do not change.
 
     Raises OSError when it cannot be read.
     """
     try:
-        # Pillow 13 garbles a turned TIFF that it maps into memory, which it does with a path and not with a stream.
+        # Pillow 13 garbles a rotated TIFF that it maps into memory, which it does for a path and not for a stream.
         with path.open("rb") as stream, Image.open(stream) as image:
             if shorter_side is not None:
                 scale = 2 * shorter_side / min(image.size)
@@ -33,11 +35,11 @@ def open_rgb(path: Path, shorter_side: int | None = None) -> Image.Image:
     except UnidentifiedImageError as error:
         raise OSError("not an image") from error
     except (SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise OSError(str(error)) from error  # Pillow's plugins do not agree on what a broken file is
+        raise OSError(str(error)) from error  # Pillow's plugins raise different errors for broken files
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any Pillow mode to RGB without losing range or showing what transparency hid."""
+    """Convert any Pillow mode to 8-bit RGB: the full range is kept, and transparent pixels become white."""
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
@@ -60,7 +62,7 @@ def _to_8_bit(values: np.ndarray) -> np.ndarray:
 
 
 def center_crop(image: Image.Image, size: int) -> Image.Image:
-    """Resize the shorter side to `size` (bicubic, antialiased) and cut the centre square out."""
+    """Resize the shorter side to `size` (bicubic, antialiased) and crop the central square."""
     scale = size / min(image.size)
     width, height = max(size, round(image.width * scale)), max(size, round(image.height * scale))
     resized = image.resize((width, height), Image.Resampling.BICUBIC)
@@ -74,10 +76,57 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 def image_tensor(path: Path, size: int) -> Tensor:
-    """Read one image from anywhere as evaluation reads it: uint8 [3, size, size]."""
+    """Read an image file as evaluation does: uint8 [3, size, size]."""
     return to_tensor(center_crop(open_rgb(path, size), size))
 
 
+AnyImage = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
+
+
+def any_image_tensor(image: AnyImage, size: int) -> Tensor:
+    """Return one image as evaluation reads it, uint8 [3, size, size]; a file is read as `image_tensor` does.
+
+    image: a path; a Pillow image; an array, uint8 [H, W, 3] or [H, W, 4] (RGB, RGBA), or grey [H, W] of any range that
+        `to_rgb` scales; or a tensor [3, H, W] or [1, H, W], uint8 or float in [0, 1].
+    Raises OSError for a file that cannot be read and ValueError for another shape, type or range.
+    """
+    if isinstance(image, Tensor):
+        image = _channels_last(image)
+    if isinstance(image, np.ndarray):
+        image = _from_array(image)
+    if isinstance(image, Image.Image):
+        return to_tensor(center_crop(to_rgb(ImageOps.exif_transpose(image)), size))
+    if isinstance(image, str | os.PathLike):
+        return image_tensor(Path(image).expanduser(), size)
+    raise ValueError(f"an image is a path, a Pillow image, an array or a tensor; found {type(image).__name__}")
+
+
+def _channels_last(image: Tensor) -> NDArray[np.uint8]:
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(f"an image tensor has the shape [3, H, W] or [1, H, W]; found {list(image.shape)}")
+    pixels = image.detach().cpu()
+    if pixels.is_floating_point():
+        low, high = float(pixels.min()), float(pixels.max())
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"a float image tensor has values in [0, 1]; found {low:.3g} to {high:.3g}")
+        pixels = (pixels.float() * 255).round().to(torch.uint8)
+    array: NDArray[np.uint8] = pixels.permute(1, 2, 0).numpy()
+    return array[:, :, 0] if array.shape[2] == 1 else array
+
+
+def _from_array(image: NDArray[Any]) -> Image.Image:
+    colour = image.ndim == 3 and image.shape[2] in (3, 4) and image.dtype == np.uint8
+    if not colour and image.ndim != 2:
+        found = f"{image.dtype} of shape {list(image.shape)}"
+        raise ValueError(f"an image array is uint8 [H, W, 3] or [H, W, 4], or grey [H, W]; found {found}")
+    if 0 in image.shape:
+        raise ValueError(f"an image array holds no pixels: its shape is {list(image.shape)}")
+    try:
+        return Image.fromarray(image)
+    except TypeError as error:
+        raise ValueError(f"an image array of type {image.dtype} cannot be read: use uint8") from error
+
+
 def workers_for(asked: int | None) -> int:
-    """How many decoders to run: as asked, or one a core and eight at most."""
+    """Return how many decoders to run: `asked`, or if that is None one a core and at most eight."""
     return min(os.cpu_count() or 1, 8) if asked is None else asked

@@ -1,5 +1,6 @@
-"""The values that cross layers: each validates once, when it is made, and is immutable after."""
+"""The values that cross layers: each is validated when it is made, and is immutable."""
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ class EmbeddingSet:
 
     vectors: [N, D] float32, in memory or memory-mapped.
     ids: [N] int64, the sample ids (row numbers of the manifest), each at most once.
-    labels: [N] int64, dense species numbers from 0; -1 where the species is not known.
+    labels: [N] int64, dense species numbers from 0; -1 if the species is unknown.
     """
 
     vectors: FloatArray
@@ -48,12 +49,12 @@ class EmbeddingSet:
         return len(self.ids)
 
     def select(self, ids: IntArray) -> "EmbeddingSet":
-        """Return the rows of these sample ids, in the order given. Raises KeyError for an id that is not here.
+        """Return the rows of these sample ids, in the order given. Raises KeyError for an id that is absent.
 
-        Rows that follow one another are not copied: the vectors may be mapped and larger than memory.
+        Consecutive rows are not copied: the vectors may be memory-mapped and larger than memory.
         """
         if np.array_equal(ids, self.ids):
-            return self  # flattened codes are large: no copy without a need
+            return self  # flattened codes are large: avoid a copy
         order = np.argsort(self.ids)
         found = np.searchsorted(self.ids, ids, sorter=order)
         rows = order[np.minimum(found, len(order) - 1)]
@@ -69,8 +70,8 @@ class EmbeddingSet:
 class Neighbors:
     """The K nearest gallery images of Q queries, nearest first.
 
-    ids: [Q, K] int64 sample ids, -1 where the gallery had fewer than K others.
-    scores: [Q, K] float32, higher is nearer: cosine similarity, or minus the squared L2 distance; -inf beside id -1.
+    ids: [Q, K] int64 sample ids, -1 if the gallery has fewer than K others.
+    scores: [Q, K] float32, higher is nearer: cosine similarity, or minus the squared L2 distance; -inf for id -1.
     """
 
     ids: IntArray
@@ -83,14 +84,15 @@ class Neighbors:
 
 @dataclass(frozen=True, slots=True)
 class EvalResult:
-    """The score of one set of embeddings under one protocol.
+    """The scores of one set of embeddings.
 
     metrics: metric name -> mean over the queries that have a positive, in [0, 1] (micro).
-    macro: the same, as the mean over species of each species' mean: the rare count as much as the common.
-    per_query: a row for each of those queries: id, path, label (species name), positives (R), one column a metric,
+    macro: metric name -> mean over species of each species' mean, in [0, 1]: every species counts equally.
+    per_query: a row for each of those queries: id, path, label, positives (R), one column for each metric,
         neighbor_ids, neighbor_paths, neighbor_labels, neighbor_scores, neighbor_hits (lists, nearest first, up to 10).
     facts: what was scored, as JSON values: name, subset, protocol, similarity, dimensions, queries, gallery,
-        excluded (queries without a positive), species, geometry (see `metrics.geometry`), epoch.
+        excluded (queries without a positive), species, geometry (see `metrics.geometry`), epoch; some are absent when
+        arrays were scored.
     """
 
     metrics: Mapping[str, float]
@@ -103,11 +105,17 @@ class EvalResult:
         with write_whole(Path(f"{stem}.parquet")) as temporary:
             self.per_query.write_parquet(temporary)
         content = {"facts": dict(self.facts), "metrics": dict(self.metrics), "macro": dict(self.macro)}
-        write_json(Path(f"{stem}.json"), content)  # comes last: where it is, the result is complete
+        write_json(Path(f"{stem}.json"), content)  # last: if it exists, the result is complete
+
+    def to_pandas(self) -> Any:
+        """Return the per-query table as a pandas DataFrame. Raises ImportError if pandas is not installed."""
+        if importlib.util.find_spec("pandas") is None:
+            raise ImportError("to_pandas needs pandas: pip install pandas. `per_query` is the same table in polars.")
+        return self.per_query.to_pandas()
 
     @classmethod
     def load(cls, stem: Path) -> "EvalResult":
-        """Read what `save` wrote. Raises RunError when either file is missing or something else."""
+        """Read what `save` wrote. Raises RunError if a file is missing or holds anything else."""
         try:
             stored = json.loads(Path(f"{stem}.json").read_text())
             return cls(stored["metrics"], stored["macro"], pl.read_parquet(f"{stem}.parquet"), stored["facts"])

@@ -133,7 +133,7 @@ def test_embed_does_not_replace_what_is_not_embeddings(
     (here / "letters" / "dear.txt").write_text("Dear")
     done = conspecific("embed", run.path, "data=images", f"data.root={image.parent}", "output=letters")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: letters holds other things than embeddings, which would be lost")
+    assert done.stderr.startswith("error: letters holds other files than embeddings, which would be deleted")
     assert (here / "letters" / "dear.txt").read_text() == "Dear"
 
 

@@ -33,7 +33,7 @@ def embedder_of(stages: int | None, backbone: str = "resnet18") -> Embedder:
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Counts images that are read, and those that go through the whole backbone, its frozen and its trained subset."""
-    counts = {"read": 0, "forward": 0, "activations": 0, "finish": 0}
+    counts = {"read": 0, "forward": 0, "activations": 0, "forward_tail": 0}
     read = EvaluationImages.__getitem__
 
     def reading(images: EvaluationImages, place: int) -> Item:
@@ -51,7 +51,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return counting
 
     monkeypatch.setattr(EvaluationImages, "__getitem__", reading)
-    for name in ("forward", "activations", "finish"):
+    for name in ("forward", "activations", "forward_tail"):
         monkeypatch.setattr(Backbone, name, counted(name))
     return counts
 
@@ -81,7 +81,7 @@ def test_epochs_finish_what_was_begun_once(evaluator: Evaluator, work: dict[str,
     once = evaluator.encoded_once(embedder.backbone, "val")
     for _ in range(3):
         once.score({"model": embedder}, "val", "")
-    assert work == {"read": len(ids), "forward": 0, "activations": len(ids), "finish": 3 * len(ids)}
+    assert work == {"read": len(ids), "forward": 0, "activations": len(ids), "forward_tail": 3 * len(ids)}
 
 
 def test_other_parts_are_read_as_ever(evaluator: Evaluator, work: dict[str, int]) -> None:

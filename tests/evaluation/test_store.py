@@ -64,7 +64,7 @@ def test_saving_again_replaces_what_was_there(stored: tuple[Path, Manifest, Embe
 def test_embeddings_of_another_data_set_are_refused(
     other: list[str], stored: tuple[Path, Manifest, EmbeddingSet], make_manifest: MakeManifest
 ) -> None:
-    with pytest.raises(RunError, match=r"all does not hold usable embeddings: .* Delete it to have it made again\."):
+    with pytest.raises(RunError, match=r"all does not hold usable embeddings: .* Delete it to compute it again\."):
         load_embeddings(stored[0], make_manifest(other))
 
 

@@ -4,7 +4,8 @@ from conspecific.evaluation.baseline import references
 from conspecific.evaluation.compare import Difference, compare
 from conspecific.evaluation.embed import embed
 from conspecific.evaluation.evaluate import evaluate, leave_out
-from conspecific.evaluation.evaluator import Evaluator, device_for
+from conspecific.evaluation.evaluator import Evaluator
+from conspecific.models.encode import device_for
 
 __all__ = [
     "Difference",

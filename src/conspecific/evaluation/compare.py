@@ -16,11 +16,11 @@ from conspecific.types import EvalResult
 class Difference:
     """One metric of two results on the same queries: `value` minus `other`.
 
-    by_query, by_species: the mean difference with its 95 % bootstrap interval, queries or whole species resampled.
-    over_species: which of the two is to be believed: species where they are new to the encoder (`unseen`), because
-        queries of one species are not independent of each other; queries where every species was trained on.
-    p_value: of the sign-flip test, whole species flipped where `over_species`.
-    won, lost, unchanged: queries for which the metric rose, fell, stayed.
+    by_query, by_species: the mean difference with its 95 % bootstrap interval, resampling queries or whole species.
+    over_species: which of the two applies: species if they are new to the encoder (`unseen`), because queries of one
+        species are not independent; queries if every species was trained on.
+    p_value: of the sign-flip test; if `over_species`, the signs of a species are flipped together.
+    won, lost, unchanged: number of queries for which the metric is higher, lower, equal.
     """
 
     metric: str
@@ -36,12 +36,12 @@ class Difference:
 
     @property
     def interval(self) -> Interval:
-        """The interval to be believed."""
+        """The interval that applies, see `over_species`."""
         return self.by_species if self.over_species else self.by_query
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether the interval excludes zero."""
         return not self.interval.holds_zero
 
     def to_json(self) -> dict[str, Any]:
@@ -50,15 +50,27 @@ class Difference:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Make it of what `to_json` gave."""
+        """Read what `to_json` returned."""
         intervals = {name: Interval(**stored[name]) for name in ("by_query", "by_species")}
         return cls(**{**stored, **intervals})
 
 
 def compare(result: EvalResult, other: EvalResult) -> list[Difference]:
-    """Return the paired difference of every metric that both results have.
+    """Return the paired difference of every metric that both results have, `result` minus `other`.
 
-    Raises RunError when the two were not scored on the same queries, or on too few of them or of their species.
+    Queries are aligned by `path`, which holds the ids given to `evaluate`. Each Difference has the mean difference in
+    [-1, 1] with two 95 % bootstrap intervals (Efron and Tibshirani 1993), over queries and over species, the p-value of
+    a sign-flip test (Smucker et al. 2007) and the number of queries won, lost and unchanged; docs/metrics.md defines
+    them. `interval` is the one over species if the protocol is `unseen`, else the one over queries.
+
+    Raises ValueError (RunError) if the two were scored on different queries, or on fewer than two queries or species.
+
+    >>> from conspecific.evaluation.arrays import evaluate
+    >>> labels = ["wren", "wren", "owl", "owl"]
+    >>> better, worse = evaluate([[1, 0], [1, 0], [0, 1], [0, 1]], labels), evaluate([[1, 0], [0, 1]] * 2, labels)
+    >>> found = compare(better, worse)[0]
+    >>> found.metric, found.value, found.other, found.won, found.lost
+    ('recall@1', 1.0, 0.0, 4, 0)
     """
     metrics = [name for name in result.metrics if name in other.metrics]
     queries, mine, theirs = paired_values(result.per_query, other.per_query, metrics)
@@ -71,7 +83,7 @@ def paired_values(
 ) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
     """Align two per-query tables by path: the queries (path, label), and the metrics of both, [Q, M] each.
 
-    Raises RunError when the two hold different queries.
+    Raises RunError if the two hold different queries.
     """
     mine, theirs = table.sort("path"), other.sort("path")
     if not mine["path"].equals(theirs["path"]):

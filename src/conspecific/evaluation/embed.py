@@ -1,10 +1,8 @@
-"""Images to embeddings: the loop that every encoding goes through."""
+"""Embeddings of images of a manifest, and the activations that epochs start from."""
 
 import math
 import tempfile
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +12,9 @@ from rich.console import Console
 from torch import Tensor
 
 from conspecific.data.dataset import EvaluationImages
-from conspecific.evaluation.store import unnamed_file, usable_bytes
+from conspecific.files import unnamed_file, usable_bytes
 from conspecific.models import Backbone, Embedder, keep_freed_memory
+from conspecific.models.encode import decoded, embed_batches
 from conspecific.progress import progress_bar
 from conspecific.types import EmbeddingSet, FloatArray
 
@@ -36,34 +35,28 @@ def embed(
 ) -> list[EmbeddingSet]:
     """Embed images with embedders that share one backbone, which runs once an image for all of them.
 
-    activations: what `frozen_activations` gave for these images; then only the trained stages run, and no image is
-    read.
-
-    Decoding happens in `workers` threads ahead of the network (Pillow lets go of the interpreter lock while it decodes
-    and resizes), so nothing is forked. Returns one EmbeddingSet for each embedder, rows in the order of `images`.
+    workers: threads that decode images ahead of the network. activations: the result of `frozen_activations` for these
+        images; only the trained stages run then, and no image is read.
+    Returns one EmbeddingSet for each embedder, rows in the order of `images`.
+    Raises OSError for an image that cannot be read.
     """
     backbone = embedders[0].backbone
     assert all(embedder.backbone is backbone for embedder in embedders), "embedders must share their backbone"
-    keep_freed_memory()
-    modes = [embedder.training for embedder in embedders]
-    for embedder in embedders:
-        embedder.eval().to(device)  # not in inference mode: weights moved there could not be trained after
+
+    def to_features(batch: Tensor) -> Tensor:
+        return backbone(batch) if activations is None else backbone.forward_tail(batch.float())
+
+    batches = _decoded(images, batch_size, workers) if activations is None else _stored(activations, batch_size)
     vectors: list[FloatArray] = []
     done = 0
-    try:
-        with torch.inference_mode(), progress_bar(console) as progress:
-            task = progress.add_task(title, total=len(images))
-            for features in _features(backbone, images, activations, batch_size, workers, device):
-                for number, embedder in enumerate(embedders):
-                    block = embedder.forward_head(features).cpu().numpy()
-                    if done == 0:
-                        vectors.append(_store((len(images), block.shape[1])))
-                    vectors[number][done : done + len(block)] = block
-                done += len(features)
-                progress.update(task, completed=done)
-    finally:
-        for embedder, mode in zip(embedders, modes, strict=True):
-            embedder.train(mode)
+    with progress_bar(console) as progress:
+        task = progress.add_task(title, total=len(images))
+        for blocks in embed_batches(embedders, batches, to_features, device):
+            vectors = vectors or [_store((len(images), block.shape[1])) for block in blocks]
+            for array, block in zip(vectors, blocks, strict=True):
+                array[done : done + len(block)] = block
+            done += len(blocks[0])
+            progress.update(task, completed=done)
     labels = images.manifest.labels[images.ids]
     return [EmbeddingSet(array, images.ids, labels) for array in vectors]
 
@@ -78,56 +71,35 @@ def frozen_activations(
     title: str = "Encoding",
     console: Console | None = None,
 ) -> FloatArray:
-    """Return what the frozen stages of a backbone that `is_cut` make of images, [N, ...], for epochs to finish."""
+    """Return the activations of images, [N, ...] float32, behind the frozen stages of a backbone that `is_split`."""
     keep_freed_memory()
     backbone.to(device)
     found: FloatArray | None = None
     done = 0
     with torch.inference_mode(), progress_bar(console) as progress:
         task = progress.add_task(title, total=len(images))
-        for batch in _batches(images, batch_size, workers):
+        for batch in _decoded(images, batch_size, workers):
             block = backbone.activations(batch.to(device, non_blocking=True)).cpu().numpy()
             found = _store((len(images), *block.shape[1:])) if found is None else found
             found[done : done + len(block)] = block
             done += len(block)
             progress.update(task, completed=done)
-    assert found is not None, "no part of a split is empty"
+    assert found is not None, "no split is empty"
     return found
 
 
 def has_room(bytes_needed: int) -> bool:
-    """Whether an array can be kept: in memory where it is small, else in half of the free disk for temporary files."""
+    """Return whether an array can be kept: in memory if it is small, else in half of the free disk space."""
     return bytes_needed <= max(IN_MEMORY_BYTES, usable_bytes(Path(tempfile.gettempdir())))
 
 
-def _features(
-    backbone: Backbone,
-    images: EvaluationImages,
-    activations: Activations | None,
-    batch_size: int,
-    workers: int,
-    device: torch.device | str,
-) -> Iterator[Tensor]:
-    """Yield feature maps [B, C, h, w], from the images or from what the frozen stages made of them."""
-    if activations is None:
-        for batch in _batches(images, batch_size, workers):
-            yield backbone(batch.to(device, non_blocking=True))
-        return
+def _decoded(images: EvaluationImages, batch_size: int, workers: int) -> Iterator[Tensor]:
+    return decoded(range(len(images)), lambda place: images[place]["image"], batch_size, workers)
+
+
+def _stored(activations: Activations, batch_size: int) -> Iterator[Tensor]:
     for start in range(0, len(activations), batch_size):
-        yield backbone.forward_tail(torch.from_numpy(activations[start : start + batch_size]).to(device).float())
-
-
-def _batches(images: EvaluationImages, batch_size: int, workers: int) -> Iterator[Tensor]:
-    """Yield images [B, 3, H, W] in order, decoded by threads up to two batches ahead."""
-    ahead: deque[list[Future[Tensor]]] = deque()
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        for start in range(0, len(images), batch_size):
-            stop = min(start + batch_size, len(images))
-            ahead.append([pool.submit(lambda place: images[place]["image"], place) for place in range(start, stop)])
-            if len(ahead) > 2:
-                yield torch.stack([future.result() for future in ahead.popleft()])
-        while ahead:
-            yield torch.stack([future.result() for future in ahead.popleft()])
+        yield torch.from_numpy(activations[start : start + batch_size])
 
 
 def _store(shape: tuple[int, ...]) -> FloatArray:

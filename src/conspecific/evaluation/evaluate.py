@@ -1,7 +1,8 @@
-"""The one scoring path: validation, the final test, the baseline and the evaluation command all end here."""
+"""The one scoring path: validation, the final test, the baseline, the command and the library all use it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -25,40 +26,56 @@ def evaluate(
     facts: Mapping[str, Any] | None = None,
     ks: Sequence[int] = KS,
 ) -> EvalResult:
-    """Score embeddings: search every query of `subset` in its gallery, itself left out, and compare species.
+    """Score embeddings of a manifest: search every query of `subset` in its gallery, itself left out, compare species.
 
-    embeddings: must hold every image of the subset. Queries without a positive are left out of the means and counted in
-    `facts["excluded"]`. Raises DataError when no query has a positive.
+    embeddings: must hold every image of the subset. ks: cut-offs of recall. Queries without a positive are left out of
+    the means and counted in `facts["excluded"]`. Raises DataError when no query has a positive.
     """
-    labels = np.full(len(manifest), -1)
-    labels[embeddings.ids] = embeddings.labels
-    positives = subset.count_positives(labels)
+    queries, gallery = embeddings.select(subset.query), embeddings.select(subset.gallery)
+    species = pl.Series([*manifest.species, None], dtype=pl.String)
+    result = score(queries, gallery, Names(manifest.table["path"], species), metric, ks)
+    geometry = describe_geometry(embeddings.vectors, embeddings.labels).to_json()
+    return replace(result, facts={**(facts or {}), **result.facts, "geometry": geometry})
+
+
+class Names(NamedTuple):
+    """What people call images and species. paths: by sample id. species: by label; the last, null, is for label -1."""
+
+    paths: pl.Series
+    species: pl.Series
+
+
+def score(
+    queries: EmbeddingSet, gallery: EmbeddingSet, names: Names, metric: Similarity, ks: Sequence[int] = KS
+) -> EvalResult:
+    """Search queries in a gallery and score the answers; a query leaves itself out by its sample id.
+
+    Sample ids are below `len(names.paths)`. Raises DataError when no query has a positive.
+    """
+    labels = np.full(len(names.paths), -1)
+    labels[gallery.ids], labels[queries.ids] = gallery.labels, queries.labels
+    positives = Subset(queries.ids, gallery.ids).count_positives(labels)
     if not positives.any():
-        raise DataError(
-            f"none of {len(subset.query)} queries has another image of its species in the gallery: nothing to score"
-        )
-    scored, gallery = embeddings.select(subset.query[positives > 0]), embeddings.select(subset.gallery)
-    positives = positives[positives > 0]
+        raise DataError(f"none of {len(queries)} queries has another image of its species in the gallery")
+    scored, positives = queries.select(queries.ids[positives > 0]), positives[positives > 0]
     searcher = Searcher(gallery, metric)
     width = max(int(positives.max()), KEPT, largest_k(ks))
     step = max(1, BLOCK_HITS // width)
     tables = []
     for start in range(0, len(scored), step):
         block = scored.select(scored.ids[start : start + step])
-        tables.append(_score_block(searcher, block, positives[start : start + step], width, labels, manifest, ks))
-    geometry = describe_geometry(embeddings.vectors, embeddings.labels)
+        tables.append(_score_block(searcher, block, positives[start : start + step], width, labels, names, ks))
     counts = {
         "similarity": metric,
-        "dimensions": embeddings.vectors.shape[1],
+        "dimensions": queries.vectors.shape[1],
         "gallery": len(gallery),
-        "excluded": len(subset.query) - len(scored),
-        "geometry": geometry.to_json(),
+        "excluded": len(queries) - len(scored),
     }
-    return _result(pl.concat(tables), metric_names(ks), {**(facts or {}), **counts})
+    return _result(pl.concat(tables), metric_names(ks), counts)
 
 
 def leave_out(result: EvalResult, ids: IntArray) -> EvalResult:
-    """The same result without these queries; what they were searched in stays as it was.
+    """Return the result without these queries, by sample id; the gallery stays as it was.
 
     Raises DataError when no query remains.
     """
@@ -84,7 +101,7 @@ def _score_block(
     positives: IntArray,
     width: int,
     labels: IntArray,
-    manifest: Manifest,
+    names: Names,
     ks: Sequence[int],
 ) -> pl.DataFrame:
     neighbors = searcher.search(query, width)
@@ -94,7 +111,7 @@ def _score_block(
     if late.size:
         first_rank[late] = searcher.rank_of_first_positive(query.select(query.ids[late]), beyond=width)
     values = score_queries(hits, positives, first_rank, ks)
-    described = _describe(query, positives, neighbors, hits, labels, manifest)
+    described = _describe(query, positives, neighbors, hits, labels, names)
     return described.with_columns([pl.Series(name, found) for name, found in values.items()])
 
 
@@ -104,10 +121,10 @@ def _describe(
     neighbors: Neighbors,
     hits: np.ndarray,
     labels: IntArray,
-    manifest: Manifest,
+    names: Names,
 ) -> pl.DataFrame:
-    """The per-query table of EvalResult, its metrics still missing."""
-    paths, species = manifest.table["path"], pl.Series([*manifest.species, None], dtype=pl.String)
+    """Return the per-query table of EvalResult without its metrics."""
+    paths, species = names
     kept = neighbors.ids[:, :KEPT]
     answers = pl.DataFrame(
         {
@@ -120,10 +137,10 @@ def _describe(
     found = answers["neighbor_ids"].to_numpy()
     answers = answers.with_columns(
         neighbor_paths=paths.gather(found),
-        neighbor_labels=species.gather(np.where(labels[found] < 0, len(manifest.species), labels[found])),
+        neighbor_labels=species.gather(np.where(labels[found] < 0, len(species) - 1, labels[found])),
     )
     columns = [f"neighbor_{name}" for name in ("ids", "paths", "labels", "scores", "hits")]
-    # every query that is scored has a positive, so an answer too: no row is lost by grouping
+    # every scored query has a positive and so an answer: grouping loses no row
     lists = answers.group_by("query", maintain_order=True).agg(columns).drop("query")
     described = {"id": query.ids, "path": paths.gather(query.ids), "label": species.gather(query.labels)}
     return pl.DataFrame(described | {"positives": positives}).hstack(lists)

@@ -50,7 +50,7 @@ class Evaluator:
         name: train, val or test. Only for embedders whose frozen stages are this backbone's. Where it cannot be cut,
         nothing changes, nor where the disk could not hold it.
         """
-        if not backbone.is_cut:
+        if not backbone.is_split:
             return self
         ids = self.splits.train if name == "train" else self.subset(name).ids
         bytes_needed = 4 * len(ids) * backbone.activation_size(self.image_size)
@@ -101,13 +101,3 @@ class Evaluator:
                 name: evaluate(found[name], ids, self.manifest, embedder.metric, {"name": name, **facts}, self.ks)
                 for name, embedder in progress.track(embedders.items(), description="Searching")
             }
-
-
-def device_for(asked: str) -> torch.device:
-    """A torch device by name; `auto` takes a GPU where there is one. Raises ConfigError for one that is not here."""
-    if asked == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=asked).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"device={asked} cannot be used here: {str(error).splitlines()[0]}") from error

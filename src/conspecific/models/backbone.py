@@ -8,12 +8,12 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from conspecific.errors import ConfigError
-from conspecific.models.cut import Cut, cut, used_parameters
+from conspecific.models.stage_split import StageSplit, split_at_frozen, used_parameters
 from conspecific.models.weights import create_backbone
 
 
 class Backbone(nn.Module):
-    """A timm model that takes images as they are stored and gives its last feature map.
+    """A timm model from unnormalised images to its last feature map.
 
     forward: uint8 [B, 3, H, W], or float in [0, 1], -> [B, C, h, w]; the tokens of a transformer become [B, C, N, 1].
     """
@@ -30,7 +30,7 @@ class Backbone(nn.Module):
             self.register_buffer(moment, torch.tensor(config[moment]).view(1, 3, 1, 1), persistent=False)
         self.channels = int(self.net.num_features)
         self.frozen_norms = False
-        self._cut: Cut | None = None
+        self._split: StageSplit | None = None
         self.to(memory_format=torch.channels_last)  # the faster layout for convolutions, on CPU and GPU
 
     def forward(self, images: Tensor) -> Tensor:
@@ -40,31 +40,31 @@ class Backbone(nn.Module):
             raise ConfigError(f"{self.name} does not take images of {images.shape[-1]} px: {error}") from error
 
     @property
-    def is_cut(self) -> bool:
-        """Whether `activations` and `forward_tail` can be called: stages are frozen, and the network can be cut
-        there."""
-        return self._cut is not None
+    def is_split(self) -> bool:
+        """Whether `activations` and `forward_tail` can be called: stages are frozen, and torch.fx can split the
+        network behind them."""
+        return self._split is not None
 
     def activations(self, images: Tensor) -> Tensor:
-        """What the frozen stages make of images: the same however far the others are trained."""
-        assert self._cut is not None, "the caller asks is_cut"
-        found: Tensor = self._cut.frozen(self._normalised(images))
+        """Return the output of the frozen stages for images [B, 3, H, W]; training does not change it."""
+        assert self._split is not None, "the caller asks is_split"
+        found: Tensor = self._split.frozen(self._normalised(images))
         return found
 
     @torch.inference_mode()
     def activation_size(self, side: int) -> int:
-        """How many numbers `activations` gives for an image of this side, in pixels."""
-        assert self._cut is not None, "the caller asks is_cut"
+        """Return how many numbers `activations` gives for an image of this side, in pixels."""
+        assert self._split is not None, "the caller asks is_split"
         training = self.training
         self.eval()
-        found: Tensor = self._cut.frozen(torch.zeros(1, 3, side, side, device=self.mean.device))
+        found: Tensor = self._split.frozen(torch.zeros(1, 3, side, side, device=self.mean.device))
         self.train(training)
         return found.numel()
 
     def forward_tail(self, activations: Tensor) -> Tensor:
-        """The last feature map, from `activations`, as `forward` gives it."""
-        assert self._cut is not None, "the caller asks is_cut"
-        return self._as_map(self._cut.trained(activations))
+        """Return the last feature map from the output of `activations`, equal to that of `forward`."""
+        assert self._split is not None, "the caller asks is_split"
+        return self._as_map(self._split.trained(activations))
 
     def _normalised(self, images: Tensor) -> Tensor:
         pixels = images.float() / 255 if images.dtype == torch.uint8 else images
@@ -78,9 +78,11 @@ class Backbone(nn.Module):
         return features
 
     def stages(self) -> list[list[nn.Parameter]]:
-        """Parameters by stage, from the input on, as timm groups them for layer-wise learning rates.
+        """Return the parameters of each stage, the first stage first, grouped as timm does for layer-wise learning
+        rates.
 
-        Without those that the feature map does not depend on, which would count as a last stage and never learn.
+        Parameters that the feature map does not depend on are left out: they would be a last stage that never learns.
+        Raises ConfigError if timm defines no stages for the network.
         """
         try:
             matcher = self.net.group_matcher(coarse=True)
@@ -96,7 +98,7 @@ class Backbone(nn.Module):
     def freeze(self, trainable_stages: int | None, norms: bool) -> None:
         """Train the last `trainable_stages` stages only (None: all); keep batch-norm statistics if `norms`.
 
-        Autograd records nothing before the first trainable stage, so frozen stages cost their forward pass alone.
+        Autograd records nothing before the first trainable stage, so frozen stages cost only their forward pass.
         """
         self.requires_grad_(trainable_stages is None)
         if trainable_stages is not None:
@@ -108,28 +110,28 @@ class Backbone(nn.Module):
                     parameter.requires_grad_(True)
         self.frozen_norms = norms
         training = self.training
-        self.eval()  # nothing that is drawn in training alone is to be cut into a part
-        # now and not when first asked: a copy for averaging is frozen whole, and must stay cut where this one is
-        self._cut = None if trainable_stages is None else cut(self.net)
+        self.eval()  # so that the trace holds no random layers of training mode
+        # split here and not on first use: a copy for averaging is frozen whole and must keep this split
+        self._split = None if trainable_stages is None else split_at_frozen(self.net)
         self.train(training)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Backbone":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self._cut is not None:  # it holds some buffers by itself, which must be on the network's device too
-            self._cut.frozen._apply(fn)  # type: ignore[no-untyped-call]
-            self._cut.trained._apply(fn)  # type: ignore[no-untyped-call]
+        if self._split is not None:  # it holds buffers of its own, which must be on the network's device too
+            self._split.frozen._apply(fn)  # type: ignore[no-untyped-call]
+            self._split.trained._apply(fn)  # type: ignore[no-untyped-call]
         return self
 
     def train(self, mode: bool = True) -> "Backbone":
         super().train(mode)
         for norm in self._norms_to_keep():
             norm.eval()
-        if self._cut is not None:
-            self._cut.frozen.eval()  # no layers are dropped at random where none learns
+        if self._split is not None:
+            self._split.frozen.eval()  # frozen stages drop no layers at random
         return self
 
     def _norms_to_keep(self) -> Iterator[nn.Module]:
-        """Batch norms that must not update: all where told so, else those of frozen stages."""
+        """Yield the batch norms whose statistics stay: all if `frozen_norms`, else those of frozen stages."""
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 frozen = module.weight is not None and not module.weight.requires_grad

@@ -1,31 +1,48 @@
 """The embedder: backbone -> pooling -> head -> (L2 normalise)."""
 
+import os
+from collections.abc import Iterable, Sized
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from rich.console import Console
 from torch import Tensor, nn
 
-from conspecific.errors import ConfigError
+from conspecific.errors import ConfigError, DataError
+from conspecific.images import AnyImage, any_image_tensor, workers_for
 from conspecific.models.backbone import Backbone
+from conspecific.models.encode import decoded, device_for, embed_batches
 from conspecific.models.heads import create_head
 from conspecific.models.pooling import create_pooling
-from conspecific.types import Similarity
+from conspecific.progress import progress_bar
+from conspecific.types import FloatArray, Similarity
 
 
 class Embedder(nn.Module):
-    """Images to embeddings.
+    """A network from images to embeddings: backbone, pooling, head, and L2 normalisation if `normalize`.
 
-    forward: uint8 [B, 3, H, W] -> the embedding that is searched with, float32 [B, D].
-    project: uint8 [B, 3, H, W] -> what the loss compares, [B, `loss_dimensions`], not normalised.
+    embed: images of any kind -> embeddings [N, D] float32; what most callers need.
+    forward: uint8 [B, 3, H, W], or float in [0, 1] -> the embedding that is searched with, float32 [B, D].
+    project: the same images -> the input of the loss, [B, `loss_dimensions`], not normalised.
 
-    The two differ with `embedding_layer="pooled"`: then the head serves the loss alone, as a projection head does
-    (Chen et al. 2020), and the layer under it, which keeps more of what was learnt before, is searched with.
+    forward and project differ if the embedding is the pooled layer (`search_head` is false): the head is then a
+    projection head for the loss alone (Chen et al. 2020, arXiv:2002.05709), and the layer below it, which keeps more of
+    the pretraining, is searched with.
 
-    truncate: search with that many of the first dimensions alone, normalised again; None takes all. It is for embedders
-    whose first dimensions were trained to stand alone (Kusupati et al. 2022), and of no account to the loss.
+    image_size: side in pixels of the square that `embed` crops an image to; the side the model is evaluated at.
+    truncate: use only that many of the first dimensions, normalised again; None uses all. It is meant for embedders
+        trained for it (Matryoshka, Kusupati et al. 2022, arXiv:2205.13147) and does not affect the loss.
+
+    >>> from conspecific.models import build_embedder
+    >>> embedder = build_embedder(backbone="resnet18", weights="none", head="none")
+    >>> embedder.embed([np.zeros((48, 64, 3), np.uint8), np.ones((50, 50), np.uint8)]).shape
+    (2, 512)
     """
 
+    image_size: int = 224
     truncate: int | None = None
 
     def __init__(
@@ -37,14 +54,56 @@ class Embedder(nn.Module):
 
     @property
     def metric(self) -> Similarity:
-        """The similarity that belongs to these embeddings: cosine where they are normalised, else L2."""
+        """The similarity to compare these embeddings by: cosine if they are normalised, else L2."""
         return "cosine" if self.normalize else "l2"
+
+    def embed(
+        self,
+        images: Iterable[AnyImage],
+        *,
+        batch_size: int = 32,
+        device: str | torch.device = "auto",
+        workers: int | None = None,
+        progress: bool = False,
+    ) -> FloatArray:
+        """Return the embeddings of images, [N, D] float32, one row an image in the given order.
+
+        images: paths, Pillow images, arrays (uint8 [H, W, 3], or grey [H, W]) or tensors ([3, H, W], uint8 or float in
+            [0, 1]), mixed and of any sizes; a generator is read batch by batch. Each is cropped as evaluation does: the
+            shorter side is resized to `image_size` and the central square is taken.
+        batch_size: images in one forward pass. device: a torch device, to which the model moves; auto takes a GPU if
+            there is one. workers: threads that decode ahead; None takes one a core, at most eight.
+        progress: show a progress bar on a terminal.
+        Raises DataError for an image that cannot be used, naming its position and path, and if there are no images.
+        """
+        if isinstance(images, str | os.PathLike | Image.Image) or getattr(images, "ndim", 4) != 4:
+            raise DataError("embed takes a sequence of images; for one image, give [image]")
+        if batch_size < 1:
+            raise DataError(f"batch_size must be 1 or more; found {batch_size}")
+        batches = decoded(enumerate(images), self._read, batch_size, workers_for(workers))
+        blocks = []
+        with progress_bar(None if progress else Console(quiet=True)) as bar:
+            task = bar.add_task("Embedding", total=len(images) if isinstance(images, Sized) else None)
+            for [block] in embed_batches([self], batches, self.backbone, device_for(str(device))):
+                blocks.append(block)
+                bar.advance(task, len(block))
+        if not blocks:
+            raise DataError("there are no images to embed")
+        return np.concatenate(blocks)
+
+    def _read(self, numbered: tuple[int, AnyImage]) -> Tensor:
+        number, image = numbered
+        try:
+            return any_image_tensor(image, self.image_size)
+        except (OSError, ValueError) as error:
+            name = f" ({os.fspath(image)})" if isinstance(image, str | os.PathLike) else ""
+            raise DataError(f"image {number}{name} cannot be embedded: {error}") from error
 
     def forward(self, images: Tensor) -> Tensor:
         return self.forward_head(self.backbone(images))
 
     def forward_head(self, features: Tensor) -> Tensor:
-        """The embedding from the backbone's feature map, float32."""
+        """Return the embedding, float32 [B, D], from the backbone's feature map [B, C, h, w]."""
         embedding = self.pooling(features)
         if self.search_head:
             embedding = self.head(embedding)
@@ -52,17 +111,17 @@ class Embedder(nn.Module):
         return F.normalize(embedding) if self.normalize else embedding
 
     def project(self, images: Tensor) -> Tensor:
-        """What the loss compares."""
+        """Return the input of the loss, [B, `loss_dimensions`], from images [B, 3, H, W]."""
         return self.project_features(self.backbone(images))
 
     def project_features(self, features: Tensor) -> Tensor:
-        """What the loss compares, from the backbone's feature map."""
+        """Return the input of the loss from the backbone's feature map [B, C, h, w]."""
         projected: Tensor = self.head(self.pooling(features))
         return projected.float()
 
     @torch.no_grad()
     def loss_dimensions(self, size: int) -> int:
-        """Length of what `project` returns for images of this size."""
+        """Return the number of dimensions that `project` gives for images of this side, in pixels."""
         training = self.training
         dimensions = self.eval().project(torch.zeros(1, 3, size, size)).shape[1]
         self.train(training)
@@ -105,10 +164,10 @@ def build_embedder(
 
 
 def flatten_baseline(backbone: Backbone) -> Embedder:
-    """The code the story begins with: the last feature map, flattened, compared by L2."""
+    """Return the flatten baseline: the last feature map, flattened, compared by L2."""
     return Embedder(backbone, create_pooling("flatten"), nn.Identity(), normalize=False, search_head=False)
 
 
 def pooled_reference(backbone: Backbone) -> Embedder:
-    """What a careful user tries before any training: averaged over positions, normalised, compared by cosine."""
+    """Return the pooled reference: the last feature map averaged over positions, normalised, compared by cosine."""
     return Embedder(backbone, create_pooling("avg"), nn.Identity(), normalize=True, search_head=False)

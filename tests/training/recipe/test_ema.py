@@ -65,7 +65,7 @@ def test_the_average_is_searched_from_the_first_step_on() -> None:
     assert module.eval_embedder is module.embedder
     module.average.update_parameters(module.embedder)
     assert module.eval_embedder is module.average.module
-    assert module.eval_embedder.backbone.is_cut
+    assert module.eval_embedder.backbone.is_split
     assert not any(parameter.requires_grad for parameter in module.eval_embedder.parameters())
     assert any(parameter.requires_grad for parameter in module.embedder.parameters())
     assert tuner(ema=0.0).average is None

@@ -15,6 +15,6 @@ def test_interpolated_weights_are_between_start_and_fine_tuned(alpha: float) -> 
     torch.nn.init.ones_(embedder.head.bias)  # type: ignore[arg-type]
     mixed = interpolate(embedder, start, alpha)
     assert mixed.head.bias.tolist() == [alpha] * 3  # type: ignore[operator]
-    assert mixed.backbone.is_cut, "cached activations of the frozen stages can be used"
+    assert mixed.backbone.is_split, "cached activations of the frozen stages can be used"
     assert embedder.head.bias.tolist() == [1.0] * 3  # type: ignore[operator]
     assert start["head.bias"].tolist() == [0.0] * 3

@@ -31,7 +31,7 @@ def cache_augmentations(
     """
     ids, folder = evaluator.splits.train, Path(config.paths.cache).expanduser()
     sizes = sorted(set(images.sizes))
-    if not backbone.is_cut:
+    if not backbone.is_split:
         _say(evaluator, "New views are made each epoch: no early stage is frozen, or the backbone cannot be cut there.")
         return None
     bytes_a_view = 2 * len(ids) * sum(backbone.activation_size(size) for size in sizes)  # in half precision

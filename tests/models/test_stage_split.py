@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from conspecific.errors import ConfigError
 from conspecific.models import Backbone
-from conspecific.models.cut import cut, used_parameters
+from conspecific.models.stage_split import split_at_frozen, used_parameters
 
 FAMILIES = ["tf_efficientnet_lite0", "resnet18", "convnext_atto", "regnety_002", "mobilenetv3_small_050"]
 
@@ -38,11 +38,11 @@ def gradients(backbone: Backbone, features: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_two_parts_give_what_the_whole_gives(name: str, stages: int, photos: Tensor) -> None:
     backbone = frozen_below(name, stages).train()
-    assert backbone.is_cut and backbone._cut is not None
+    assert backbone.is_split and backbone._split is not None
     trained = {id(parameter) for parameter in backbone.parameters() if parameter.requires_grad}
     assert bool(trained) == (stages > 0)
-    assert {id(parameter) for parameter in backbone._cut.trained.parameters() if parameter.requires_grad} == trained
-    assert not [parameter for parameter in backbone._cut.frozen.parameters() if parameter.requires_grad]
+    assert {id(parameter) for parameter in backbone._split.trained.parameters() if parameter.requires_grad} == trained
+    assert not [parameter for parameter in backbone._split.frozen.parameters() if parameter.requires_grad]
     halves, whole = backbone.forward_tail(backbone.activations(photos)), backbone(photos)
     torch.testing.assert_close(halves, whole)
     if stages:
@@ -78,7 +78,7 @@ def test_what_is_random_in_training_is_so_in_trained_stages_alone(photos: Tensor
 
 def test_frozen_statistics_stay_and_trained_ones_follow(photos: Tensor) -> None:
     backbone = frozen_below("resnet18", 1, norms=False).train()
-    assert backbone._cut is not None
+    assert backbone._split is not None
     before = {name: buffer.clone() for name, buffer in backbone.net.named_buffers()}
     backbone.forward_tail(backbone.activations(photos))
     changed = {name for name, buffer in backbone.net.named_buffers() if not torch.equal(buffer, before[name])}
@@ -98,7 +98,7 @@ def test_a_copy_is_cut_where_the_original_is_and_shares_nothing_with_it(photos: 
     assert not torch.allclose(moved, before)
     torch.testing.assert_close(twin.forward_tail(twin.activations(photos)), moved)
     twin.requires_grad_(False)  # as a copy for averaging is
-    assert twin.is_cut
+    assert twin.is_split
 
 
 def test_weights_that_are_loaded_later_are_those_of_the_parts(photos: Tensor) -> None:
@@ -111,21 +111,21 @@ def test_weights_that_are_loaded_later_are_those_of_the_parts(photos: Tensor) ->
 def test_the_parts_move_with_the_network() -> None:
     """Levit keeps tables of positions in buffers, which a part would otherwise leave where they were."""
     backbone = frozen_below("levit_128s", 1)
-    assert backbone._cut is not None
+    assert backbone._split is not None
     backbone.to("meta")
-    parts = (backbone._cut.frozen, backbone._cut.trained)
+    parts = (backbone._split.frozen, backbone._split.trained)
     tensors = [*chain.from_iterable(chain(part.parameters(), part.buffers()) for part in parts)]
     assert tensors and all(tensor.is_meta for tensor in tensors)
 
 
 def test_a_network_that_is_trained_whole_is_not_cut() -> None:
-    assert not frozen_below("resnet18", None).is_cut
-    assert not frozen_below("resnet18", 99).is_cut
+    assert not frozen_below("resnet18", None).is_split
+    assert not frozen_below("resnet18", 99).is_split
 
 
 def test_a_network_that_cannot_be_traced_is_not_cut_but_used_as_ever(photos: Tensor) -> None:
     backbone = frozen_below("swin_tiny_patch4_window7_224", 1).eval()
-    assert not backbone.is_cut
+    assert not backbone.is_split
     assert backbone(torch.zeros(1, 3, 224, 224)).shape == (1, 768, 7, 7)
 
 
@@ -135,7 +135,7 @@ def test_freezing_again_cuts_again(photos: Tensor) -> None:
     backbone.freeze(2, True)
     assert backbone.activations(photos).shape != late
     backbone.freeze(None, True)
-    assert not backbone.is_cut
+    assert not backbone.is_split
 
 
 @pytest.mark.parametrize("name", ["poolformer_s12", "rdnet_tiny"])
@@ -178,7 +178,7 @@ class Invented(nn.Module):
 )
 def test_what_is_kept_is_one_tensor_that_all_the_rest_can_be_made_of(how: str, kept: str) -> None:
     net, x = Invented(how).eval(), torch.rand(2, 4, 3, 3)
-    found = cut(net)
+    found = split_at_frozen(net)
     assert found is not None
     first, late = net.first(x), net.second(net.first(x))
     assert torch.equal(found.frozen(x), {"first": first, "second": late, "sin": late.sin()}[kept])
@@ -186,7 +186,7 @@ def test_what_is_kept_is_one_tensor_that_all_the_rest_can_be_made_of(how: str, k
 
 
 def test_what_depends_on_the_image_is_not_cut() -> None:
-    assert cut(Invented("if")) is None
+    assert split_at_frozen(Invented("if")) is None
     assert len(used_parameters(Invented("if"))) == 8, "of a network that cannot be traced, all"
 
 

@@ -1,4 +1,4 @@
-"""A backbone in two: the stages that are frozen, and those that are trained."""
+"""Split a backbone into its frozen stages and its trained stages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,22 +11,21 @@ from torch.fx.proxy import TraceError
 
 
 @dataclass(frozen=True)
-class Cut:
+class StageSplit:
     """frozen: normalised images [B, 3, H, W] -> activations. trained: activations -> what `forward_features` gives.
 
-    Both hold the modules of the network they were cut from, not copies of them.
+    Both hold the modules of the network itself, not copies of them.
     """
 
     frozen: nn.Module
     trained: nn.Module
 
 
-def cut(net: Any) -> Cut | None:
-    """Cut a timm network behind its last frozen layer that everything trained comes after.
+def split_at_frozen(net: Any) -> StageSplit | None:
+    """Split a timm network after the last frozen layer that precedes every trained layer.
 
-    The frozen part gives the same for the same image as long as training goes on, so it need not be computed twice.
-    Where no layer is trained, all are frozen. Returns None where the first layer is trained, or torch.fx cannot trace
-    the network.
+    The output of the frozen stages for an image does not change during training, so it can be computed once. If no
+    layer is trained, all are frozen. Returns None if the first layer is trained or torch.fx cannot trace the network.
     """
     nodes = _traced(net)
     frozen = _frozen(nodes, net)
@@ -34,23 +33,23 @@ def cut(net: Any) -> Cut | None:
         before = set(nodes[: place + 1])
         crossing = {source for node in nodes[place + 1 :] for source in node.all_input_nodes if source in before}
         if before <= frozen and crossing == {nodes[place]} and not _is_tuple(nodes[place]):
-            return Cut(_part(net, nodes[: place + 1]), _part(net, nodes[place + 1 :]))
+            return StageSplit(_part(net, nodes[: place + 1]), _part(net, nodes[place + 1 :]))
     return None
 
 
 def used_parameters(net: Any) -> list[nn.Parameter]:
-    """The parameters that the last feature map depends on; all where torch.fx cannot trace the network.
+    """Return the parameters that the last feature map depends on; all of them if torch.fx cannot trace the network.
 
-    Some networks have more, which only their classifier looks through: ConvNeXt's last norm, MobileNet's last layer.
+    Some networks have others that only their classifier uses: ConvNeXt's last norm, MobileNet's last layer.
     """
     nodes = _traced(net)
     return [parameter for node in nodes for parameter in _parameters(node, net)] or list(net.parameters())
 
 
 def _traced(net: Any) -> list[fx.Node]:
-    """What `forward_features` does, step by step; nothing where torch.fx cannot tell.
+    """Return the operations of `forward_features` in order; none if torch.fx cannot trace it.
 
-    Reading a parameter is no step of its own: it is taken along to where the parameter is used.
+    Reading a parameter is not an operation of its own: it belongs to the operation that uses the parameter.
     """
     try:
         return [node for node in _Tracer().trace(net).nodes if node.op != "get_attr"]
@@ -59,7 +58,7 @@ def _traced(net: Any) -> list[fx.Node]:
 
 
 class _Tracer(fx.Tracer):
-    """Traces `forward_features`, with what timm says cannot be traced left whole, and so what is made of no others."""
+    """Traces `forward_features`; modules that timm marks as untraceable and modules without children stay whole."""
 
     traced_func_name = "forward_features"
 
@@ -68,7 +67,7 @@ class _Tracer(fx.Tracer):
         self.whole = tuple(get_notrace_modules())  # type: ignore[no-untyped-call]
 
     def create_args_for_root(self, root_fn: Any, *args: Any, **options: Any) -> Any:
-        # images alone: other arguments, as a mask of tokens, keep their defaults and are no inputs
+        # the images are the only input: other arguments, such as a token mask, keep their defaults
         return super().create_args_for_root(lambda net, images: root_fn(net, images), *args, **options)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -76,7 +75,7 @@ class _Tracer(fx.Tracer):
 
 
 def _frozen(nodes: Sequence[fx.Node], net: nn.Module) -> set[fx.Node]:
-    """Nodes that no trained parameter has a part in."""
+    """Return the nodes whose value depends on no trained parameter."""
     frozen: set[fx.Node] = set()
     for node in nodes:
         if node.op == "output" or any(parameter.requires_grad for parameter in _parameters(node, net)):
@@ -87,12 +86,12 @@ def _frozen(nodes: Sequence[fx.Node], net: nn.Module) -> set[fx.Node]:
 
 
 def _is_tuple(node: fx.Node) -> bool:
-    """Whether a node gives several tensors, which those after it take by number."""
+    """Return whether a node gives a tuple of tensors, which later nodes index."""
     return any(user.target is getitem and isinstance(user.args[1], int) for user in node.users)
 
 
 def _parameters(node: fx.Node, net: nn.Module) -> list[nn.Parameter]:
-    """The parameters that a step itself makes use of."""
+    """Return the parameters that a node itself uses."""
     used = [source for source in node.all_input_nodes if source.op == "get_attr"]
     parameters = [parameter for source in used if isinstance(parameter := _attribute(net, source), nn.Parameter)]
     if node.op == "call_module":
@@ -106,7 +105,7 @@ def _attribute(net: nn.Module, node: fx.Node) -> Any:
 
 
 def _part(net: nn.Module, nodes: Sequence[fx.Node]) -> fx.GraphModule:
-    """Some successive nodes of a graph as a module; the first takes, or is, the only input."""
+    """Return consecutive nodes of a graph as a module with one input: that of the first node."""
     graph, copies = fx.Graph(), {}
 
     def copied(source: fx.Node) -> fx.Node:
