@@ -1,7 +1,6 @@
 """The sections on species, confusions, hubs and embedding geometry."""
 
 import dataclasses
-from collections.abc import Callable
 
 import polars as pl
 
@@ -10,47 +9,48 @@ from conspecific.reporting.run.confusions import confusion_pairs
 from conspecific.reporting.run.geometry import collapsed, geometry, geometry_note, geometry_rows
 from conspecific.reporting.run.hubs import encoder_hubs
 from conspecific.reporting.run.species import Change, both_ends, species_rows
-from conspecific.reporting.run.subject import Report
 from conspecific.types import EvalResult
+
+from .subjects import MakeSubject, changed
 
 
 def with_geometry(result: EvalResult, **changed: float) -> EvalResult:
     return dataclasses.replace(result, facts={**result.facts, "geometry": {**result.facts["geometry"], **changed}})
 
 
-def test_species_are_sorted_by_recall_with_both_encoders(make_report: Callable[..., Report]) -> None:
-    report = make_report()
-    rows, omitted = species_rows(report)
-    table = by_species(report.best.result)
+def test_species_are_sorted_by_recall_with_both_encoders(make_run: MakeSubject) -> None:
+    run = make_run()
+    rows, omitted = species_rows(run)
+    table = by_species(run.best.result)
     assert [row.name for row in rows] == [label.replace("_", " ") for label in table["label"]]
     assert omitted == ""
     worst = table.row(0, named=True)
-    before = by_species(report.flatten).row(by_predicate=pl.col("label") == worst["label"], named=True)
+    before = by_species(run.record.test["flatten"]).row(by_predicate=pl.col("label") == worst["label"], named=True)
     assert rows[0].changes[0] == Change(f"{before['recall@1']:.2f}", f"{worst['recall@1']:.2f}")
     assert rows[0].changes[1].after == f"{10 * worst['precision@10']:.1f}"
     assert rows[0].support == "12 queries, 11 positives each"
 
 
-def test_of_many_species_both_ends_are_shown_and_the_others_counted(make_report: Callable[..., Report]) -> None:
-    report = make_report()
-    everything, _ = species_rows(report)
-    rows, omitted = species_rows(report, most=5)
+def test_of_many_species_both_ends_are_shown_and_the_others_counted(make_run: MakeSubject) -> None:
+    run = make_run()
+    everything, _ = species_rows(run)
+    rows, omitted = species_rows(run, most=5)
     assert rows == everything[:2] + everything[-2:]
     assert omitted == "4 species between the 2 worst and the 2 best"
 
 
-def test_both_ends_of_the_species_do_not_overlap(make_report: Callable[..., Report]) -> None:
-    rows, _ = species_rows(make_report())
+def test_both_ends_of_the_species_do_not_overlap(make_run: MakeSubject) -> None:
+    rows, _ = species_rows(make_run())
     assert both_ends(rows) == (rows, [])
     worst, best = both_ends(rows, most=3)
     assert worst == rows[:3] and best == rows[:-4:-1]
 
 
 def test_confusions_name_both_species_and_show_the_miss_with_the_highest_score(
-    make_report: Callable[..., Report],
+    make_run: MakeSubject,
 ) -> None:
-    report = make_report()
-    first, expected = confusion_pairs(report)[0], confused_pairs(report.best.result).row(0, named=True)
+    run = make_run()
+    first, expected = confusion_pairs(run)[0], confused_pairs(run.best.result).row(0, named=True)
     assert first.names == (expected["label"].replace("_", " "), expected["other"].replace("_", " "))
     assert first.misses == f"{expected['wrong']} misses"
     assert first.share.split() == [f"{100 * expected['share']:.1f}", "%"]
@@ -58,9 +58,9 @@ def test_confusions_name_both_species_and_show_the_miss_with_the_highest_score(
     assert f"{expected['score']:.3f}" in first.sides[1].over
 
 
-def test_hubs_are_those_of_the_diagnosis(make_report: Callable[..., Report]) -> None:
-    report = make_report()
-    for encoder in (report.baseline, report.best):
+def test_hubs_are_those_of_the_diagnosis(make_run: MakeSubject) -> None:
+    run = make_run()
+    for encoder in (run.baseline, run.best):
         side, expected = encoder_hubs(encoder), hubs(encoder.result)
         assert side.skewness == f"{expected.skewness:.2f}".replace("-", "\u2212")
         assert side.never.split() == [f"{100 * expected.never:.1f}", "%"]
@@ -69,25 +69,25 @@ def test_hubs_are_those_of_the_diagnosis(make_report: Callable[..., Report]) -> 
         assert side.images[0].misses == f"{expected.images['wrong'][0]} as a miss"
 
 
-def test_the_geometry_of_every_encoder_is_shown(make_report: Callable[..., Report]) -> None:
-    rows = {row.name: row for row in geometry_rows(make_report())}
+def test_the_geometry_of_every_encoder_is_shown(make_run: MakeSubject) -> None:
+    rows = {row.name: row for row in geometry_rows(make_run())}
     assert list(rows) == ["Alignment", "Uniformity", "Effective rank", "Mean similarity"]
     assert [cell.text for cell in rows["Effective rank"].cells] == ["8.0", "20.0", "32.0"]
     cell = rows["Uniformity"].cells[0]
     assert (cell.encoder.role, cell.text) == ("baseline", "\u22122.50")
     assert all(row.sentence.endswith(".") for row in rows.values())
-    assert "96 images" in geometry_note(make_report())
+    assert "96 images" in geometry_note(make_run())
 
 
-def test_a_collapsed_encoder_is_named(make_report: Callable[..., Report]) -> None:
-    report = make_report()
-    assert report.model is not None and collapsed(report) == []
-    fallen = dataclasses.replace(report, model=with_geometry(report.model, mean_similarity=0.999))
+def test_a_collapsed_encoder_is_named(make_run: MakeSubject) -> None:
+    run = make_run()
+    assert collapsed(run) == []
+    fallen = changed(run, test={"model": with_geometry(run.record.test["model"], mean_similarity=0.999)})
     assert collapsed(fallen) == ["Fine-tuned"]
 
 
-def test_results_without_geometry_have_no_section(make_report: Callable[..., Report]) -> None:
-    report = make_report(model=False)
-    bare = [dataclasses.replace(result, facts={"gallery": 96}) for result in (report.flatten, report.pooled)]
-    report = dataclasses.replace(report, flatten=bare[0], pooled=bare[1])
-    assert geometry(report) is None and geometry_note(report) == ""
+def test_results_without_geometry_have_no_section(make_run: MakeSubject) -> None:
+    run = make_run(trained=False)
+    bare = {name: dataclasses.replace(result, facts={"gallery": 96}) for name, result in run.record.test.items()}
+    run = changed(run, test=bare)
+    assert geometry(run) is None and geometry_note(run) == ""

@@ -1,14 +1,13 @@
 """Example queries are selected by the rule that the page states."""
 
-from collections.abc import Callable
-
 from conspecific.reporting.run.examples import pairs_of, selected_queries, spaced_queries
-from conspecific.reporting.run.subject import Report
+
+from .subjects import MakeSubject
 
 
-def test_queries_are_selected_for_the_largest_gain_the_median_and_the_worst(make_report: Callable[..., Report]) -> None:
-    report = make_report()
-    rows = pairs_of(report)
+def test_queries_are_selected_for_the_largest_gain_the_median_and_the_worst(make_run: MakeSubject) -> None:
+    run = make_run()
+    rows = pairs_of(run)
     gains = rows["gain"].to_list()
     assert gains == sorted(gains)
     selected = selected_queries(rows)
@@ -18,20 +17,20 @@ def test_queries_are_selected_for_the_largest_gain_the_median_and_the_worst(make
     assert right[0] - before[0] == gains[-1]
     assert right[1] - before[1] == gains[len(gains) // 2]
     assert right[2] == rows["hits_after"].min()
-    assert selected == selected_queries(pairs_of(report))
+    assert selected == selected_queries(pairs_of(run))
 
 
-def test_few_queries_give_few_and_different_examples(make_report: Callable[..., Report]) -> None:
-    report = make_report()
-    rows = pairs_of(report)
+def test_few_queries_give_few_and_different_examples(make_run: MakeSubject) -> None:
+    run = make_run()
+    rows = pairs_of(run)
     assert selected_queries(rows.head(0)) == []
     assert len({example.path for example in selected_queries(rows.head(2))}) == 2
     assert len(spaced_queries(rows.head(1))) == 1
 
 
-def test_spaced_examples_run_from_the_largest_loss_to_the_largest_gain(make_report: Callable[..., Report]) -> None:
-    report = make_report()
-    rows = pairs_of(report)
+def test_spaced_examples_run_from_the_largest_loss_to_the_largest_gain(make_run: MakeSubject) -> None:
+    run = make_run()
+    rows = pairs_of(run)
     examples = spaced_queries(rows, 5)
     assert len({example.path for example in examples}) == 5
     assert examples[0].path == rows["path"][0] and examples[-1].path == rows["path"][-1]

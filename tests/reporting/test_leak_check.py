@@ -1,47 +1,46 @@
 """The section on leaks: pairs, policy, and the metrics without the leaked queries."""
 
-import dataclasses
 from collections.abc import Callable
 
 from conspecific.evaluation.evaluate import leave_out
 from conspecific.leaks.record import Leaks
 from conspecific.leaks.spelling import SpellingMatch
 from conspecific.reporting.run.leak_check import LeakCheck, PairCount, leak_check
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
+
+from .subjects import MakeSubject, changed, with_leak_policy
 
 SAME: dict[str, object] = {}
 
 
-def looked(report: Report, leaks: Leaks, policy: str = "report") -> LeakCheck:
-    values = leak_check(dataclasses.replace(report, leaks=leaks, leak_policy=policy))
+def looked(run: Subject, leaks: Leaks, policy: str = "report") -> LeakCheck:
+    values = leak_check(changed(run, leaks=leaks, config=with_leak_policy(run, policy)))
     assert values is not None
     found: LeakCheck = values["check"]
     return found
 
 
-def test_without_a_leak_check_there_is_no_section(make_report: Callable[..., Report]) -> None:
-    assert leak_check(make_report()) is None
+def test_without_a_leak_check_there_is_no_section(make_run: MakeSubject) -> None:
+    assert leak_check(make_run()) is None
 
 
 def test_without_leaks_the_section_says_what_was_compared(
-    make_report: Callable[..., Report], make_leaks: Callable[..., Leaks]
+    make_run: MakeSubject, make_leaks: Callable[..., Leaks]
 ) -> None:
-    found = looked(make_report(), make_leaks())
+    found = looked(make_run(), make_leaks())
     assert found.is_good and found.state == "No leaks."
     assert "240 images were compared" in found.verdict and "mirrored or slightly cropped" in found.verdict
     assert not found.pairs and not found.without and not found.notes
 
 
-def test_pairs_are_counted_by_split_and_described(
-    make_report: Callable[..., Report], make_leaks: Callable[..., Leaks]
-) -> None:
+def test_pairs_are_counted_by_split_and_described(make_run: MakeSubject, make_leaks: Callable[..., Leaks]) -> None:
     leaks = make_leaks(
         ("Species_A/0.jpg", "Species_A/3.jpg", {"kind": "exact", "similarity": 1.0}),
         ("Species_A/1.jpg", "Species_A/4.jpg", {"view": "mirrored"}),
         ("Species_A/2.jpg", "Species_B/14.jpg", {"first_subset": "val"}),
         ("Species_C/26.jpg", "Species_C/27.jpg", {"second_subset": "val", "second_id": 1027}),
     )
-    found = looked(make_report(), leaks)
+    found = looked(make_run(), leaks)
     assert not found.is_good and "4 pairs of duplicates" in found.verdict
     assert found.counts == (
         PairCount("Train and test", "1", "1"),
@@ -58,70 +57,66 @@ def test_pairs_are_counted_by_split_and_described(
 
 
 def test_at_most_twelve_pairs_are_shown_and_the_others_counted(
-    make_report: Callable[..., Report], make_leaks: Callable[..., Leaks]
+    make_run: MakeSubject, make_leaks: Callable[..., Leaks]
 ) -> None:
     leaks = make_leaks(*((f"Species_A/{place}.jpg", f"Species_A/{place}.jpg", SAME) for place in range(12)))
-    assert looked(make_report(), leaks).further == ""
+    assert looked(make_run(), leaks).further == ""
     more = make_leaks(*((f"Species_A/{place}.jpg", f"Species_A/{place}.jpg", SAME) for place in range(14)))
-    found = looked(make_report(), more)
+    found = looked(make_run(), more)
     assert len(found.pairs) == 12 and "2 further pairs" in found.further
 
 
 def test_metrics_without_the_leaked_queries_are_shown_with_those_of_all(
-    make_report: Callable[..., Report], make_leaks: Callable[..., Leaks]
+    make_run: MakeSubject, make_leaks: Callable[..., Leaks]
 ) -> None:
-    report = make_report()
+    run = make_run()
     leaks = make_leaks(*((f"Species_B/{place}.jpg", f"Species_A/{place}.jpg", SAME) for place in range(6)))
-    found = looked(report, leaks)
+    found = looked(run, leaks)
     assert found.leaked == "6 of 96 queries"
     assert [row.metric for row in found.without] == ["recall@1", "precision@10", "map@r"]
-    clean = leave_out(report.flatten, leaks.leaked_queries)
-    everything, without = report.flatten.metrics["map@r"], clean.metrics["map@r"]
+    clean = leave_out(run.record.test["flatten"], leaks.leaked_queries)
+    everything, without = run.record.test["flatten"].metrics["map@r"], clean.metrics["map@r"]
     cell = found.without[2].cells[0]
     assert (cell.encoder.role, cell.before, cell.text) == ("baseline", f"{everything:.3f}", f"{without:.3f}")
     assert everything != without
 
 
-def test_where_every_query_is_leaked_no_metric_is_left(
-    make_report: Callable[..., Report], make_leaks: Callable[..., Leaks]
-) -> None:
+def test_where_every_query_is_leaked_no_metric_is_left(make_run: MakeSubject, make_leaks: Callable[..., Leaks]) -> None:
     leaks = make_leaks(*((f"Species_A/{place}.jpg", f"Species_A/{place}.jpg", SAME) for place in range(96)))
-    cells = looked(make_report(), leaks).without[0].cells
+    cells = looked(make_run(), leaks).without[0].cells
     assert [cell.text for cell in cells] == ["\u2013"] * 3
 
 
 def test_duplicates_in_train_and_validation_do_not_affect_the_test_metrics(
-    make_report: Callable[..., Report], make_leaks: Callable[..., Leaks]
+    make_run: MakeSubject, make_leaks: Callable[..., Leaks]
 ) -> None:
     pair = ("Species_A/0.jpg", "Species_A/1.jpg", {"second_subset": "val", "second_id": 1001})
-    found = looked(make_report(), make_leaks(pair))
+    found = looked(make_run(), make_leaks(pair))
     assert found.without == () and "the choice of the epoch" in found.unaffected and "test split" in found.unaffected
 
 
-def test_the_policy_is_stated(make_report: Callable[..., Report], make_leaks: Callable[..., Leaks]) -> None:
+def test_the_policy_is_stated(make_run: MakeSubject, make_leaks: Callable[..., Leaks]) -> None:
     leaks = make_leaks(("Species_A/0.jpg", "Species_A/1.jpg", SAME))
-    reported, dropped = looked(make_report(), leaks), looked(make_report(), leaks, "drop")
+    reported, dropped = looked(make_run(), leaks), looked(make_run(), leaks, "drop")
     assert "leaks=report" in reported.notes[0] and reported.without
     assert "leaks=drop" in dropped.notes[0] and dropped.is_good
     assert dropped.without == () and "no query of the test split was trained on" in dropped.unaffected
 
 
 def test_duplicates_within_the_test_split_and_blank_images_are_counted(
-    make_report: Callable[..., Report], make_leaks: Callable[..., Leaks]
+    make_run: MakeSubject, make_leaks: Callable[..., Leaks]
 ) -> None:
-    notes = looked(make_report(), make_leaks(inside=3, blank=1)).notes
+    notes = looked(make_run(), make_leaks(inside=3, blank=1)).notes
     assert "3 pairs of duplicates" in notes[0]
     assert notes[1].startswith("1 image without visible content was compared by file content only")
 
 
-def test_a_species_with_two_names_is_a_leak(
-    make_report: Callable[..., Report], make_leaks: Callable[..., Leaks]
-) -> None:
+def test_a_species_with_two_names_is_a_leak(make_run: MakeSubject, make_leaks: Callable[..., Leaks]) -> None:
     names = (SpellingMatch("Grey_Jay", "Gray_Jay", True), SpellingMatch("Wren_Tit", "Wrentits", False))
-    found = looked(make_report(), make_leaks(species=names))
+    found = looked(make_run(), make_leaks(species=names))
     assert not found.is_good and "2 species" in found.verdict
     assert found.spellings == (
         "Grey Jay and, in the test split, Gray Jay",
         "Wren Tit and, in the test split, Wrentits (uncertain)",
     )
-    assert "uncertain match were kept" in looked(make_report(), make_leaks(species=names), "drop").notes[0]
+    assert "uncertain match were kept" in looked(make_run(), make_leaks(species=names), "drop").notes[0]

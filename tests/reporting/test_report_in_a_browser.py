@@ -1,6 +1,5 @@
 """The page in a real browser: it fits a phone and a desk without scrolling sideways."""
 
-import dataclasses
 import html
 import re
 import shutil
@@ -12,7 +11,8 @@ import pytest
 
 from conspecific.leaks.record import Leaks
 from conspecific.reporting.run.report import write_report
-from conspecific.reporting.run.subject import Report
+
+from .subjects import MakeSubject, changed
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = [
@@ -43,12 +43,12 @@ frame.onload = () => {{
 @pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine to show the page in")
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_the_page_does_not_scroll_sideways(
-    make_report: Callable[..., Report], make_leaks: Callable[..., Leaks], tmp_path: Path, width: int
+    make_run: MakeSubject, make_leaks: Callable[..., Leaks], tmp_path: Path, width: int
 ) -> None:
     names = [f"Unpronounceably_long_species_name_number_{number}" for number in range(8)]
     leaks = make_leaks((f"{names[0]}/0.jpg", f"{names[1]}/12.jpg", {"view": "mirrored and cropped"}))
-    report = dataclasses.replace(make_report(names), leaks=leaks, leak_policy="report")
-    page = write_report(tmp_path / "report.html", report).read_text(encoding="utf-8")
+    run = changed(make_run(names), leaks=leaks)
+    page = write_report(tmp_path / "report.html", run).read_text(encoding="utf-8")
     page = page.replace("<details>", "<details open>")
     (tmp_path / "frame.html").write_text(FRAME.format(width=width, page=html.escape(page)), encoding="utf-8")
     command = [str(BROWSER), *QUIET, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000"]

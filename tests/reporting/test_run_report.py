@@ -1,85 +1,64 @@
 """The report of a run is written from its directory."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
-from conspecific.config.schema import TrainConfig
-from conspecific.leaks.record import Leaks
+from conspecific.errors import RunError
+from conspecific.reporting.run.details import details
+from conspecific.reporting.run.learning import validation_table
 from conspecific.reporting.run.run_report import report_run
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import Epoch, append_epoch, start_record
+from conspecific.runs.record import SelectedWeights, append_epoch, finish_record, start_record
 
-MODEL = dict.fromkeys(("backbone", "weights", "pooling", "head", "embedding_layer"), "some") | {"trainable_stages": 2}
-COUNTS = {
-    "images": 96,
-    "species": 8,
-    "train": 40,
-    "val": 8,
-    "tested": 48,
-    "minutes": 1.5,
-    "training_minutes": 1.0,
-    "peak_memory_gb": 1.0,
-}
+from .conftest import MakeLeaks
+from .subjects import MakeSubject, with_leak_policy
 
 
-@pytest.fixture
-def make_run(tmp_path: Path) -> Callable[[Report], RunDirectory]:
-    """Return a function that writes down what a report shows, as a training run does."""
-
-    def make(report: Report) -> RunDirectory:
-        run = RunDirectory(tmp_path / "train" / "2026-01-01")
-        run.path.mkdir(parents=True)
-        loss = {"_target_": "pytorch_metric_learning.losses.TripletMarginLoss"}
-        start_record(run, TrainConfig(leaks="drop", model=MODEL, loss={"loss": loss}), [], "0")
-        for row in report.epochs:
-            append_epoch(run, Epoch.from_json({"gain_intervals": {}, **row}))
-        test = {"flatten": report.flatten, "pooled": report.pooled}
-        test |= {} if report.model is None else {"model": report.model}
-        for name, result in test.items():
-            result.save(run.results / f"test_{name}")
-            if name != "model":
-                result.save(run.results / f"val_{name}")
-        if report.validation is not None:
-            report.validation.save(run.results / "val_model")
-        gains = {"flatten": [row.to_json() for row in report.over_flatten]}
-        gains |= {"pooled": [row.to_json() for row in report.over_pooled]} if report.over_pooled else {}
-        summary = COUNTS | {"data_root": str(tmp_path), "test": {name: {} for name in test}, "gains": gains}
-        chosen = {"chosen_epoch": 3, "wise_ft_alpha": 0.5, "whitening_refitted": True} if report.model else {}
-        run.summary.write_text(json.dumps(summary | chosen))
-        return run
-
-    return make
+def save(run: Subject, selection: SelectedWeights | None) -> RunDirectory:
+    """Write the files of a run as training does."""
+    record = run.record
+    start_record(record.directory, with_leak_policy(run, "drop"), ["seed=1"], "0")
+    for epoch in record.epochs:
+        append_epoch(record.directory, epoch)
+    finish_record(record.directory, record.validation, record.test, selection, record.counts, record.cost)
+    return record.directory
 
 
-def test_what_was_written_down_is_shown(
-    make_report: Callable[..., Report],
-    make_run: Callable[[Report], RunDirectory],
-    make_leaks: Callable[..., Leaks],
-) -> None:
-    report = make_report()
-    run = make_run(report)
-    make_leaks(("Species_A/0.jpg", "Species_A/1.jpg", {})).save(run.leaks)
-    shown = report_run(run)
-    assert run.report.is_file()
-    assert list(shown.over_flatten) == list(report.over_flatten)
-    assert list(shown.over_pooled) == list(report.over_pooled)
-    assert shown.validation is not None and report.validation is not None
-    assert shown.validation.metrics == report.validation.metrics
-    assert shown.leaks is not None and shown.leaks.pairs.height == 1
-    assert shown.leak_policy == "drop" and shown.chosen_epoch == 3
-    assert shown.wise_ft_alpha == 0.5 and shown.whitening_refitted and shown.selected_epoch is None
-    assert "selected: WiSE-FT alpha 0.5 of epoch 3, whitening refitted, by map@r" in shown.facts["Epochs"]
+def test_the_report_shows_the_files_of_the_run(make_run: MakeSubject, make_leaks: MakeLeaks) -> None:
+    run = make_run()
+    directory = save(run, SelectedWeights(3, 0.5, True))
+    make_leaks(("Species_A/0.jpg", "Species_A/1.jpg", {})).save(directory.leaks)
+    shown = report_run(directory)
+    assert directory.report.is_file() and (directory.path / "images").is_dir()
+    assert dict(shown.record.gains) == dict(run.record.gains)
+    assert [encoder.name for encoder in shown.encoders] == ["Baseline", "Pooled reference", "Fine-tuned"]
+    assert shown.record.leaks is not None and shown.record.leaks.pairs.height == 1 and shown.leaked == 0
+    assert shown.selected_epoch is None
+    values = details(shown)
+    assert values["facts"]["Epochs"] == "4, selected: WiSE-FT alpha 0.5 of epoch 3, whitening refitted"
+    assert values["command"] == "conspecific train seed=1" and "leaks: drop" in values["config"]
 
 
-def test_a_run_without_training_or_a_leak_check(
-    make_report: Callable[..., Report], make_run: Callable[[Report], RunDirectory]
-) -> None:
-    report = make_report(model=False)
-    shown = report_run(make_run(report))
-    assert shown.model is None and shown.leaks is None and shown.over_pooled == ()
-    assert shown.validation is not None
-    assert shown.validation.per_query.equals(report.pooled.per_query)
+def test_a_run_without_training(make_run: MakeSubject) -> None:
+    run = make_run(trained=False)
+    shown = report_run(save(run, None))
+    assert not shown.is_trained and shown.record.leaks is None and shown.over_pooled == ()
+    assert shown.best.name == "Pooled reference"
+    assert shown.best.result.per_query.equals(run.best.result.per_query)
+    assert details(shown)["facts"]["Epochs"] == "0, selected: none"
+
+
+def test_the_gain_of_every_epoch_survives_the_files(make_run: MakeSubject) -> None:
+    shown = report_run(save(make_run(), SelectedWeights(4, 1.0, False)))
+    columns, rows = validation_table(shown)
+    assert columns[-1] == "map@r, gain"
+    assert [row.name for row in rows if row.selected] == ["Epoch 4"]
+    assert rows[-1].values[-1].startswith("+0.400")
+
+
+def test_a_run_that_has_not_ended_has_no_report(make_run: MakeSubject) -> None:
+    record = make_run().record
+    start_record(record.directory, record.config, [], "0")
+    with pytest.raises(RunError, match="has not ended"):
+        report_run(record.directory)
+    assert not record.directory.report.exists()

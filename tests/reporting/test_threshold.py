@@ -1,15 +1,16 @@
 """The score threshold is chosen on the validation split and evaluated on the test split."""
 
 import dataclasses
-from collections.abc import Callable
 
 import polars as pl
 import pytest
 
 from conspecific.reporting.page.plots import precision_curve
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
 from conspecific.reporting.run.threshold import threshold
 from conspecific.types import EvalResult
+
+from .subjects import MakeSubject, changed
 
 
 def scored(result: EvalResult, right: float, wrong: float) -> EvalResult:
@@ -18,43 +19,35 @@ def scored(result: EvalResult, right: float, wrong: float) -> EvalResult:
     return dataclasses.replace(result, per_query=result.per_query.with_columns(neighbor_scores=scores))
 
 
-def separated(report: Report) -> Report:
-    assert report.model is not None and report.validation is not None
-    return dataclasses.replace(
-        report, model=scored(report.model, 0.9, 0.4), validation=scored(report.validation, 0.7, 0.4)
-    )
+def separated(run: Subject) -> Subject:
+    test, validation = run.record.test["model"], run.record.validation["model"]
+    return changed(run, test={"model": scored(test, 0.9, 0.4)}, validation={"model": scored(validation, 0.7, 0.4)})
 
 
-def test_the_threshold_is_chosen_on_validation_and_evaluated_on_test(make_report: Callable[..., Report]) -> None:
-    report = separated(make_report())
-    found = threshold(report)
+def test_the_threshold_is_chosen_on_validation_and_evaluated_on_test(make_run: MakeSubject) -> None:
+    run = separated(make_run())
+    found = threshold(run)
     assert "a cosine similarity of at least 0.700" in found.rule
     values = [value.split()[0] for _, value in found.outcome]
-    hits = report.best.result.per_query["neighbor_hits"].explode()
+    hits = run.best.result.per_query["neighbor_hits"].explode()
     assert values[:2] == ["100.0", f"{100 * hits.mean():.1f}"]
-    answered = report.best.result.per_query["neighbor_hits"].list.any()
+    answered = run.best.result.per_query["neighbor_hits"].list.any()
     assert values[2] == f"{100 * answered.mean():.1f}"
 
 
-def test_l2_scores_are_written_as_distances(make_report: Callable[..., Report]) -> None:
-    report = separated(make_report())
-    assert report.model is not None and report.validation is not None
-    facts = {**report.model.facts, "similarity": "l2"}
-    model = scored(dataclasses.replace(report.model, facts=facts), -0.5, -2.0)
-    validation = scored(dataclasses.replace(report.validation, facts=facts), -0.8, -2.0)
-    found = threshold(dataclasses.replace(report, model=model, validation=validation))
+def test_l2_scores_are_written_as_distances(make_run: MakeSubject) -> None:
+    run = separated(make_run())
+    facts = {**run.record.test["model"].facts, "similarity": "l2"}
+    model = scored(dataclasses.replace(run.record.test["model"], facts=facts), -0.5, -2.0)
+    validation = scored(dataclasses.replace(run.record.validation["model"], facts=facts), -0.8, -2.0)
+    found = threshold(changed(run, test={"model": model}, validation={"model": validation}))
     assert "a squared distance of at most 0.800" in found.rule
 
 
-def test_a_precision_that_no_threshold_reaches(make_report: Callable[..., Report]) -> None:
-    found = threshold(make_report())  # its scores depend on the rank only
+def test_a_precision_that_no_threshold_reaches(make_run: MakeSubject) -> None:
+    found = threshold(make_run())  # its scores depend on the rank only
     assert found.rule.startswith("No threshold reaches a precision of 95") and found.outcome == ()
     assert "at the threshold" not in found.summary and "<svg" in found.svg
-
-
-def test_without_a_validation_result_no_threshold_is_chosen(make_report: Callable[..., Report]) -> None:
-    found = threshold(dataclasses.replace(separated(make_report()), validation=None))
-    assert found.rule.startswith("No threshold was chosen") and found.outcome == ()
 
 
 def test_the_curve_has_the_colors_of_the_page_and_a_summary() -> None:
@@ -66,9 +59,9 @@ def test_the_curve_has_the_colors_of_the_page_and_a_summary() -> None:
     assert precision_curve([], [], None, 0.95, "Fine-tuned")[1] == "Fine-tuned: no retrieved images."
 
 
-@pytest.mark.parametrize("model", [True, False])
-def test_the_summary_has_the_end_of_the_curve(make_report: Callable[..., Report], model: bool) -> None:
-    report = make_report(model=model)
-    precision = report.best.result.metrics["precision@10"]
-    words = threshold(report).summary.split()
-    assert " ".join(words).startswith(f"{report.best.name}: precision {100 * precision:.0f} % with 100 %")
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_summary_has_the_end_of_the_curve(make_run: MakeSubject, trained: bool) -> None:
+    run = make_run(trained=trained)
+    precision = run.best.result.metrics["precision@10"]
+    words = threshold(run).summary.split()
+    assert " ".join(words).startswith(f"{run.best.name}: precision {100 * precision:.0f} % with 100 %")

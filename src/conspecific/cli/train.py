@@ -22,7 +22,7 @@ from conspecific.errors import ConfigError, ConspecificError, RunError
 from conspecific.evaluation import leave_out
 from conspecific.evaluation.tables import difference_table
 from conspecific.reporting.run.run_report import report_run
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
 from conspecific.runs.directory import RunDirectory
 from conspecific.training.train import train
 
@@ -81,14 +81,14 @@ def _discard(run: RunDirectory) -> None:
             folder.rmdir()
 
 
-def _conclude(run: RunDirectory, report: Report, console: LoggedConsole) -> None:
+def _conclude(run: RunDirectory, report: Subject, console: LoggedConsole) -> None:
     """The last lines: what was gained over the baseline, and where to look."""
-    best = "pooled" if report.model is None else "model"
-    console.print(difference_table("Test, against the flatten baseline", (best, "flatten"), report.over_flatten), "")
+    best = report.record.best
+    console.print(difference_table("Test, against the flatten baseline", (best, "flatten"), report.over_baseline), "")
     if report.over_pooled:
         pooled = difference_table("Test, against the pooled reference", (best, "pooled"), report.over_pooled)
         console.print(pooled, "")
-    changes = {difference.metric: difference for difference in report.over_flatten}
+    changes = {difference.metric: difference for difference in report.over_baseline}
     for metric in ("recall@1", "precision@10", "map@r"):
         found = changes[metric]
         low, high = found.interval.low, found.interval.high
@@ -98,16 +98,16 @@ def _conclude(run: RunDirectory, report: Report, console: LoggedConsole) -> None
     console.print(f"Report: {run.report.resolve()}", soft_wrap=True, highlight=False)
 
 
-def _print_without_leaks(report: Report, console: LoggedConsole) -> None:
+def _print_without_leaks(report: Subject, console: LoggedConsole) -> None:
     """The main metrics again where images of the test were in training too, without them as queries."""
     leaked, queries = report.leaked, report.best.result.per_query.height
-    if report.leaks is None or not leaked:
+    if report.record.leaks is None or not leaked:
         return
     if leaked == queries:
         console.print("Every query has a copy in training or validation: these figures are no test.", style="yellow")
         return
-    ids = report.leaks.leaked_queries
-    before, after = (leave_out(result, ids).metrics for result in (report.flatten, report.best.result))
+    ids = report.record.leaks.leaked_queries
+    before, after = (leave_out(result, ids).metrics for result in (report.baseline.result, report.best.result))
     shown = ", ".join(f"{name} {before[name]:.3f} -> {after[name]:.3f}" for name in ("recall@1", "map@r"))
     console.print(
         f"Without the {leaked} of {queries} queries that have a copy in training or validation: {shown}",

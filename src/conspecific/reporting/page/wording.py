@@ -1,7 +1,6 @@
 """What the pages say of metrics and protocols, and how they write numbers."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from conspecific import metrics
@@ -96,32 +95,3 @@ def species_name(label: str | None) -> str:
     ('Blue Jay', 'unknown species')
     """
     return "unknown species" if label is None else label.replace("_", " ")
-
-
-def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return facts as label and text, in the order given.
-
-    >>> fact_lines({"peak_memory": "1.2 GB", "epochs": 1200, "freeze": None, "sizes": [1, 2]})
-    [('Peak memory', '1.2 GB'), ('Epochs', '1,200'), ('Freeze', 'none'), ('Sizes', '1, 2')]
-    """
-    return [(_capital(str(name).replace("_", " ")), _plain(value)) for name, value in facts.items()]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_plain(part) for part in value)
-    return str(value)

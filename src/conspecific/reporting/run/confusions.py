@@ -6,7 +6,7 @@ from typing import Any
 from conspecific.evaluation.diagnose import confused_pairs
 from conspecific.reporting.page.thumbnails import Side
 from conspecific.reporting.page.wording import number, percent, plural, species_name
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
 
 MOST_PAIRS = 9  # three rows of three on a wide page
 
@@ -21,12 +21,12 @@ class Confusion:
     sides: tuple[Side, Side]
 
 
-def confusions(run: Report) -> dict[str, Any]:
+def confusions(run: Subject) -> dict[str, Any]:
     """Build the section."""
     return {"confusions": confusion_pairs(run)}
 
 
-def confusion_pairs(run: Report) -> list[Confusion]:
+def confusion_pairs(run: Subject) -> list[Confusion]:
     """Return the pairs of species that the best encoder confuses most often."""
     found = []
     for row in confused_pairs(run.best.result, MOST_PAIRS).iter_rows(named=True):

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from conspecific.reporting.page.wording import DASH, fact_lines
-from conspecific.reporting.run.subject import Encoder, Report
+from conspecific.reporting.page.wording import DASH
+from conspecific.reporting.run.subject import Encoder, Subject
+from conspecific.runs.record import SelectedWeights
 
 _SIMILARITIES = {"cosine": "cosine similarity", "l2": "squared Euclidean distance"}
 
@@ -18,9 +19,52 @@ class EncoderRow:
     similarity: str
 
 
-def details(run: Report) -> dict[str, Any]:
+def details(run: Subject) -> dict[str, Any]:
     """Build the section."""
-    return {"facts": fact_lines(run.facts), "encoders": [_encoder_row(encoder) for encoder in run.encoders]}
+    return {
+        "facts": {**_setup(run), **_environment(run)},
+        "encoders": [_encoder_row(encoder) for encoder in run.encoders],
+        "command": run.record.environment.command,
+        "config": run.record.directory.config.read_text(encoding="utf-8"),
+    }
+
+
+def _setup(run: Subject) -> dict[str, str]:
+    record, config, counts = run.record, run.record.config, run.record.counts
+    model, stages = config.model, config.model["trainable_stages"]
+    return {
+        "Data": f"{counts.images:,} images of {counts.species:,} species",
+        "Protocol": config.protocol,
+        "Splits": f"train {counts.train:,}, validation {counts.val:,}, test {counts.tested:,} images",
+        "Backbone": f"{model['backbone']}, weights: {model['weights']}",
+        "Model": f"pooling {model['pooling']}, head {model['head']}, embedding layer {model['embedding_layer']}",
+        "Trainable": "all stages" if stages is None else f"the last {stages} stages",
+        "Loss": config.loss["loss"]["_target_"].rpartition(".")[2],
+        "Image size": f"training {config.loader.train_size} px, evaluation {config.loader.image_size} px",
+        "Epochs": f"{len(record.epochs)}, selected: {_selected(record.selection)}",
+        "Selected by": f"validation {config.monitor}",
+        "Seeds": f"run {config.seed}, split {config.split.seed}",
+    }
+
+
+def _environment(run: Subject) -> dict[str, str]:
+    cost, environment = run.record.cost, run.record.environment
+    return {
+        "Time": f"{cost.minutes} minutes, of which training {cost.training_minutes}",
+        "Peak memory": f"{cost.peak_memory_gb} GB",
+        "Machine": f"{environment.processor}, {environment.cores} cores, GPU: {environment.gpu or 'none'}",
+        "Versions": ", ".join(f"{name} {version}" for name, version in environment.packages.items()),
+        "Git revision": environment.git or "none",
+        "Data fingerprint": environment.data_fingerprint,
+    }
+
+
+def _selected(selection: SelectedWeights | None) -> str:
+    if selection is None:
+        return "none"
+    epoch, alpha = selection.chosen_epoch, selection.wise_ft_alpha
+    weights = f"{epoch}" if alpha == 1 else f"WiSE-FT alpha {alpha:g} of epoch {epoch}"
+    return f"{weights}, whitening refitted" if selection.whitening_refitted else weights
 
 
 def _encoder_row(encoder: Encoder) -> EncoderRow:

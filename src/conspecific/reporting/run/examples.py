@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from conspecific.reporting.page.answers import SHOWN, Answer, answers_of
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
 from conspecific.types import EvalResult
 
 
@@ -25,12 +25,12 @@ class Example:
     after: tuple[Answer, ...]
 
 
-def examples(run: Report) -> dict[str, Any]:
+def examples(run: Subject) -> dict[str, Any]:
     """Build the section of the three selected queries."""
     return {"shown": SHOWN, "examples": selected_queries(pairs_of(run))}
 
 
-def more_examples(run: Report) -> dict[str, Any] | None:
+def more_examples(run: Subject) -> dict[str, Any] | None:
     """Build the section of evenly spaced queries; None where there are no other queries."""
     pairs = pairs_of(run)
     selected = [example.path for example in selected_queries(pairs)]
@@ -38,7 +38,7 @@ def more_examples(run: Report) -> dict[str, Any] | None:
     return {"shown": SHOWN, "examples": found} if found else None
 
 
-def pairs_of(run: Report) -> pl.DataFrame:
+def pairs_of(run: Subject) -> pl.DataFrame:
     """Return `paired` of the baseline and the best encoder."""
     return paired(run.baseline.result, run.best.result)
 

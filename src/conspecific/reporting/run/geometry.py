@@ -5,7 +5,7 @@ from typing import Any
 
 from conspecific.metrics import Geometry
 from conspecific.reporting.page.wording import number, plural
-from conspecific.reporting.run.subject import Cell, Encoder, Report
+from conspecific.reporting.run.subject import Cell, Encoder, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ MEASURES = (
 )
 
 
-def geometry(run: Report) -> dict[str, Any] | None:
+def geometry(run: Subject) -> dict[str, Any] | None:
     """Build the section; None where no result has its geometry."""
     rows = geometry_rows(run)
     return {"rows": rows, "note": geometry_note(run), "collapsed": collapsed(run)} if rows else None
 
 
-def geometry_rows(run: Report) -> list[GeometryRow]:
+def geometry_rows(run: Subject) -> list[GeometryRow]:
     """Return the geometry of every encoder; empty where no result has it."""
     found = [(encoder, _geometry(encoder)) for encoder in run.encoders]
     if all(geometry is None for _, geometry in found):
@@ -82,13 +82,13 @@ def geometry_rows(run: Report) -> list[GeometryRow]:
     ]
 
 
-def collapsed(run: Report) -> list[str]:
+def collapsed(run: Subject) -> list[str]:
     """Return the names of the encoders whose embeddings have collapsed."""
     found = ((encoder.name, _geometry(encoder)) for encoder in run.encoders)
     return [name for name, geometry in found if geometry is not None and geometry.is_collapsed]
 
 
-def geometry_note(run: Report) -> str:
+def geometry_note(run: Subject) -> str:
     """Return which images the geometry was measured on; empty where it is not known."""
     geometry = _geometry(run.best)
     if geometry is None:

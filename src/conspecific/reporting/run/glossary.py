@@ -3,11 +3,11 @@
 from typing import Any
 
 from conspecific.reporting.page.wording import plural, protocol_sentence
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
 from conspecific.types import EvalResult
 
 
-def glossary(run: Report) -> dict[str, Any]:
+def glossary(run: Subject) -> dict[str, Any]:
     """Build the section."""
     result = run.best.result
     return {

@@ -9,11 +9,11 @@ from conspecific.reporting.page.answers import SHOWN
 from conspecific.reporting.page.statistics import unit
 from conspecific.reporting.page.tally import Tally, tally
 from conspecific.reporting.page.wording import number, percent, plural, protocol_sentence, signed
-from conspecific.reporting.run.subject import Encoder, Report
+from conspecific.reporting.run.subject import Encoder, Subject
 from conspecific.types import EvalResult
 
 
-def headline(run: Report) -> str:
+def headline(run: Subject) -> str:
     """Return the mean number of hits among the ten nearest images, of the best encoder and of the baseline."""
     first, best = tallies(run)[0].value, tallies(run)[-1].value
     if run.is_trained:
@@ -21,19 +21,17 @@ def headline(run: Report) -> str:
     return f"Without fine-tuning, {first} of the {SHOWN} nearest images show the right species; pooled: {best}."
 
 
-def tallies(run: Report) -> list[Tally]:
+def tallies(run: Subject) -> list[Tally]:
     """Return the bar of every encoder."""
     return [tally(encoder.role, encoder.name, _mean_hits(encoder.result)) for encoder in run.encoders]
 
 
-def lead(run: Report, pairs: pl.DataFrame) -> list[str]:
+def lead(run: Subject, pairs: pl.DataFrame) -> list[str]:
     """Return what was tested and how the best encoder compares with the references.
 
     pairs: a row for each query, see `examples.paired`.
     """
-    references = [(run.baseline, run.over_flatten)]
-    if run.is_trained:
-        references.append((run.encoders[1], run.over_pooled))
+    references = [(run.baseline, run.over_baseline), (run.encoders[1], run.over_pooled)]
     gains = [_gain(run.best, other, differences) for other, differences in references]
     sentences = [_tested(run.best.result), *gains, _ceiling(pairs), _by_query(pairs, run.best.phrase)]
     return [sentence for sentence in sentences if sentence]

@@ -5,7 +5,7 @@ from typing import Any
 
 from conspecific.evaluation.diagnose import hubs
 from conspecific.reporting.page.wording import number, percent
-from conspecific.reporting.run.subject import Encoder, Report
+from conspecific.reporting.run.subject import Encoder, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class EncoderHubs:
     images: tuple[Hub, ...]
 
 
-def hub_section(run: Report) -> dict[str, Any]:
+def hub_section(run: Subject) -> dict[str, Any]:
     """Build the section."""
     return {"sides": [encoder_hubs(run.baseline), encoder_hubs(run.best)]}
 

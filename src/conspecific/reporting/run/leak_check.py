@@ -9,7 +9,7 @@ from conspecific.evaluation.evaluate import leave_out
 from conspecific.leaks.record import Leaks
 from conspecific.reporting.page.thumbnails import Side
 from conspecific.reporting.page.wording import MAIN_METRICS, number, plural, species_name
-from conspecific.reporting.run.subject import Cell, Report
+from conspecific.reporting.run.subject import Cell, Subject
 
 PAIRS_SHOWN = 12
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -66,18 +66,19 @@ class LeakCheck:
     without: tuple[WithoutLeaks, ...]
 
 
-def leak_check(run: Report) -> dict[str, Any] | None:
+def leak_check(run: Subject) -> dict[str, Any] | None:
     """Build the section; None where no leak check was made."""
-    return None if run.leaks is None else {"check": described(run, run.leaks)}
+    leaks = run.record.leaks
+    return None if leaks is None else {"check": described(run, leaks)}
 
 
-def described(run: Report, leaks: Leaks) -> LeakCheck:
+def described(run: Subject, leaks: Leaks) -> LeakCheck:
     """Return the result of the leak check, with the first twelve pairs."""
     shown = leaks.pairs.head(PAIRS_SHOWN)
     hidden = leaks.pairs.height - shown.height
     queries = plural(run.best.result.per_query.height, "query", "queries")
     return LeakCheck(
-        is_good=_is_clean(leaks) or run.leak_policy == "drop",
+        is_good=_is_clean(leaks) or run.record.config.leaks == "drop",
         state=_state(run, leaks),
         verdict=_verdict(leaks),
         notes=tuple(note for note in (_policy(run, leaks), _inside(leaks), _blank(leaks), _crops(leaks)) if note),
@@ -99,10 +100,10 @@ def _is_clean(leaks: Leaks) -> bool:
     return leaks.pairs.is_empty() and not leaks.species
 
 
-def _state(run: Report, leaks: Leaks) -> str:
+def _state(run: Subject, leaks: Leaks) -> str:
     if _is_clean(leaks):
         return "No leaks."
-    return "Leaks found and dropped." if run.leak_policy == "drop" else "Leaks found."
+    return "Leaks found and dropped." if run.record.config.leaks == "drop" else "Leaks found."
 
 
 def _verdict(leaks: Leaks) -> str:
@@ -123,16 +124,16 @@ def _verdict(leaks: Leaks) -> str:
     return f"{compared}. Found: {' and '.join(found)}."
 
 
-def _policy(run: Report, leaks: Leaks) -> str:
+def _policy(run: Subject, leaks: Leaks) -> str:
     if _is_clean(leaks):
         return ""
-    if run.leak_policy == "drop":
+    if run.record.config.leaks == "drop":
         guesses = any(not match.certain for match in leaks.species)
         kept = " Species with an uncertain match were kept." if guesses else ""
         return (
             f"With leaks=drop, they were removed from the train and validation splits, not from the test split.{kept}"
         )
-    if run.leak_policy == "report":
+    if run.record.config.leaks == "report":
         return "With leaks=report, they were kept. Set leaks=drop to remove them from the train and validation splits."
     return ""
 
@@ -180,8 +181,8 @@ def _side(row: dict[str, Any], which: str) -> Side:
     return Side(row[f"{which}_path"], f"{split} split", name, f"Image of the {split} split: {name}")
 
 
-def _unaffected(run: Report, leaks: Leaks) -> str:
-    if run.leak_policy == "drop":
+def _unaffected(run: Subject, leaks: Leaks) -> str:
+    if run.record.config.leaks == "drop":
         return "The duplicates were removed before training, so no query of the test split was trained on."
     text = "No query of the test split has a duplicate in the train or validation split."
     if leaks.pairs.filter(pl.col("second_subset") == "val").is_empty():
@@ -192,7 +193,7 @@ def _unaffected(run: Report, leaks: Leaks) -> str:
     )
 
 
-def _without(run: Report, leaks: Leaks) -> tuple[WithoutLeaks, ...]:
+def _without(run: Subject, leaks: Leaks) -> tuple[WithoutLeaks, ...]:
     all_leaked = run.leaked == run.best.result.per_query.height
     clean = {
         encoder.role: {} if all_leaked else leave_out(encoder.result, leaks.leaked_queries).metrics

@@ -1,5 +1,6 @@
 """The validation metrics of every epoch, as curves and as a table."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,8 @@ from markupsafe import Markup
 from conspecific.metrics import in_order
 from conspecific.reporting.page.plots import learning_curves
 from conspecific.reporting.page.wording import DASH, NO_BREAK, number, signed
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
+from conspecific.runs.record import Epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,12 @@ class ValidationRow:
     selected: bool = False
 
 
-def learning(run: Report) -> dict[str, Any] | None:
+def learning(run: Subject) -> dict[str, Any] | None:
     """Build the section; None where no epoch was trained."""
-    plots = learning_curves(run.epochs, run.flatten_validation, run.pooled_validation, run.selected_epoch)
-    if not plots:
+    if not run.record.epochs:
         return None
+    baseline, pooled = (run.record.validation[name].metrics for name in ("flatten", "pooled"))
+    plots = learning_curves([_values(epoch) for epoch in run.record.epochs], baseline, pooled, run.selected_epoch)
     columns, rows = validation_table(run)
     return {
         "curves": [Curve(plot.metric, Markup(plot.svg), plot.summary) for plot in plots],
@@ -43,57 +46,51 @@ def learning(run: Report) -> dict[str, Any] | None:
     }
 
 
-def selection_sentence(run: Report) -> str:
-    """Return which weights the run kept, and by which validation metric; empty where none were chosen."""
-    if run.chosen_epoch is None:
+def selection_sentence(run: Subject) -> str:
+    """Return which weights the run selected, and by which validation metric; empty where nothing was trained."""
+    selection = run.record.selection
+    if selection is None:
         return ""
-    weights = f"epoch {run.chosen_epoch} (ringed)"
-    if run.wise_ft_alpha != 1:
+    weights = f"epoch {selection.chosen_epoch} (ringed)"
+    if selection.wise_ft_alpha != 1:
         weights = (
-            f"WiSE-FT, alpha {run.wise_ft_alpha:g}: the interpolation between the initial weights (alpha 0) and those "
-            f"of epoch {run.chosen_epoch} (alpha 1)"
+            f"WiSE-FT, alpha {selection.wise_ft_alpha:g}: the interpolation between the initial weights (alpha 0) and "
+            f"those of epoch {selection.chosen_epoch} (alpha 1)"
         )
-    refitted = ", with refitted whitening" if run.whitening_refitted else ""
-    by = f" by validation {run.chosen_by}" if run.chosen_by else ""
-    return f"Weights selected{by}: {weights}{refitted}."
+    refitted = ", with refitted whitening" if selection.whitening_refitted else ""
+    return f"Weights selected by validation {run.record.config.monitor}: {weights}{refitted}."
 
 
-def validation_table(run: Report) -> tuple[list[str], list[ValidationRow]]:
+def validation_table(run: Subject) -> tuple[list[str], list[ValidationRow]]:
     """Return the names of the columns, and a row for each reference and each epoch.
 
     The last column is the gain over the baseline in the monitored metric, where the epochs have its interval.
     """
-    named = {name for row in run.epochs for name in row} - {"epoch", "loss", "gain_intervals"}
-    metrics, gains = ["loss", *in_order(named)], _gains(run)
-    lines = [
-        ("Baseline", run.flatten_validation, "", None),
-        ("Pooled reference", run.pooled_validation, "", None),
-        *(
-            (f"Epoch {row.get('epoch', DASH)}", row, gain, row.get("epoch"))
-            for row, gain in zip(run.epochs, gains or [""] * len(run.epochs), strict=True)
-        ),
-    ]
-    columns = [*metrics, *([f"{run.chosen_by}, gain"] if gains else [])]
-    rows = [
-        ValidationRow(
-            name,
-            (*(number(values.get(metric)) for metric in metrics), *([gain or DASH] if gains else [])),
-            selected=epoch is not None and epoch == run.selected_epoch,
-        )
-        for name, values, gain, epoch in lines
-        if values
-    ]
-    return columns, rows
+    epochs, references = run.record.epochs, run.record.validation
+    metrics = ["loss", *in_order({name for epoch in epochs for name in epoch.metrics})]
+    gains = [_gain(run, epoch) for epoch in epochs]
+    has_gains = any(gains)
+
+    def row(name: str, values: Mapping[str, float], gain: str = "", selected: bool = False) -> ValidationRow:
+        texts = [number(values.get(metric)) for metric in metrics] + [gain or DASH] * has_gains
+        return ValidationRow(name, tuple(texts), selected)
+
+    rows = [row("Baseline", references["flatten"].metrics), row("Pooled reference", references["pooled"].metrics)]
+    for epoch, gain in zip(epochs, gains, strict=True):
+        rows.append(row(f"Epoch {epoch.epoch}", _values(epoch), gain, epoch.epoch == run.selected_epoch))
+    return [*metrics, *[f"{run.record.config.monitor}, gain"] * has_gains], rows
 
 
-def _gains(run: Report) -> list[str]:
-    """Return each epoch's gain over the baseline with its interval, as text; empty where no epoch has one."""
-    metric, gains = run.chosen_by, []
-    for row in run.epochs:
-        bounds = row.get("gain_intervals", {}).get(metric)
-        if bounds is None or metric not in run.flatten_validation:
-            gains.append("")
-            continue
-        low, high = (signed(bound) for bound in bounds)
-        gains.append(f"{signed(row[metric] - run.flatten_validation[metric])} ({low}{NO_BREAK}…{NO_BREAK}{high})")
-    return gains if any(gains) else []
+def _values(epoch: Epoch) -> dict[str, float]:
+    return {"epoch": epoch.epoch, "loss": epoch.loss, **epoch.metrics}
+
+
+def _gain(run: Subject, epoch: Epoch) -> str:
+    """Return the gain over the baseline in the monitored metric with its interval; empty without an interval."""
+    metric = run.record.config.monitor
+    bounds = epoch.gain_intervals.get(metric)
+    if bounds is None:
+        return ""
+    low, high = (signed(bound) for bound in bounds)
+    gain = epoch.metrics[metric] - run.record.validation["flatten"].metrics[metric]
+    return f"{signed(gain)} ({low}{NO_BREAK}…{NO_BREAK}{high})"

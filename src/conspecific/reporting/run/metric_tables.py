@@ -8,7 +8,7 @@ from conspecific.evaluation.compare import Difference
 from conspecific.metrics import in_order
 from conspecific.reporting.page.statistics import Statistic, statistic, unit
 from conspecific.reporting.page.wording import explain, format_interval, number, signed
-from conspecific.reporting.run.subject import Cell, Report
+from conspecific.reporting.run.subject import Cell, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class AverageRow:
     cells: tuple[Cell, ...]
 
 
-def metric_tables(run: Report) -> dict[str, Any]:
+def metric_tables(run: Subject) -> dict[str, Any]:
     """Build the section."""
     return {
         "split": str(run.best.result.facts.get("subset", "")),
@@ -61,10 +61,10 @@ def metric_tables(run: Report) -> dict[str, Any]:
     }
 
 
-def metric_rows(run: Report) -> list[MetricRow]:
+def metric_rows(run: Subject) -> list[MetricRow]:
     """Return a row for each metric that every encoder has."""
-    over_baseline = {row.metric: _gain(row) for row in run.over_flatten}
-    over_pooled = {row.metric: _gain(row) for row in run.over_pooled} if run.is_trained else {}
+    over_baseline = {row.metric: _gain(row) for row in run.over_baseline}
+    over_pooled = {row.metric: _gain(row) for row in run.over_pooled}
     rows = []
     for metric in _shared(run):
         values = [(encoder, encoder.result.metrics[metric]) for encoder in run.encoders]
@@ -75,11 +75,9 @@ def metric_rows(run: Report) -> list[MetricRow]:
     return rows
 
 
-def difference_tables(run: Report) -> list[DifferenceTable]:
+def difference_tables(run: Subject) -> list[DifferenceTable]:
     """Return the best encoder minus the baseline and, where it is another, minus the pooled reference."""
-    found = [("baseline", run.over_flatten)]
-    if run.is_trained:
-        found.append(("pooled reference", run.over_pooled))
+    found = [("baseline", run.over_baseline), ("pooled reference", run.over_pooled)]
     return [
         DifferenceTable(other, unit(rows[0].over_species), tuple(statistic(row) for row in _sorted(rows)))
         for other, rows in found
@@ -87,7 +85,7 @@ def difference_tables(run: Report) -> list[DifferenceTable]:
     ]
 
 
-def average_rows(run: Report) -> list[AverageRow]:
+def average_rows(run: Subject) -> list[AverageRow]:
     """Return a row for each metric that every encoder has as a mean over species too."""
     results = [encoder.result for encoder in run.encoders]
     metrics = [metric for metric in _shared(run) if all(metric in result.macro for result in results)]
@@ -103,11 +101,11 @@ def average_rows(run: Report) -> list[AverageRow]:
     ]
 
 
-def interval_sentence(run: Report) -> str:
+def interval_sentence(run: Subject) -> str:
     """Return which interval the first table shows, and why; empty where nothing is compared."""
-    if not run.over_flatten:
+    if not run.over_baseline:
         return ""
-    if run.over_flatten[0].over_species:
+    if run.over_baseline[0].over_species:
         return (
             "The interval is over species: the species of the test split are new to the encoder, and queries of one "
             "species are not independent."
@@ -115,7 +113,7 @@ def interval_sentence(run: Report) -> str:
     return "The interval is over queries: every species was trained on, so the queries are the sample."
 
 
-def macro_sentence(run: Report) -> str:
+def macro_sentence(run: Subject) -> str:
     """Return recall@1 of the best encoder averaged over species; empty where it is not known."""
     metric, result = "recall@1", run.best.result
     if metric not in result.macro or metric not in result.metrics:
@@ -126,7 +124,7 @@ def macro_sentence(run: Report) -> str:
     )
 
 
-def _shared(run: Report) -> list[str]:
+def _shared(run: Subject) -> list[str]:
     results = [encoder.result for encoder in run.encoders]
     return in_order(metric for metric in results[0].metrics if all(metric in result.metrics for result in results))
 

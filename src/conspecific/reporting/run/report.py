@@ -14,10 +14,10 @@ from conspecific.reporting.page.wording import species_name
 from conspecific.reporting.run.examples import Example, pairs_of, selected_queries
 from conspecific.reporting.run.headline import headline, lead, tallies
 from conspecific.reporting.run.sections import SECTIONS
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
 
 
-def write_report(path: Path, run: Report, sections: Sequence[Section[Report]] = SECTIONS) -> Path:
+def write_report(path: Path, run: Subject, sections: Sequence[Section[Subject]] = SECTIONS) -> Path:
     """Write the page to `path` and images of the example queries into `images/` next to it; return `path`."""
     images = Thumbnails(run.open_image)
     save_example_images(path.parent / "images", run, images)
@@ -32,7 +32,7 @@ def write_report(path: Path, run: Report, sections: Sequence[Section[Report]] = 
     return path
 
 
-def save_example_images(folder: Path, run: Report, images: Thumbnails) -> None:
+def save_example_images(folder: Path, run: Subject, images: Thumbnails) -> None:
     """Replace `folder` with a PNG for each selected query: baseline and best encoder side by side."""
     with write_whole_folder(folder) as temporary:
         for rank, example in enumerate(selected_queries(pairs_of(run)), start=1):
@@ -40,7 +40,7 @@ def save_example_images(folder: Path, run: Report, images: Thumbnails) -> None:
             _comparison(example, run, images).save(temporary / name)
 
 
-def _comparison(example: Example, run: Report, images: Thumbnails) -> Image.Image:
+def _comparison(example: Example, run: Subject, images: Thumbnails) -> Image.Image:
     before, after = (
         (_sheet(example, answers, images), f"{encoder.name}: {count_hits(answers)} of {len(answers)} correct")
         for encoder, answers in ((run.baseline, example.before), (run.best, example.after))

@@ -14,10 +14,10 @@ from conspecific.reporting.run.leak_check import leak_check
 from conspecific.reporting.run.learning import learning
 from conspecific.reporting.run.metric_tables import metric_tables
 from conspecific.reporting.run.species import species
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
 from conspecific.reporting.run.threshold import threshold_section
 
-SECTIONS: list[Section[Report]] = [
+SECTIONS: list[Section[Subject]] = [
     Section("metrics", "Test metrics", "run/metric_tables.html.j2", metric_tables),
     Section("leaks", "Leak check", "run/leak_check.html.j2", leak_check),
     Section("learning", "Learning curves", "run/learning.html.j2", learning),

@@ -6,7 +6,7 @@ from typing import Any
 from conspecific.evaluation.diagnose import by_species
 from conspecific.reporting.page.answers import SHOWN
 from conspecific.reporting.page.wording import DASH, MAIN_METRIC, number, plural, species_name
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
 
 MOST_SPECIES = 500
 
@@ -28,7 +28,7 @@ class SpeciesRow:
     changes: tuple[Change, Change, Change]
 
 
-def species(run: Report) -> dict[str, Any]:
+def species(run: Subject) -> dict[str, Any]:
     """Build the section."""
     rows, omitted = species_rows(run)
     worst, best = both_ends(rows)
@@ -42,7 +42,7 @@ def species(run: Report) -> dict[str, Any]:
     }
 
 
-def species_rows(run: Report, most: int = MOST_SPECIES) -> tuple[list[SpeciesRow], str]:
+def species_rows(run: Subject, most: int = MOST_SPECIES) -> tuple[list[SpeciesRow], str]:
     """Return the species, worst first; of more than `most`, both ends, and in words which are left out."""
     before, after = by_species(run.baseline.result), by_species(run.best.result)
     table = after.join(before, on="label", how="left", suffix="_before", maintain_order="left", nulls_equal=True)

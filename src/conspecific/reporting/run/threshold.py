@@ -8,7 +8,7 @@ from markupsafe import Markup
 from conspecific.evaluation.diagnose import Calibration, calibrate
 from conspecific.reporting.page.plots import Points, precision_curve
 from conspecific.reporting.page.wording import number, percent
-from conspecific.reporting.run.subject import Report
+from conspecific.reporting.run.subject import Subject
 
 WANTED = 0.95
 
@@ -28,21 +28,18 @@ class Threshold:
     summary: str
 
 
-def threshold_section(run: Report) -> dict[str, Any]:
+def threshold_section(run: Subject) -> dict[str, Any]:
     """Build the section."""
     return {"threshold": threshold(run), "split": str(run.best.result.facts.get("subset", ""))}
 
 
-def threshold(run: Report) -> Threshold:
+def threshold(run: Subject) -> Threshold:
     """Choose the threshold on the validation split and apply it to the test split."""
     best, baseline = run.best.result, run.baseline.result
-    found = None if run.validation is None else calibrate(run.validation, best, WANTED)
-    chosen = None
-    if found is not None and found.kept is not None and found.precision is not None:
-        chosen = found.kept, found.precision
-    curve = _points(found or calibrate(best, best, WANTED))
+    found = calibrate(run.record.validation[run.record.best], best, WANTED)
+    chosen = None if found.kept is None or found.precision is None else (found.kept, found.precision)
     reference = _points(calibrate(baseline, baseline, WANTED))
-    svg, summary = precision_curve(curve, reference, chosen, WANTED, run.best.name)
+    svg, summary = precision_curve(_points(found), reference, chosen, WANTED, run.best.name)
     return Threshold(percent(WANTED), _rule(found), _outcome(found), Markup(svg), summary)
 
 
@@ -50,13 +47,8 @@ def _points(found: Calibration) -> Points:
     return [(kept, precision) for _, precision, kept in found.curve]
 
 
-def _rule(found: Calibration | None) -> str:
+def _rule(found: Calibration) -> str:
     wanted = percent(WANTED)
-    if found is None:
-        return (
-            "No threshold was chosen: the run has no validation result of this encoder, and a threshold chosen on the "
-            "test split would be biased."
-        )
     if found.threshold is None:
         return f"No threshold reaches a precision of {wanted} on the validation split."
     limit = (
@@ -70,8 +62,8 @@ def _rule(found: Calibration | None) -> str:
     )
 
 
-def _outcome(found: Calibration | None) -> tuple[tuple[str, str], ...]:
-    if found is None or found.threshold is None:
+def _outcome(found: Calibration) -> tuple[tuple[str, str], ...]:
+    if found.threshold is None:
         return ()
     return (
         ("Precision of the kept images", percent(found.precision, 1)),
