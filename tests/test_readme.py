@@ -41,7 +41,7 @@ def test_the_loss_to_add_is_a_loss():
     [text] = blocks("yaml")
     node = yaml.safe_load(text)
     check_targets(node, "loss")
-    loss = build(node, num_classes=3, embedding_size=8)
+    loss = build(node, "loss", num_classes=3, embedding_size=8)
     embeddings = torch.randn(6, 8, requires_grad=True)
     loss(embeddings, torch.tensor([0, 0, 1, 1, 2, 2])).backward()
     assert embeddings.grad is not None and embeddings.grad.abs().sum() > 0

@@ -103,7 +103,7 @@ def test_the_record_says_how_to_do_it_again(run: RunDirectory, tiny: list[str]) 
 
 
 def test_the_weights_are_those_of_the_best_checkpoint(run: RunDirectory) -> None:
-    embedder = build({**read_config(run).model, "weights": "none"})
+    embedder = build({**read_config(run).model, "weights": "none"}, "model")
     weights = load_file(run.weights)
     embedder.load_state_dict(weights)
     best = torch.load(run.checkpoints / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]

@@ -29,7 +29,7 @@ WITH_MEMORY = [name for name in LOSSES if "\nmemory: " in text(name)]
 def configured(*overrides: str) -> MetricLoss:
     torch.manual_seed(0)
     config = typed(compose_config("train", overrides), TrainConfig)
-    loss: MetricLoss = build(config.loss, num_classes=SPECIES, embedding_size=DIMENSIONS)
+    loss: MetricLoss = build(config.loss, "loss", num_classes=SPECIES, embedding_size=DIMENSIONS)
     return loss
 
 

@@ -21,8 +21,8 @@ RATES = {"backbone": 0.1, "head": 0.2, "loss": 0.3}
 
 def configured(*overrides: str) -> tuple[Embedder, MetricLoss]:
     config = typed(compose_config("train", [*PLAIN, *overrides]), TrainConfig)
-    embedder: Embedder = build(config.model)
-    return embedder, build(config.loss, num_classes=5, embedding_size=embedder.loss_dimensions(64))
+    embedder: Embedder = build(config.model, "model")
+    return embedder, build(config.loss, "loss", num_classes=5, embedding_size=embedder.loss_dimensions(64))
 
 
 def optimizer_of(embedder: Embedder, loss: nn.Module) -> torch.optim.Optimizer:
@@ -167,6 +167,6 @@ def test_a_backbone_waits_while_the_head_learns_and_then_warms_up() -> None:
 
 
 def test_the_defaults_in_python_are_those_of_the_configuration() -> None:
-    configured: GroupedOptimizer = build(typed(compose_config("train", PLAIN), TrainConfig).optimizer)
+    configured: GroupedOptimizer = build(typed(compose_config("train", PLAIN), TrainConfig).optimizer, "optimizer")
     assert vars(GroupedOptimizer()) == {**vars(configured), "optimizer": torch.optim.AdamW}
     assert configured.optimizer.func is torch.optim.AdamW  # type: ignore[attr-defined]

@@ -49,13 +49,15 @@ class TrialSweeper(Sweeper):
         params: Mapping[str, Any] | None = None,
     ) -> None:
         """sampler, pruner: nodes with a `_target_`. params: key -> values in Hydra's words, `interval(1, 2)`."""
-        self.n_trials, self.seed, self.sampler, self.pruner = n_trials, seed, sampler, pruner
+        self.n_trials, self.seed = n_trials, seed
+        self.sampler, self.pruner = _plain(sampler), _plain(pruner)
         self.params = dict(params or {})
         self.console = Console()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra calls this before `sweep`."""
         self.hydra_context, self.config = hydra_context, config
+        self.allow = list(config.allow)
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -93,7 +95,7 @@ class TrialSweeper(Sweeper):
             study_name="sweep",
             direction="maximize",
             load_if_exists=True,
-            pruner=build(self.pruner),
+            pruner=build(self.pruner, "hydra.sweeper.pruner", self.allow),
         )
         asked = {"fixed": sorted(fixed), "space": {key: repr(found) for key, found in sorted(space.items())}}
         if (begun := study.user_attrs.get("asked", asked)) != asked:
@@ -103,8 +105,14 @@ class TrialSweeper(Sweeper):
                 "go on with it, or another hydra.sweep.dir"
             )
         study.set_user_attr("asked", asked)
-        drawn = {"seed": self.seed + len(study.trials)} if takes(self.sampler, "seed") else {}
-        study.sampler = build(self.sampler, **drawn)  # with the seed alone, it would draw again what it has drawn
+        drawn = (
+            {"seed": self.seed + len(study.trials)}
+            if takes(self.sampler, "hydra.sweeper.sampler", "seed", self.allow)
+            else {}
+        )
+        study.sampler = build(
+            self.sampler, "hydra.sweeper.sampler", self.allow, **drawn
+        )  # with the seed alone, it would draw again what it has drawn
         _begin_again(study)
         return study
 
@@ -141,6 +149,13 @@ class TrialSweeper(Sweeper):
         best = _best(study)
         so_far = "" if best is None else f"; best so far {best:.4f}, run {study.best_trial.number}"
         self.console.print(f"Trial {number} of {self.n_trials}: {came_to}{so_far}\n", soft_wrap=True, highlight=False)
+
+
+def _plain(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Plain containers in place of OmegaConf's, which Hydra hands over."""
+    found = OmegaConf.to_container(OmegaConf.create(dict(node)))
+    assert isinstance(found, dict), "sampler and pruner are mappings"
+    return {str(name): value for name, value in found.items()}
 
 
 def require_optuna() -> None:

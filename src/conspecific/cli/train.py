@@ -10,13 +10,13 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from conspecific.cli.logged_console import LoggedConsole
 from conspecific.config.compose import explained, typed
 from conspecific.config.location import config_dir
-from conspecific.config.overrides import literal, override
+from conspecific.config.overrides import literal, override, overrides_of_run
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConfigError, ConspecificError, RunError
 from conspecific.evaluation import leave_out
@@ -127,6 +127,6 @@ def _resumed(arguments: Sequence[str]) -> list[str]:
     run = RunDirectory(Path(named[-1]).expanduser())
     if not run.can_resume:
         raise RunError(f"{run.path} cannot be resumed: it has no checkpoints/last.ckpt and overrides.yaml. Start anew.")
-    before = [str(text) for text in OmegaConf.load(run.overrides) if not str(text).startswith("resume=")]
+    before = overrides_of_run(run.overrides)
     new = [text for text in arguments if not text.startswith("resume=")]
     return [*before, *new, override("resume", str(run.path)), override("hydra.run.dir", str(run.path))]

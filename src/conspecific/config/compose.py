@@ -64,19 +64,25 @@ def explained(error: Exception, name: str, overrides: Sequence[str]) -> ConfigEr
 def typed(config: DictConfig, schema: type[Schema]) -> Schema:
     """Check a composed configuration and return it as an instance of its schema.
 
-    Raises ConfigError for a key the schema does not have, a value of another type, a value that is still missing
-    (`???`), or an argument that the part it belongs to does not take.
+    The configuration is the user's own: classes of the modules that its `allow` names can be built. Raises ConfigError
+    for a key the schema does not have, a value of another type, a value that is still missing (`???`), a `_target_`
+    that is not allowed at its place, or an argument that the target does not take.
     """
+    built = _of_schema(config, schema)
+    parts = {key: value for key, value in vars(built).items() if isinstance(value, dict)}
+    check_targets(parts, allow=getattr(built, "allow", ()))
+    return built
+
+
+def _of_schema(config: DictConfig, schema: type[Schema]) -> Schema:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), config)
-        OmegaConf.resolve(merged)
         if missing := sorted(OmegaConf.missing_keys(merged)):
             raise ConfigError(f"{', '.join(missing)} must be given, for example {missing[0]}=VALUE")
         built = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(_explain_omegaconf(error, config, schema)) from error
     assert isinstance(built, schema)
-    check_targets({key: value for key, value in vars(built).items() if isinstance(value, dict)})
     return built
 
 
@@ -111,7 +117,21 @@ def save_yaml(content: object, path: Path) -> None:
 
 
 def load_typed(path: Path, schema: type[Schema]) -> Schema:
-    """Read a configuration that `save_yaml` wrote. Raises ConfigError as `typed` does."""
-    config = OmegaConf.load(path)
-    assert isinstance(config, DictConfig), "a configuration is a mapping"
-    return typed(config, schema)
+    """Read a configuration that `save_yaml` wrote, as data: nothing that it names is imported.
+
+    The file can come from elsewhere. Its `allow` is ignored, and `${...}` in it is text. Whoever builds a part of it
+    has `build` or `check_targets` check the names. Raises ConfigError for what does not fit the schema.
+    """
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} does not hold a configuration, which is a mapping of keys to values")
+    return _of_schema(OmegaConf.create(_escaped({**content, "allow": []} if "allow" in content else content)), schema)
+
+
+def _escaped(value: Any) -> Any:
+    """Plain containers whose texts OmegaConf reads as they are, interpolations included."""
+    if isinstance(value, dict):
+        return {name: _escaped(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value

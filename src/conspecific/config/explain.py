@@ -53,7 +53,7 @@ def _not_there(key: str, overrides: Sequence[str], tree: Tree) -> str:
         node = node.get(part) if isinstance(node, dict) else None
     if not isinstance(node, dict):
         return f"{key} cannot be set. {elsewhere(key) or f'{above} holds no keys.'}"
-    if takes(node, name):
+    if takes(node, above, name):
         return f"{key} is not set in this configuration, but can be: +{key}=VALUE"
     known = neighbours(key, [*map(str, node), *([] if above else groups())])
     return f"{key} is not a key of this configuration. {known}"

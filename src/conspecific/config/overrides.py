@@ -3,7 +3,12 @@
 import re
 from pathlib import Path
 
-from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from omegaconf import OmegaConf
+
+from conspecific.config.location import groups
+from conspecific.errors import ConfigError
 
 PLACES = frozenset(
     {
@@ -49,6 +54,34 @@ def literal(text: str) -> str:
     if "," in value and not Path(value).expanduser().exists():
         return text
     return override(key, value)
+
+
+def overrides_of_run(file: Path) -> list[str]:
+    """Return the overrides of a run that is continued, without those that only the command line may give.
+
+    The file can come from elsewhere. Left out are `resume`, and `allow`, because a run does not decide which code it
+    may run. Raises ConfigError for an override of Hydra itself, which could name code or folders of configurations, and
+    for an option that is a path out of the folders of configurations.
+    """
+    given = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        raise ConfigError(f"{file} does not hold a list of overrides, KEY=VALUE")
+    kept = []
+    for text in map(str, given):
+        [parsed] = OverridesParser.create().parse_overrides([text])
+        first = re.split(r"[.\[/]", parsed.key_or_group)[0]
+        if first == "hydra" or parsed.package is not None or (first in groups() and not _is_plain(parsed)):
+            raise ConfigError(f"{file} holds {text}, which a run that is resumed may not set")
+        if first not in ("allow", "resume"):
+            kept.append(text)
+    return kept
+
+
+def _is_plain(parsed: Override) -> bool:
+    """Whether an override of a group takes options by name, and not by a path or an interpolation."""
+    value = parsed.value()
+    names = value if isinstance(value, list) else [value]
+    return "." in parsed.key_or_group or all(re.fullmatch(r"\w[\w/-]*", str(name)) for name in names)
 
 
 def is_override(text: str) -> bool:

@@ -100,7 +100,8 @@ class TrainConfig:
 
     seed: of weights, batches and augmentation. leaks: what to do about images that are in training and in the test:
     report them, drop them from training, or stop with an error. monitor: the validation metric that chooses the epoch.
-    dry_run: build everything, read a few images and stop. resume: the run directory this run continues.
+    dry_run: build everything, read a few images and stop. resume: the run directory this run continues. allow: modules
+    whose classes a `_target_` may name besides the package's own parts; not read from a run directory.
     """
 
     name: str = "train"
@@ -110,6 +111,7 @@ class TrainConfig:
     monitor: str = "map@r"
     dry_run: bool = False
     resume: str | None = None
+    allow: list[str] = field(default_factory=list)
     split: SplitConfig = field(default_factory=SplitConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
@@ -137,7 +139,8 @@ class UseConfig:
     run: the run directory. weights: a weights file in its place; `model` says what it belongs to. data: images to use
     in place of the run's own. image_size: side in pixels; null takes the run's. truncate: search with that many of the
     first dimensions alone, as a Matryoshka loss trains them to be; null takes all. output: where results go; null puts
-    them into the run directory. device: a torch device; auto takes a GPU where there is one.
+    them into the run directory. device: a torch device; auto takes a GPU where there is one. allow: modules whose
+    classes the run may have been trained with, besides the package's own parts.
     """
 
     run: str | None = None
@@ -149,6 +152,7 @@ class UseConfig:
     device: str = "auto"
     workers: int | None = None
     output: str | None = None
+    allow: list[str] = field(default_factory=list)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 
@@ -185,13 +189,15 @@ class SoupConfig:
     """Keys of `soup`.
 
     output: the folder to write into; null makes one under the runs. greedy: keep only runs that do not lower the
-    validation metric. device: a torch device; auto takes a GPU where there is one.
+    validation metric. device: a torch device; auto takes a GPU where there is one. allow: modules whose classes the
+    runs may have been trained with, besides the package's own parts.
     """
 
     output: str | None = None
     greedy: bool = False
     device: str = "auto"
     workers: int | None = None
+    allow: list[str] = field(default_factory=list)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 

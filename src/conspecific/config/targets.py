@@ -1,63 +1,115 @@
-"""Swappable parts: a `_target_` names what is built, and its arguments are checked before anything is."""
+"""Swappable parts: a `_target_` names what is built. Names and arguments are checked before anything is built."""
 
 import inspect
-import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import hydra.utils
-from hydra.errors import InstantiationException
-
+from conspecific.config.allowed import check_name, locate
 from conspecific.config.neighbours import unknown_argument
 from conspecific.errors import ConfigError, ConspecificError
 
-MARKS = frozenset({"_target_", "_partial_", "_args_", "_convert_", "_recursive_"})
+TARGET, PARTIAL = "_target_", "_partial_"
+MARKS = frozenset({TARGET, PARTIAL})  # keys of a node that are no arguments
 PLAIN = (bool, int, float, str, NoneType)
 
 
-def build(node: Mapping[str, Any], **arguments: Any) -> Any:
-    """Build what a node's `_target_` names from its other keys and `arguments`, plain containers throughout.
+def build(node: Mapping[str, Any], key: str, allow: Sequence[str] = (), /, **arguments: Any) -> Any:
+    """Build what a node's `_target_` names from its other keys and `arguments`; nodes inside it are built first.
 
-    Raises ConfigError when the target refuses them; errors meant for users pass as they are.
+    node: plain containers. With `_partial_: true` the result is a functools.partial. key: the node's place in the
+    configuration, such as `loss`, which decides what `_target_` may name. allow: modules of the user's own that may be
+    named as well. The names of the node and of all nodes inside it are checked before anything is imported.
+    Raises ConfigError where a name is not allowed or a target refuses its arguments; other errors meant for users pass
+    unchanged.
     """
+    if TARGET not in node:
+        raise ConfigError(f"{key} needs a _target_: the class or function that builds it")
+    check_names(node, key, allow)
+    return _build(node, key, allow, arguments)
+
+
+def build_each(nodes: Mapping[str, Any], key: str, allow: Sequence[str] = ()) -> dict[str, Any]:
+    """Build each node of a group that holds several, such as `callbacks`: name -> what was built."""
+    return {name: build(node, f"{key}.{name}", allow) for name, node in nodes.items()}
+
+
+def check_names(node: Any, key: str = "", allow: Sequence[str] = ()) -> None:
+    """Check every `_target_` of a configuration, at any depth, against what its place may be. Imports nothing.
+
+    Raises ConfigError naming the key and what may stand there.
+    """
+    for place, found in _nodes(node, key):
+        check_name(found[TARGET], place, allow)
+
+
+def check_targets(node: Any, key: str = "", allow: Sequence[str] = ()) -> None:
+    """Check names as `check_names` does, then the arguments of every target against its signature: names and types.
+
+    Raises ConfigError naming the key, the target, and the nearest arguments it takes.
+    """
+    check_names(node, key, allow)
+    for place, found in _nodes(node, key):
+        _check_arguments(found, place, allow)
+
+
+def takes(node: Mapping[str, Any], key: str, name: str, allow: Sequence[str] = ()) -> bool:
+    """Whether what a node's `_target_` names has an argument of that name."""
+    return TARGET in node and name in _arguments(locate(node[TARGET], key, allow))[0]
+
+
+def _build(node: Mapping[str, Any], key: str, allow: Sequence[str], arguments: Mapping[str, Any]) -> Any:
+    target = locate(node[TARGET], key, allow)
+    given = {name: _built(value, f"{key}.{name}", allow) for name, value in _given(node, key).items()} | {**arguments}
+    if node.get(PARTIAL):
+        return partial(target, **given)
     try:
-        return hydra.utils.instantiate({**node, "_convert_": "all"}, **arguments)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ConspecificError):
-            raise error.__cause__ from None
-        cause = error.__cause__ or error
-        raise ConfigError(f"{node['_target_']} could not be built: {cause}") from error
+        return target(**given)
+    except ConspecificError:
+        raise
+    except Exception as error:  # whatever the target raises of its arguments
+        raise ConfigError(f"{node[TARGET]} could not be built: {error}") from error
 
 
-def check_targets(node: Any, key: str = "") -> None:
-    """Walk a configuration and hold each target's arguments against its signature: their names, and simple types.
+def _built(value: Any, key: str, allow: Sequence[str]) -> Any:
+    """A value with the nodes inside it built."""
+    if isinstance(value, list):
+        return [_built(item, f"{key}[{number}]", allow) for number, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if TARGET in value:
+        return _build(value, key, allow, {})
+    return {name: _built(item, f"{key}.{name}", allow) for name, item in value.items()}
 
-    Raises ConfigError naming the key, what the target is, and the nearest arguments it does take.
-    """
+
+def _given(node: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The arguments of a node. Raises ConfigError for Hydra's other marks, which nothing here needs."""
+    given = {name: value for name, value in node.items() if name not in MARKS}
+    for name in ("_args_", "_convert_", "_recursive_"):
+        if name in given:
+            raise ConfigError(f"{key}.{name} cannot be set: give every argument by its name")
+    return given
+
+
+def _nodes(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every mapping with a `_target_`, and its key."""
     if isinstance(node, list):
         for number, item in enumerate(node):
-            check_targets(item, f"{key}[{number}]")
-    if not isinstance(node, dict):
+            yield from _nodes(item, f"{key}[{number}]")
+    if not isinstance(node, Mapping):
         return
-    if "_target_" in node:
-        _check_arguments(node, key)
+    if TARGET in node:
+        yield key, node
     for name, item in node.items():
-        check_targets(item, f"{key}.{name}" if key else str(name))
+        yield from _nodes(item, f"{key}.{name}" if key else str(name))
 
 
-def takes(node: Mapping[str, Any], name: str) -> bool:
-    """Whether what a node's `_target_` names has an argument of that name."""
-    return "_target_" in node and name in _arguments(_locate(node["_target_"], ""))[0]
-
-
-def _check_arguments(node: dict[str, Any], key: str) -> None:
-    target, shown = _locate(node["_target_"], key), node["_target_"]
+def _check_arguments(node: Mapping[str, Any], key: str, allow: Sequence[str]) -> None:
+    target, shown = locate(node[TARGET], key, allow), node[TARGET]
     known, takes_any = _arguments(target)
     hints = _hints(target)
-    for name, value in node.items():
-        if name in MARKS:
-            continue
+    for name, value in _given(node, key).items():
         if name not in known and not takes_any:
             raise ConfigError(unknown_argument(f"{key}.{name}", shown, known))
         if not _fits(value, hints.get(name, Any)):
@@ -101,13 +153,3 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 def _names(hint: Any) -> str:
     return " or ".join("null" if option is NoneType else option.__name__ for option in _alternatives(hint))
-
-
-def _locate(target: str, key: str) -> Callable[..., Any]:
-    try:
-        found: Callable[..., Any] = pkgutil.resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{key}._target_={target} cannot be imported: {error}") from error
-    if not callable(found):
-        raise ConfigError(f"{key}._target_={target} is not something that can be called")
-    return found

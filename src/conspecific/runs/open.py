@@ -1,6 +1,7 @@
 """Opening a run, or a weights file: an embedder with its weights, and the images to use it on."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import EvaluateConfig, TrainConfig, UseConfig
-from conspecific.config.targets import build
+from conspecific.config.targets import build, check_targets
 from conspecific.data.check import check_manifest
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
@@ -55,7 +56,7 @@ class OpenRun:
 
     def manifest(self) -> Manifest:
         """The images asked for, or the run's own."""
-        manifest: Manifest = build(self.config.data or self.trained.data)
+        manifest: Manifest = build(self.config.data or self.trained.data, "data", self.config.allow)
         return manifest
 
     def embed_all(self, folder: Path, console: Console) -> tuple[Manifest, EmbeddingSet]:
@@ -110,13 +111,23 @@ def open_run(config: UseConfig) -> OpenRun:
     if config.run is not None:
         run = RunDirectory(Path(config.run).expanduser())
         trained = read_config(run)
-        return _truncated(OpenRun(load_embedder(trained, run.weights), run.weights, trained, run, config))
+        check_parts(run, trained, config.allow)
+        embedder = load_embedder(trained, run.weights, config.allow)
+        return _truncated(OpenRun(embedder, run.weights, trained, run, config))
     if config.model is None or config.data is None:
         raise ConfigError("weights=FILE needs model=NAME, which says what the weights belong to, and data=NAME")
     trained = typed(compose_config("train"), TrainConfig)
     trained.model = config.model
     weights = Path(str(config.weights)).expanduser()
-    return _truncated(OpenRun(load_embedder(trained, weights), weights, trained, None, config))
+    return _truncated(OpenRun(load_embedder(trained, weights, config.allow), weights, trained, None, config))
+
+
+def check_parts(run: RunDirectory, trained: TrainConfig, allow: Sequence[str]) -> None:
+    """Check what is to be built of a run directory, which can come from elsewhere. Raises RunError."""
+    try:
+        check_targets({"model": trained.model, "data": trained.data}, allow=allow)
+    except ConfigError as error:
+        raise RunError(f"{run.config}: {error}") from error
 
 
 def _truncated(opened: OpenRun) -> OpenRun:
@@ -132,11 +143,11 @@ def _truncated(opened: OpenRun) -> OpenRun:
     return opened
 
 
-def load_embedder(trained: TrainConfig, weights: Path) -> Embedder:
-    """Build the embedder and load its weights, all of them."""
+def load_embedder(trained: TrainConfig, weights: Path, allow: Sequence[str] = ()) -> Embedder:
+    """Build the embedder and load its weights, all of them. allow: modules of the user's own it may be built from."""
     if not weights.is_file():
         raise RunError(f"{weights} does not exist: the run was cut off before it ended, or trained nothing")
-    embedder: Embedder = build({**trained.model, "weights": "none"})
+    embedder: Embedder = build({**trained.model, "weights": "none"}, "model", allow)
     try:
         embedder.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:

@@ -20,7 +20,7 @@ from conspecific.files import write_json
 from conspecific.models import Embedder
 from conspecific.models.weights import save_weights
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.open import OpenRun, load_embedder
+from conspecific.runs.open import OpenRun, check_parts, load_embedder
 from conspecific.runs.record import read_config, read_environment, read_result, read_splits, write_environment
 from conspecific.runs.tested import find_runs
 
@@ -121,8 +121,9 @@ def _identity(run: RunDirectory) -> dict[str, Any]:
 def _set_up(run: RunDirectory, config: SoupConfig, console: Console) -> tuple[Evaluator, Embedder]:
     """The validation part as the runs had it, and the network to load soups into."""
     trained = read_config(run)
-    embedder = load_embedder(trained, run.weights)
-    use = EvaluateConfig(device=config.device, workers=config.workers, paths=config.paths)
+    check_parts(run, trained, config.allow)
+    embedder = load_embedder(trained, run.weights, config.allow)
+    use = EvaluateConfig(device=config.device, workers=config.workers, allow=config.allow, paths=config.paths)
     evaluator = OpenRun(embedder, run.weights, trained, run, use).evaluator(console)
     stored = _identity(run)["data"]
     if evaluator.fingerprint != stored:

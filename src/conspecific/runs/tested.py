@@ -14,7 +14,18 @@ from conspecific.runs.record import RunRecord, read_record, read_result
 from conspecific.types import EvalResult
 
 # These say where and how a run was made, and nothing of what was made.
-NOT_SETTINGS = ("name", "seed", "paths", "resume", "dry_run", "logger", "loader.workers", "data.cache", "metrics")
+NOT_SETTINGS = (
+    "name",
+    "seed",
+    "paths",
+    "resume",
+    "dry_run",
+    "allow",
+    "logger",
+    "loader.workers",
+    "data.cache",
+    "metrics",
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from conspecific.config.schema import TrainConfig
-from conspecific.config.targets import build
+from conspecific.config.targets import build, build_each
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
@@ -80,11 +80,11 @@ def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, T
     epochs = config.trainer["max_epochs"]
     images = TrainingData(evaluator.manifest, evaluator.splits, config.loader, config.recipe, epochs, config.seed)
     labels = evaluator.manifest.labels[evaluator.splits.train]
-    embedder: Embedder = build(config.model)
+    embedder: Embedder = build(config.model, "model", config.allow)
     loss = _loss(
         config, classes=len(set(labels.tolist())), dimensions=embedder.loss_dimensions(config.loader.train_size)
     )
-    optimizer: GroupedOptimizer = build(config.optimizer)
+    optimizer: GroupedOptimizer = build(config.optimizer, "optimizer", config.allow)
     module = FineTuner(
         embedder, loss, labels, optimizer=optimizer, recipe=config.recipe, teacher_embeddings=teacher_embeddings
     )
@@ -93,7 +93,7 @@ def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, T
 
 def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Matryoshka:
     def make(length: int) -> MetricLoss:
-        made: MetricLoss = build(config.loss, num_classes=classes, embedding_size=length)
+        made: MetricLoss = build(config.loss, "loss", config.allow, num_classes=classes, embedding_size=length)
         return made
 
     return matryoshka_loss(make, config.recipe.matryoshka, dimensions)
@@ -101,15 +101,17 @@ def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Ma
 
 def _trainer(config: TrainConfig, evaluator: Evaluator, own: Sequence[pl.Callback], run: RunDirectory) -> pl.Trainer:
     bar = EpochBar(evaluator.console)  # first, so that it has gone when the epoch is scored
-    callbacks = [bar, *own, *(build(node) for node in config.callbacks.values())]
+    callbacks = [bar, *own, *build_each(config.callbacks, "callbacks", config.allow).values()]
     options = dict(config.trainer)
     if options.get("precision") == "auto":
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         options["precision"] = "bf16-mixed" if bf16 else "32-true"
-    loggers = [FailSafeLogger(build(node), name, evaluator.console) for name, node in config.logger.items()]
+    built = build_each(config.logger, "logger", config.allow)
+    loggers = [FailSafeLogger(logger, name, evaluator.console) for name, logger in built.items()]
     for logger in loggers:
         logger.log_hyperparams(asdict(config))
-    trainer: pl.Trainer = build(options, callbacks=callbacks, logger=loggers or False, default_root_dir=str(run.path))
+    made = {"callbacks": callbacks, "logger": loggers or False, "default_root_dir": str(run.path)}
+    trainer: pl.Trainer = build(options, "trainer", config.allow, **made)
     return trainer
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from conspecific.config.location import options
 from conspecific.config.schema import TrainConfig
-from conspecific.config.targets import build
+from conspecific.config.targets import build, build_each
 from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
@@ -77,7 +77,7 @@ def _prepare(config: TrainConfig) -> None:
 
 
 def _evaluator(config: TrainConfig, cache: Path, console: Console) -> Evaluator:
-    manifest: Manifest = build(config.data)
+    manifest: Manifest = build(config.data, "data", config.allow)
     fingerprint = check_manifest(manifest, cache)
     splits = split(manifest, config.protocol, **vars(config.split))
     loader = config.loader
@@ -117,8 +117,8 @@ def _counts(evaluator: Evaluator) -> Counts:
 def _try_everything(config: TrainConfig, evaluator: Evaluator) -> None:
     """Build every part, read one training batch, and take one step without keeping anything."""
     module, images = build_parts(config, evaluator)
-    for node in (*config.callbacks.values(), *config.logger.values()):
-        build(node)
+    build_each(config.callbacks, "callbacks", config.allow)
+    build_each(config.logger, "logger", config.allow)
     loader = images.train_dataloader()
     batch = next(iter(loader))
     loss = module.loss(module.embedder.project(batch["image"]), module.class_of_label[batch["label"]])

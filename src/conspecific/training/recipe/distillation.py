@@ -37,7 +37,7 @@ def embed_with_teacher(config: TrainConfig, evaluator: Evaluator, cache: Path) -
     ids = evaluator.splits.train
     file = cache / "teachers" / f"{_key(teacher, evaluator)}.npy"
     if not file.exists():
-        embedder: Embedder = build(teacher)
+        embedder: Embedder = build(teacher, "teacher", config.allow)
         vectors = evaluator.embed({"teacher": embedder}, ids, "Embedding with the teacher")["teacher"].vectors
         with write_whole(file) as temporary:
             np.save(temporary, vectors)
