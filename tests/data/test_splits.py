@@ -209,7 +209,7 @@ def test_published_split_within_species_is_cut_by_name_for_unseen() -> None:
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, float("nan")])
 @pytest.mark.parametrize("name", ["test_share", "val_share"])
 def test_shares_lie_between_0_and_1(name: str, share: float) -> None:
-    with pytest.raises(DataError, match=rf"split\.{name} must lie between 0 and 1"):
+    with pytest.raises(DataError, match=rf"split\.{name} must be between 0 and 1"):
         split(listed(species_of(4, 8)), "seen", **{name: share})
 
 
@@ -240,7 +240,7 @@ def test_columns_of_one_name_alone_give_a_split_or_a_message(protocol: str, colu
         (species_of(4, 3), "query_gallery", {"gallery_images": 0}, "no images for: train, validation queries"),
         (species_of(4, 2), "seen", {}, "no images for: validation queries, .* test queries, test gallery"),
         (species_of(4, 9), "unseen", {"test_share": 0.99}, "leaves no images for: train, validation"),
-        (species_of(1, 30), "seen", {}, "two species at least; found one"),
+        (species_of(1, 30), "seen", {}, "at least two species; found one"),
         (species_of(5, 9), "unseen", {"test_share": 0.2}, "leaves 1 species in test .*; 2 needed"),
         ([*species_of(8, 4), "lone", "tail"], "unseen", {"test_share": 0.2}, "leaves 1 species in test .*; 2 needed"),
     ],
@@ -281,5 +281,5 @@ def test_saved_table_says_what_each_image_was_used_for(tmp_path: Path, make_mani
 def test_a_division_of_species_is_refused_for_seen() -> None:
     labels = species_of(6, 8)
     column = ["test" if label > "species002" else "train" for label in labels]
-    with pytest.raises(DataError, match="the split column's test has none of its train: choose protocol=unseen"):
+    with pytest.raises(DataError, match="no species in both train and test: choose protocol=unseen"):
         split(listed(labels, split=column), "seen")

@@ -1,4 +1,4 @@
-"""Training images of which the frozen stages' activations are kept, a number of augmented views of each."""
+"""Cached augmentations: activations of the frozen stages for a number of augmentations of each training image."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,10 @@ from conspecific.types import IntArray
 
 
 class CachedAugmentations(Dataset[Item]):
-    """What takes the place of `TrainingImages` where views are cached: a view's seed picks one of those that are.
+    """Replaces `TrainingImages` when augmentations are cached; the seed of an augmentation chooses a cached one.
 
-    values: side of the crop in pixels -> float16 [V, N, ...], in memory or memory-mapped. ids: [N] sample ids.
+    values: side of the crop in pixels -> float16 [V, N, ...], in memory or memory-mapped, for V augmentations of each
+        of N images. ids: [N] sample ids.
     """
 
     def __init__(self, manifest: Manifest, ids: IntArray, values: Mapping[int, NDArray[np.float16]]) -> None:
@@ -33,5 +34,5 @@ class CachedAugmentations(Dataset[Item]):
 
 
 def cached_seed(seed: int, view: int, sample_id: int) -> int:
-    """Seed of the augmentation of a cached view: another for each run's seed, view and image."""
+    """Return the seed of a cached augmentation, a different one for each run's seed, augmentation and image."""
     return int(np.random.SeedSequence((seed, view, sample_id)).generate_state(1)[0] >> 1)

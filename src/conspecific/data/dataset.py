@@ -16,9 +16,10 @@ from conspecific.images import center_crop, open_rgb, to_tensor
 
 
 class Item(TypedDict):
-    """One image, or a batch of them: image uint8 [3, H, W], label int64, index (the sample id) int64.
+    """One image, or a batch of them.
 
-    In place of the image there may be `activations`, what the frozen stages of a backbone made of it, float16 [...].
+    image: uint8 [3, H, W]. label: int64, the species number. index: int64, the sample id.
+    activations: float16 [...], the output of a backbone's frozen stages, in place of the image.
     """
 
     image: NotRequired[Tensor]
@@ -28,7 +29,7 @@ class Item(TypedDict):
 
 
 class AugmentedView(NamedTuple):
-    """A sample id, the seed of the augmented view to make of it, and the view's side in pixels."""
+    """One augmentation of an image: its sample id, the seed of the augmentation, and the side of the crop in pixels."""
 
     sample_id: int
     seed: int
@@ -36,7 +37,7 @@ class AugmentedView(NamedTuple):
 
 
 class EvaluationImages(Dataset[Item]):
-    """The images of some sample ids as the network shall see them: shorter side resized, centre cut out."""
+    """Images as they are evaluated: the shorter side resized to `size` pixels, then the centre square."""
 
     def __init__(self, manifest: Manifest, ids: Sequence[int] | np.ndarray, size: int) -> None:
         self.manifest, self.ids, self.size = manifest, np.asarray(ids, dtype=np.int64), size
@@ -51,9 +52,11 @@ class EvaluationImages(Dataset[Item]):
 
 
 class TrainingImages(Dataset[Item]):
-    """Augmented views: RandomResizedCrop, horizontal flip, light colour jitter.
+    """Images as they are trained on: RandomResizedCrop, horizontal flip and colour jitter.
 
-    A view is a function of its sample id, seed and size alone, so a resumed run sees what an uninterrupted one would.
+    An augmentation depends on its sample id, seed and size only, so a resumed run draws the same ones.
+
+    crop_scale: range of the crop's share of the image area. jitter: strength of brightness, contrast and saturation.
     """
 
     def __init__(self, manifest: Manifest, crop_scale: tuple[float, float], jitter: float) -> None:

@@ -1,4 +1,4 @@
-"""P x K batches: P species, K images of each, the same for a seed and an epoch on every machine."""
+"""Batches of P species with K images of each, the same for a seed and an epoch on every machine."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,14 +11,15 @@ from conspecific.types import IntArray
 
 
 class PKSampler(Sampler[list[AugmentedView]]):
-    """Batches of `species` x `images` views; an epoch shows about as many images as there are.
+    """PK sampler: batches of `images` augmentations from each of `species` species (Hermans et al. 2017).
 
-    Every species comes up equally often (Hermans et al. 2017). A species with fewer than `images` images repeats
-    some of them, each as another augmented view. The order is a function of (seed, epoch) alone: call `set_epoch`.
+    Every species is drawn equally often, and an epoch has about as many augmentations as there are images. A species
+    with fewer than `images` images repeats some of them with another augmentation. The order depends on the seed and
+    the epoch only: call `set_epoch`.
 
-    With `hard_share`, that share of a batch's species are not dealt but drawn among those that images of the batch
-    are confused with: each brings the very image that is confused. `confused` says with what: sample id -> sample
-    ids of other species, nearest first.
+    With `hard_share`, that share of a batch's species is drawn from hard negatives: species with an image that the
+    network confuses with one of the batch, and that image is in the batch. `confused` maps a sample id to the sample
+    ids of other species that are near it, nearest first.
     """
 
     def __init__(
@@ -31,18 +32,22 @@ class PKSampler(Sampler[list[AugmentedView]]):
         sizes: Sequence[int],
         hard_share: float = 0.0,
     ) -> None:
-        """ids: [N] sample ids; labels: [N] their species. sizes: side of the views in each epoch, the last one's for
-        later epochs. Raises DataError when fewer than two species fit a batch.
+        """Group the images by species.
+
+        ids: [N] sample ids. labels: [N] their species numbers. sizes: side of the crops in pixels for each epoch; the
+            last one also applies to later epochs.
+
+        Raises DataError if a batch has fewer than two species or no image of each.
         """
         self.groups = [ids[labels == label] for label in np.unique(labels)]
         self.group_of = {int(index): number for number, group in enumerate(self.groups) for index in group}
         self.sizes, self.hard_share = sizes, hard_share
         self.confused: Mapping[int, Sequence[int]] = {}
         self.species, self.images, self.seed, self.epoch = min(species, len(self.groups)), images, seed, 0
-        self.sampler = self  # Lightning tells `batch_sampler.sampler` the epoch
+        self.sampler = self  # Lightning sets the epoch of `batch_sampler.sampler`
         if self.species < 2 or images < 1:
             raise DataError(
-                f"a training batch needs two species and one image of each at least; found loader.classes_per_batch="
+                f"a training batch needs at least two species and one image of each; found loader.classes_per_batch="
                 f"{species} (of {len(self.groups)} in train) and loader.samples_per_class={images}"
             )
         self.batches = max(1, round(len(ids) / (self.species * images)))
@@ -56,7 +61,7 @@ class PKSampler(Sampler[list[AugmentedView]]):
 
     @property
     def size(self) -> int:
-        """Side of this epoch's views, in pixels."""
+        """Side of this epoch's crops, in pixels."""
         return self.sizes[min(self.epoch, len(self.sizes) - 1)]
 
     def __iter__(self) -> Iterator[list[AugmentedView]]:
@@ -75,25 +80,25 @@ class PKSampler(Sampler[list[AugmentedView]]):
             batch = [index for group in chosen for index in deal(group)]
             for index in self._confused_with(batch, chosen, hard, rng):
                 dealt = deal(self.group_of[index])
-                batch += dealt if index in dealt else [index, *dealt[1:]]  # no image twice where there are others
+                batch += dealt if index in dealt else [index, *dealt[1:]]  # no image twice if there are others
             yield [AugmentedView(index, int(rng.integers(2**31)), self.size) for index in batch]
 
     def _confused_with(self, batch: list[int], chosen: list[int], count: int, rng: np.random.Generator) -> list[int]:
-        """Draw `count` images that images of the batch are confused with, each of a species not yet in it."""
+        """Draw `count` images that are confused with images of the batch, each of a species not yet in it."""
         found: list[int] = []
         there = set(chosen)
         while len(found) < count:
             anchor = batch[int(rng.integers(len(batch)))]
             confused = self.confused.get(anchor, [])
             others = [index for index in confused if self.group_of[index] not in there]
-            if not others:  # of an image that is confused with none of the rest, any other species will do
+            if not others:  # an image that is confused with no further species: take any other
                 others = [index for index, group in self.group_of.items() if group not in there]
             found.append(others[int(rng.integers(len(others)))])
             there.add(self.group_of[found[-1]])
         return found
 
     def _species_order(self, rng: np.random.Generator, species: int) -> Iterator[list[int]]:
-        """Deal species from shuffled rounds; one that a batch would hold twice waits for the next."""
+        """Draw species from shuffled rounds; a species that would be twice in a batch waits for the next batch."""
         waiting: list[int] = []
         for _ in range(self.batches):
             chosen: list[int] = []

@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: the three protocols, deterministic from a seed."""
+"""The division into training, validation and test: three protocols, deterministic from a seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ Protocol = Literal["seen", "unseen", "query_gallery"]
 
 @dataclass(frozen=True)
 class Subset:
-    """Sample ids to search with and to search in; where both are the same images, each query leaves itself out."""
+    """Sample ids of queries and gallery; a query that is in the gallery is not its own positive."""
 
     query: IntArray
     gallery: IntArray
 
     @property
     def ids(self) -> IntArray:
-        """Every sample id of the subset once, ascending."""
+        """The sample ids of queries and gallery, each once, ascending."""
         return np.union1d(self.query, self.gallery)
 
     def count_positives(self, labels: IntArray) -> IntArray:
-        """Return R of each query: images of its species in the gallery, itself excluded.
+        """Return R of each query [Q]: the number of images of its species in the gallery, without itself.
 
-        labels: species by sample id, -1 where unknown, which is nobody's positive.
+        labels: species number of each sample id, -1 for an unknown species, which has no positives.
         """
         gallery, query = labels[self.gallery], labels[self.query]
         support = np.bincount(gallery[gallery >= 0], minlength=int(labels.max(initial=0)) + 1)
@@ -41,7 +41,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class Splits:
-    """Sample ids of the training images, and the validation and test subsets."""
+    """Sample ids of the training images, and of the validation and test subsets."""
 
     protocol: Protocol
     train: IntArray
@@ -77,24 +77,33 @@ def split(
     gallery_images: int = 10,
     query_images: int = 3,
 ) -> Splits:
-    """Divide a manifest under a protocol.
+    """Divide a manifest into training, validation and test under a protocol.
 
-    seen: every species in train and test. The manifest's split column is used where it has one, else `test_share` of
-        each species' images are drawn. Validation is `val_share` of each species' training images.
-    unseen: species disjoint. A split column whose test shares no species with the rest is used; otherwise the species
-        sorted by name are cut, the last `test_share` of them to test (the zero-shot protocol of Song et al. 2016).
-        Validation is `val_share` of the training species, or the split column's where it shares none with train.
-    query_gallery: the role column names the test subset; without one, each species' first `gallery_images` images
-        are the gallery and its next `query_images` the queries. Training images are those the split column calls
-        train, or else the gallery; then validation searches with `val_share` of each species' training images in
-        the rest of them, as the test searches the gallery with images from outside.
+    seen: every species is in train and test. The test is the split column's, or else `test_share` of each species'
+        images, drawn at random. Validation is the split column's, or else `val_share` of each species' training images.
+    unseen: test species are not trained on. The test is the split column's if it shares no species with the rest;
+        otherwise it is the last `test_share` of the species in the order of their names (the zero-shot protocol of Song
+        et al. 2016). Validation is the split column's if it shares no species with train, or else `val_share` of the
+        training species, drawn at random.
+    query_gallery: the test is given by the role column; without one, the first `gallery_images` images of each species
+        are the gallery and the next `query_images` the queries. Training images are those that the split column calls
+        train, or else the gallery. In the latter case validation queries are `val_share` of each species' training
+        images, and the validation gallery is the rest of them.
 
-    Raises DataError when the protocol is unknown, a share is outside (0, 1), a subset comes out empty or with too few
-    species to train on or to score, or the split column is class-disjoint where the protocol is seen.
+    Args:
+        manifest: the images.
+        protocol: seen, unseen or query_gallery.
+        seed: of the random draws.
+        test_share, val_share: shares in (0, 1).
+        gallery_images, query_images: numbers of images per species.
+
+    Raises:
+        DataError: the protocol is unknown, a share is out of range, a subset is empty or has too few species to train
+            on or to score, or the split column is class-disjoint under seen.
     """
     for name, share in (("test_share", test_share), ("val_share", val_share)):
         if not 0 < share < 1:
-            raise DataError(f"split.{name} must lie between 0 and 1, both excluded; found {share}")
+            raise DataError(f"split.{name} must be between 0 and 1, both excluded; found {share}")
     rng = np.random.default_rng(seed)
     match protocol:
         case "seen":
@@ -113,8 +122,8 @@ def _seen(manifest: Manifest, rng: np.random.Generator, test_share: float, val_s
     train, val, test = _named_split(manifest)
     if train.size and test.size and not _share_species(manifest, train, test):
         raise DataError(
-            "protocol=seen tests species that were trained on, and the split column's test has none of its train: "
-            "choose protocol=unseen, which such a division is for"
+            "protocol=seen tests species that were trained on, but the split column has no species in both train and "
+            "test: choose protocol=unseen"
         )
     if not test.size:
         train, test = _draw_images(manifest, _all_but(manifest, val), test_share, rng)
@@ -174,7 +183,7 @@ def _share_species(manifest: Manifest, ids: IntArray, others: IntArray) -> bool:
 
 
 def _place_in_species(manifest: Manifest) -> IntArray:
-    """Return [N]: each image's place, from 0, among its species' images sorted by path."""
+    """Return [N], the position from 0 of each image among its species' images sorted by path."""
     rank = manifest.table.select(pl.col("path").rank("ordinal").over("label") - 1)
     return rank.to_series().to_numpy().astype(np.int64)
 
@@ -182,7 +191,7 @@ def _place_in_species(manifest: Manifest) -> IntArray:
 def _draw_images(
     manifest: Manifest, ids: IntArray, share: float, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray]:
-    """Draw a share of each species' images: two at least, so that each finds another, and two at least are kept."""
+    """Draw a share of each species' images. At least two are drawn, so that each has a positive, and two are kept."""
     kept, drawn = [ids[:0]], [ids[:0]]
     for label in np.unique(manifest.labels[ids]):
         own = rng.permutation(ids[manifest.labels[ids] == label])
@@ -202,7 +211,7 @@ def _draw_species(
 
 
 def require_usable(splits: Splits, manifest: Manifest) -> None:
-    """Raise DataError when a subset is empty, or has too few species to be trained on or scored."""
+    """Raise DataError if a subset is empty or has too few species to train on or to score."""
     subsets = {
         "train": splits.train,
         "validation queries": splits.val.query,
@@ -218,8 +227,8 @@ def require_usable(splits: Splits, manifest: Manifest) -> None:
             "column or the split.* shares."
         )
     if np.unique(manifest.labels[splits.train]).size < 2:
-        raise DataError("training needs images of two species at least; found one. Add species.")
-    # the test is scored last and compared over species: what cannot be must not come to light only then
+        raise DataError("training needs images of at least two species; found one. Add species.")
+    # the test is scored last, with intervals over species: a test that cannot be scored must be refused before training
     for name, subset, needed in (("validation", splits.val, 1), ("test", splits.test, 2)):
         answerable = subset.query[subset.count_positives(manifest.labels) > 0]
         species = np.unique(manifest.labels[answerable]).size

@@ -83,7 +83,7 @@ def test_a_file_that_changes_between_two_attempts_is_not_mixed(known: bool, site
     site.files["birds.tgz"] = b"old" * 3000
     old = site.remote("birds.tgz", known=False)
     site.cuts = [4000] + [0] * 5
-    assert "5 attempts in a row brought nothing" in refused(old, tmp_path)
+    assert "in 5 attempts in a row" in refused(old, tmp_path)
     site.files["birds.tgz"], site.tag, site.cuts = CONTENT, '"two"', []
     assert quick(site.remote("birds.tgz", known), tmp_path).read_bytes() == CONTENT
     assert site.statuses[-1] == 200
@@ -92,7 +92,7 @@ def test_a_file_that_changes_between_two_attempts_is_not_mixed(known: bool, site
 def test_what_came_is_kept_for_the_next_run(site: Any, birds: RemoteFile, tmp_path: Path) -> None:
     site.cuts = [4000] + [0] * 5
     told = refused(birds, tmp_path)
-    assert "The 4000 bytes that came are kept: run again to go on" in told
+    assert "The first 4000 bytes are kept: run again to resume" in told
     assert names(tmp_path) == ["birds.tgz.partial", "birds.tgz.partial.json"]
     assert len(site.log) == 5
     assert quick(birds, tmp_path).read_bytes() == CONTENT
@@ -163,7 +163,7 @@ def test_pauses_double_and_have_an_end(
     slept: list[float] = []
     monkeypatch.setattr(module.time, "sleep", slept.append)
     site.answers["birds.tgz"] = [500] * 9
-    with pytest.raises(DataError, match="5 attempts in a row brought nothing: it answered 500"):
+    with pytest.raises(DataError, match="in 5 attempts in a row: it answered 500"):
         fetch(birds, tmp_path, pause=20, timeout=5)
     assert slept == [20, 40, 60, 60]
 
@@ -179,14 +179,14 @@ def test_a_lasting_failure_is_told_at_once(code: int, site: Any, birds: RemoteFi
 def test_a_wrong_checksum_is_told_and_nothing_stays(site: Any, birds: RemoteFile, tmp_path: Path) -> None:
     told = refused(replace(birds, checksum="sha256:" + "0" * 64), tmp_path)
     assert f"its checksum is {birds.checksum}, sha256:0000" in told
-    assert "What was fetched is removed" in told
+    assert "The download is removed" in told
     assert names(tmp_path) == []
 
 
 def test_a_wrong_size_is_told_before_anything_is_fetched(site: Any, birds: RemoteFile, tmp_path: Path) -> None:
     assert birds.size is not None
     told = refused(replace(birds, size=birds.size + 1), tmp_path)
-    assert "offers 10240 bytes, 10241 were expected" in told
+    assert "has 10240 bytes, 10241 were expected" in told
     assert names(tmp_path) == []
 
 
@@ -230,13 +230,13 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     told = refused(RemoteFile(f"http://127.0.0.1:{port}/a.zip"), tmp_path)
-    assert "could not be fetched" in told and "Run again later" in told
+    assert "could not be downloaded" in told and "Run again later" in told
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         file = RemoteFile(f"http://127.0.0.1:{silent.getsockname()[1]}/a.zip")
-        with pytest.raises(DataError, match="5 attempts in a row brought nothing: timed out"):
+        with pytest.raises(DataError, match="in 5 attempts in a row: timed out"):
             fetch(file, tmp_path, pause=0, timeout=0.05)
 
 

@@ -79,7 +79,7 @@ def test_archives_that_are_there_are_verified_and_taken(site: Any, birds: Collec
     assert site.log == []
     (downloads / "birds.tar").write_bytes(b"other")
     (tmp_path / "datasets" / "birds").rename(tmp_path / "gone")
-    with pytest.raises(DataError, match=r"birds.tar is not the file that is needed: it has 5 bytes"):
+    with pytest.raises(DataError, match=r"birds.tar is not the expected file: it has 5 bytes"):
         obtain(birds, str(tmp_path))
 
 
@@ -89,9 +89,9 @@ def test_a_manual_step_is_told_with_what_goes_where(site: Any, birds: Collection
     with pytest.raises(DataError) as caught:
         obtain(manual, str(tmp_path))
     told = str(caught.value)
-    assert "Birds (Nobody 2000) cannot be downloaded by a program. Write to the authors. Then put birds.tar" in told
+    assert "Birds (Nobody 2000) must be downloaded by hand. Write to the authors. Then put birds.tar" in told
     assert str(tmp_path / "downloads" / "birds") in told
-    assert "data.root=FOLDER, one that holds list.txt, photos/images" in told
+    assert "data.root=FOLDER to a folder with list.txt, photos/images" in told
     assert "be kind to birds" in told and site.log == []
     (tmp_path / "downloads" / "birds").mkdir(parents=True)
     (tmp_path / "downloads" / "birds" / "birds.tar").write_bytes(site.files["birds.tar"])
@@ -118,7 +118,7 @@ def test_a_wrong_file_ends_it_and_the_next_run_goes_on(site: Any, birds: Collect
 def test_a_hostile_archive_leaves_no_folder(site: Any, birds: Collection, tmp_path: Path) -> None:
     site.files["birds.tar"] = archive("images/1.jpg", "../../evil")
     hostile = replace(birds, files=(birds.files[0], site.remote("birds.tar")))
-    with pytest.raises(DataError, match="its path leaves the folder"):
+    with pytest.raises(DataError, match="its path is outside the folder"):
         obtain(hostile, str(tmp_path))
     assert list((tmp_path / "datasets").iterdir()) == []
     assert not list(tmp_path.rglob("evil"))
@@ -149,7 +149,7 @@ def test_what_a_killed_process_left_is_removed(birds: Collection, tmp_path: Path
 
 def test_a_folder_that_lost_something_is_told(birds: Collection, tmp_path: Path) -> None:
     (obtain(birds, str(tmp_path)) / "list.txt").unlink()
-    with pytest.raises(DataError, match=r"list.txt is missing \(found there: downloaded.json, photos\)"):
+    with pytest.raises(DataError, match=r"list.txt is missing \(found: downloaded.json, photos\)"):
         obtain(birds, str(tmp_path))
 
 

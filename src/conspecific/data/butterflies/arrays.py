@@ -1,4 +1,4 @@
-"""Random streams, ready-made noise tiles and the few array helpers that every drawing step shares."""
+"""Random streams, cached noise tiles and the few array helpers for all drawing steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TILE = 512
 
 
 def stream(*key: int | str) -> np.random.Generator:
-    """A random generator that depends on nothing but `key` (non-negative integers and words)."""
+    """Return a random generator that depends only on `key` (non-negative integers and words)."""
     return np.random.default_rng([zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key])
 
 
@@ -78,7 +78,7 @@ def pebble_tiles() -> tuple[Floats, Floats, Floats]:
 
 
 def excerpt(tile: Floats, source: np.random.Generator, size: int, share: float, stretch: float = 1.0) -> Floats:
-    """[size, size] cut of a tile from a random place: `share` of its width, `share` times `stretch` of its height."""
+    """Return a random crop [size, size] of a tile: `share` of its width, `share` times `stretch` of its height."""
     height, width = TILE * share * stretch, TILE * share
     left, top = source.uniform(0, TILE - width), source.uniform(0, TILE - height)
     image = Image.fromarray(tile).resize(
@@ -88,12 +88,12 @@ def excerpt(tile: Floats, source: np.random.Generator, size: int, share: float, 
 
 
 def at_points(tile: Floats, row: Reals, column: Reals) -> Floats:
-    """A wrapping tile read at rows and columns (in tile pixels), nearest neighbour."""
+    """Read a wrapping tile at rows and columns (in tile pixels), nearest neighbour."""
     return np.asarray(tile[row.astype(np.intp) % TILE, column.astype(np.intp) % TILE], np.float32)
 
 
 def shifted(image: Floats, rows: float, columns: float) -> Floats:
-    """The image moved down and right by whole pixels; what comes in repeats the border."""
+    """Move an image down and right by whole pixels, with its border repeated."""
     height, width = image.shape[:2]
     row, column = np.arange(height) - round(rows), np.arange(width) - round(columns)
     return image[np.clip(row, 0, height - 1)[:, None], np.clip(column, 0, width - 1)[None, :]]
@@ -110,10 +110,10 @@ def from_image(image: Image.Image) -> Floats:
 
 
 def blurred(image: Image.Image, radius: float) -> Image.Image:
-    """The image under a Gaussian of `radius` pixels; unchanged below a third of a pixel."""
+    """Blur an image with a Gaussian of `radius` pixels; below a third of a pixel it is unchanged."""
     if radius <= 0.33:
         return image
-    # What a wide Gaussian leaves over shows as well at a fraction of the size, in a fraction of the time.
+    # A wide Gaussian leaves only low frequencies, so it is applied to a smaller image, which is faster.
     factor = max(1, min(4, int(radius / 1.6)))
     small = image.reduce(factor) if factor > 1 else image
     small = small.filter(ImageFilter.GaussianBlur(float(radius) / factor))

@@ -1,4 +1,4 @@
-"""Backgrounds: what lies behind the butterfly, from a blurred meadow to museum paper."""
+"""Backgrounds, from a blurred meadow to museum paper."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LEAVES = ("2f6b2a 6fae44", "3f7f3a 9cc860", "1f4f30 4f8f55", "6a7a28 b8bc54", "7
 
 
 def draw_backdrop(source: Source, size: int) -> Floats:
-    """A background [size, size, 3]."""
+    """Return a background [size, size, 3]."""
     kinds: list[tuple[float, Callable[[Source, int], Floats]]] = [
         (0.3, _bokeh),
         (0.14, _leaf),
@@ -124,7 +124,7 @@ def _stalks(source: Source, image: Image.Image, colours: list[Floats]) -> None:
 
 
 def _foliage(source: Source, size: int) -> Floats:
-    """Leaves and stalks behind one another, the nearer the sharper."""
+    """Leaves and stalks in several layers; nearer layers are sharper."""
     colours = _pick(source, LEAVES)
     deep = [colours[0] * 0.35, colours[0] * 0.7, colours[1] * 0.8]
     image = to_image(_wash(source, size, deep))

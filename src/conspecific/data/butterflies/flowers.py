@@ -1,4 +1,4 @@
-"""Flower heads: petals laid around a heart, seen from above."""
+"""Flower heads: petals around a heart, seen from above."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The genes of an invented species: everything that its images have in common."""
+"""The genes of an invented species: what all its images have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Invented Latin-like names: siblings share a genus, no two species share a name."""
+"""Invented Latin-like names: siblings share a genus, and each species has its own name."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ EPITHET_ENDS = ["ana", "ata", "escens", "ifera", "ina", "ora", "osa", "ula"]
 
 
 def species_names(seed: int, species: int) -> list[str]:
-    """Names `Genus_epithet` of the first `species` species, in order; more species never change earlier names."""
+    """Return the names `Genus_epithet` of the first `species` species; more species do not change earlier names."""
     genera = [start + end for start in GENUS_STARTS for end in GENUS_ENDS]
     epithets = [start + end for start in EPITHET_STARTS for end in EPITHET_ENDS]
     order = stream(seed, "genera").permutation(len(genera))
     names = []
     for number in range(species):
-        # When the genera run out, each takes in further lineages, whose epithets lie ten on.
+        # When the genera run out, each gets further lineages, whose epithets start ten later.
         used, place = divmod(lineage(number), len(genera))
         own = stream(seed, "epithets", place).permutation(len(epithets))
         rank = 10 * used + sibling_rank(number)

@@ -1,4 +1,4 @@
-"""Wing outlines: how they are invented and the look-up tables that place a point within a wing."""
+"""Wing outlines: how they are invented and the look-up tables that locate a point in a wing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _vein_places(source: np.random.Generator, cells: int) -> tuple[float, ...]:
 
 
 def invent_fore(source: np.random.Generator) -> Outline:
-    """A forewing outline of one of the forms, its measures moved a little."""
+    """Return a forewing outline: one of the forms, with its measures varied a little."""
     form = list(FORE_FORMS)[source.integers(len(FORE_FORMS))]
     (lead, trail), reach = FORE_FORMS[form]
     lead, trail = np.radians(lead + source.uniform(-5, 5)), np.radians(trail + source.uniform(-5, 5))
@@ -55,7 +55,7 @@ def invent_fore(source: np.random.Generator) -> Outline:
 
 
 def invent_hind(source: np.random.Generator) -> Outline:
-    """A hindwing outline: of one of the forms, plain, scalloped or tailed."""
+    """Return a hindwing outline: one of the forms, plain, scalloped or tailed."""
     form = list(HIND_FORMS)[source.integers(len(HIND_FORMS))]
     (lead, trail), reach = HIND_FORMS[form]
     lead, trail = np.radians(lead + source.uniform(-4, 4)), np.radians(trail + source.uniform(-5, 5))
@@ -84,7 +84,7 @@ class Tables:
     """Look-up tables over the place across the wing, STEPS entries from its trailing to its leading edge."""
 
     reach: Floats
-    """Root to margin without tail or scallops: what patterns are measured by."""
+    """Root to margin without tail or scallops; patterns are placed relative to it."""
     edge: Floats
     """Root to the true margin, with tail, scallops and notches torn out."""
     cell: NDArray[np.int64]

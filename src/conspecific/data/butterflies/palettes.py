@@ -29,9 +29,9 @@ FAMILIES: dict[str, str] = {
 
 
 def palette(seed: int, owner: int) -> Floats:
-    """[8, 3] colours by role: one family's, each colour moved a little for its owner (a lineage of species)."""
+    """Return colours by role [8, 3]: those of a family, each shifted a little for a lineage of species."""
     source = stream(seed, "palette", owner)
     family = list(FAMILIES.values())[source.integers(len(FAMILIES))]
     colours = np.stack([colour(text) for text in family.split()])
-    # The wanderings stay far below the distance between families, so that colour alone never names a species.
+    # The shifts are much smaller than the distance between families, so colour alone does not identify a species.
     return np.asarray(np.clip(colours + source.normal(0, 0.018, colours.shape), 0, 1), np.float32)

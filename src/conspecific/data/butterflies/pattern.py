@@ -1,4 +1,4 @@
-"""Painting a wing: the pattern genes laid over one another, evaluated at the pixels that the wing covers."""
+"""Painting a wing: the pattern genes, one over the other, evaluated at the pixels of the wing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Spread:
 
 
 class WingPainter:
-    """Lays the genes of one wing on its pixels; `rgb` is [3, N]."""
+    """Paints the genes of one wing on its pixels; `rgb` is [3, N]."""
 
     def __init__(self, genes: WingGenes, palette: Floats, spread: Spread, individual: Individual) -> None:
         self.genes, self.palette, self.at, self.one = genes, palette, spread, individual

@@ -1,4 +1,4 @@
-"""How one butterfly is held before the camera: pose, light, and what is particular to the individual."""
+"""Pose and light of one image, and the variation of one individual."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CAMERA = 4.5
 
 @dataclass(frozen=True, slots=True)
 class Individual:
-    """What makes one animal of a species: factors around 1 and shifts around 0."""
+    """The variation of one individual: factors around 1 and shifts around 0."""
 
     spots: float
     eyes: float

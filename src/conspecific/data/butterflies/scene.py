@@ -1,4 +1,4 @@
-"""One image: background, shadow, butterfly, what grows before it, and the camera."""
+"""One image: background, shadow, butterfly, foreground plants, and the camera."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .species import genome
 from .wings import draw_butterfly
 
 DRAWING_VERSION = 1
-"""Raised whenever the same arguments would give different pixels."""
+"""Increased whenever the same arguments would give different pixels; part of the name of the cache folder."""
 
 
 def draw_image(seed: int, species: int, image: int, size: int = 224) -> NDArray[np.uint8]:
-    """Image number `image` of species number `species`: [size, size, 3] RGB, the same for the same arguments.
+    """Draw image number `image` of species number `species`: [size, size, 3] uint8, RGB.
 
-    Nothing but the arguments decides an image: neither what was drawn before nor in which process.
+    The pixels depend on the arguments only, not on earlier images or on the process.
     """
     if seed < 0 or species < 0 or image < 0:
         raise ValueError(f"seed, species and image must be 0 or more, found {seed}, {species} and {image}")
@@ -43,7 +43,7 @@ def _out_of_focus(source: np.random.Generator, ground: Floats) -> Floats:
 
 
 def _shadow(ground: Floats, cover: Floats, pose: Pose, light: Light) -> Floats:
-    """The butterfly's shadow on what lies behind it, away from the light."""
+    """The butterfly's shadow on the background, away from the light."""
     size = len(ground)
     reach = 0.12 * pose.scale / 2
     cast = shifted(cover, float(light.towards[1]) * reach, -float(light.towards[0]) * reach)
@@ -93,7 +93,7 @@ def _camera(source: np.random.Generator, scene: Floats) -> NDArray[np.uint8]:
     scene = np.asarray(
         scene * ((1 - source.uniform(0, 0.16) * fall) * source.uniform(0.94, 1.18))[..., None], np.float32
     )
-    # Bright parts bend towards white instead of breaking off, as on film.
+    # Bright parts are compressed towards white instead of clipped, as on film.
     over = np.clip(scene - 0.8, 0, None)
     scene = np.asarray(scene - over + 0.3 * over / (over + 0.3), np.float32)
     blur = abs(source.normal(0, 0.0032)) * size

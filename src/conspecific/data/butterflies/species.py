@@ -1,4 +1,4 @@
-"""How species are invented: lineages of siblings that share every gene but a few."""
+"""The invention of species: lineages of siblings that share all genes but a few."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Placing wings and body in the image: which pixels they cover, and how light falls on them."""
+"""Projection of wings and body into the image: the pixels they cover, and their shading."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Where the benchmarks lie, how large their files are, and by what checksum they are known.
+"""Addresses, sizes and checksums of the benchmarks.
 
-A size or checksum stands here only where a source states it, named beside it; TFDS is tensorflow/datasets,
-tensorflow_datasets/url_checksums/NAME.txt. What no source states is None: the file is taken as it comes, and its own
-checksum is printed and kept.
+Each size and checksum is from the source named in its comment; TFDS is tensorflow/datasets,
+tensorflow_datasets/url_checksums/NAME.txt. A value that no source states is None: the file is accepted as it is, and
+its checksum is printed and recorded.
 """
 
 from conspecific.data.downloads.files import RemoteFile
 from conspecific.data.downloads.obtain import Collection
 
 RESEARCH = "for non-commercial research and education only."
-UNSTATED = "none found beside the files; the images are their owners'."
+UNSTATED = "none published with the files; the images belong to their owners."
 
 CUB200 = Collection(
     name="cub200",
@@ -36,7 +36,7 @@ CARS196 = Collection(
     name="cars196",
     title="Cars196 (Krause et al. 2013)",
     files=(
-        # sizes and sha256: TFDS cars196, from when ai.stanford.edu/~jkrause still gave them out
+        # sizes and sha256: TFDS cars196, when ai.stanford.edu/~jkrause still offered them
         RemoteFile(
             None,
             named="car_devkit.tgz",
@@ -72,7 +72,7 @@ CARS196 = Collection(
     terms=UNSTATED,
     source="https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
     form="cars_train/, cars_test/, devkit/ and cars_test_annos_withlabels.mat, or car_ims/ and cars_annos.mat",
-    step="Its site is gone: get a copy from someone who has one (the four files are known by their checksums).",
+    step="Its site is offline: get a copy from someone who has one (checksums verify the four files).",
 )
 
 SOP = Collection(
@@ -123,7 +123,7 @@ OXFORD_PETS = Collection(
         ),
     ),
     needed=("annotations/trainval.txt", "annotations/test.txt", "images"),
-    terms="CC BY-SA 4.0; the images are their owners'.",
+    terms="CC BY-SA 4.0; the images belong to their owners.",
     source="https://www.robots.ox.ac.uk/~vgg/data/pets/",
 )
 

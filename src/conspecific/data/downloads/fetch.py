@@ -1,4 +1,4 @@
-"""One file over HTTP: continued where it was cut, verified, and only then called by its name."""
+"""Downloading one file over HTTP: interrupted downloads are resumed, and only a verified file gets its name."""
 
 import re
 import shutil
@@ -26,32 +26,34 @@ from conspecific.data.downloads.partial import Partial
 from conspecific.errors import DataError
 from conspecific.progress import progress_bar
 
-ATTEMPTS = 5  # in a row that bring nothing new
+ATTEMPTS = 5  # in a row without a new byte
 LONGEST_PAUSE = 60.0  # seconds
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # answers that another time may not give
+TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})  # HTTP status codes of errors that may pass
 Report = Callable[[int, int | None], None]
 
 
-class _Cut(Exception):
-    """The connection, or the server, failed in a way that may pass."""
+class _Interrupted(Exception):
+    """The connection or the server failed in a way that may pass."""
 
 
 def fetch(file: RemoteFile, folder: Path, *, pause: float = 1.0, timeout: float = 60.0) -> Path:
-    """Return where a file lies in `folder`, after downloading it unless it is there already.
+    """Return the path of a file in `folder`, downloaded unless it exists.
 
-    What was fetched before a connection was cut is kept as NAME.partial and continued, also by another run. An attempt
-    that brings nothing new is repeated after `pause` seconds, then twice as long, five times in all. timeout: seconds
-    without a byte. One process at a time may fetch into a folder, see `obtain`.
+    An interrupted download is kept as NAME.partial and resumed, by a later run too. Only one process at a time may
+    fetch into a folder, see `obtain`.
 
-    Raises DataError when the address does not answer, answers with something else, or the disk is full, and when size
-    or checksum are not those that were expected: what was fetched is removed then.
+    pause: seconds before an attempt without a new byte is repeated; it doubles each time, for ATTEMPTS attempts.
+    timeout: seconds without a byte after which an attempt ends.
+
+    Raises DataError if the server does not answer, answers with something else, or the disk is full, and if size or
+    checksum differ from the expected ones; the downloaded file is removed then.
     """
     target, partial = folder / file.name, Partial(folder / f"{file.name}.partial")
     if target.exists():
         require_same(target, file)
         return target
     if file.url is None:
-        raise DataError(f"{file.name} has to be put into {folder} by hand")
+        raise DataError(f"{file.name} cannot be downloaded: put it into {folder} by hand")
     _require_web(file.url)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,15 +63,15 @@ def fetch(file: RemoteFile, folder: Path, *, pause: float = 1.0, timeout: float 
     if wrong := mismatch(partial.path, file):
         partial.remove()
         raise DataError(
-            f"{file.url} gave another file than was expected: {wrong}. What was fetched is removed. Run again; if the "
-            f"same happens, the file was changed at its source: fetch {file.name} from elsewhere, put it into {folder}."
+            f"{file.url} is not the expected file: {wrong}. The download is removed. Run again; if that fails too, the "
+            f"file was changed at its source: get {file.name} from elsewhere and put it into {folder}."
         )
     partial.finish(target)
     return target
 
 
 def _download(file: RemoteFile, url: str, partial: Partial, pause: float, timeout: float) -> None:
-    """Fill `partial`, going on after every failure that may pass."""
+    """Fill `partial`, and resume after every failure that may pass."""
     failures, furthest = 0, partial.size
     with progress_bar() as progress:
         task = progress.add_task(f"Downloading {file.name} (MB)", total=None)
@@ -81,7 +83,7 @@ def _download(file: RemoteFile, url: str, partial: Partial, pause: float, timeou
             try:
                 _transfer(file, url, partial, timeout, report)
                 return
-            except _Cut as cut:
+            except _Interrupted as cut:
                 failures = 1 if partial.size > furthest else failures + 1
                 furthest = max(furthest, partial.size)
                 if failures == ATTEMPTS:
@@ -89,30 +91,30 @@ def _download(file: RemoteFile, url: str, partial: Partial, pause: float, timeou
                 time.sleep(min(pause * 2 ** (failures - 1), LONGEST_PAUSE))
 
 
-def _gave_up(file: RemoteFile, url: str, partial: Partial, cut: _Cut) -> str:
-    kept = f"The {partial.size} bytes that came are kept: run again to go on" if partial.size else "Run again later"
+def _gave_up(file: RemoteFile, url: str, partial: Partial, cut: _Interrupted) -> str:
+    kept = f"The first {partial.size} bytes are kept: run again to resume" if partial.size else "Run again later"
     return (
-        f"{url} could not be fetched, {ATTEMPTS} attempts in a row brought nothing: {cut}. {kept}, or put {file.name} "
-        f"into {partial.path.parent} by hand."
+        f"{url} could not be downloaded in {ATTEMPTS} attempts in a row: {cut}. {kept}, or put {file.name} into "
+        f"{partial.path.parent} by hand."
     )
 
 
 def _transfer(file: RemoteFile, url: str, partial: Partial, timeout: float, report: Report) -> None:
-    """Ask once for what is missing and write what comes. Raises _Cut where less came than was announced."""
+    """Request the missing bytes once and write them. Raises _Interrupted if fewer come than were announced."""
     start, wanted = partial.size, partial.range_headers(url, trusted=file.checksum is not None)
     response = _open(
         Request(url, headers={"User-Agent": "conspecific", "Accept-Encoding": "identity"} | wanted), timeout
     )
     if response is None:
         partial.remove()
-        raise _Cut("the server has no such part of the file")
+        raise _Interrupted("the server does not have this range of the file")
     with response:
         if response.status == 206:
             total = _total_of_part(response.headers, start)
             if not wanted or total is None:
                 partial.remove()
-                raise _Cut("the server sent another part of the file than was asked for")
-        else:  # the whole: the file was changed, or the server knows no parts
+                raise _Interrupted("the server sent another range of the file than requested")
+        else:  # the whole file: it was changed, or the server does not support ranges
             start = 0
             total = _length(response.headers)
         _require_expected(file, url, response, total, partial)
@@ -120,7 +122,7 @@ def _transfer(file: RemoteFile, url: str, partial: Partial, timeout: float, repo
         _require_room(partial.path.parent, None if total is None else total - start)
         _write(_blocks(response), partial, start, total, report)
     if total is not None and partial.size < total:
-        raise _Cut(f"the connection was closed after {partial.size} of {total} bytes")
+        raise _Interrupted(f"the connection was closed after {partial.size} of {total} bytes")
 
 
 def _write(blocks: Iterator[bytes], partial: Partial, start: int, total: int | None, report: Report) -> None:
@@ -133,21 +135,21 @@ def _write(blocks: Iterator[bytes], partial: Partial, start: int, total: int | N
 
 
 def _open(request: Request, timeout: float) -> Any | None:
-    """Return the response; None where the part that was asked for does not exist. Raises DataError or _Cut."""
+    """Return the response, or None if the requested range does not exist. Raises DataError or _Interrupted."""
     try:
         return _opener().open(request, timeout=timeout)
     except HTTPError as error:
         error.close()
         if error.code == 416:
             return None
-        if error.code in PASSING:
-            raise _Cut(f"it answered {error.code} {error.reason}") from error
+        if error.code in TEMPORARY:
+            raise _Interrupted(f"it answered {error.code} {error.reason}") from error
         raise DataError(
-            f"{request.full_url} answered {error.code} {error.reason}. The file may have moved: look for it at its "
-            "source and put it where the downloads lie, or give data.mirror= or data.root=."
+            f"{request.full_url} answered {error.code} {error.reason}. The file may have moved: get it from its "
+            "source and put it into the folder of downloads, or set data.mirror= or data.root=."
         ) from error
     except (URLError, OSError, HTTPException) as error:
-        raise _Cut(str(getattr(error, "reason", error)) or type(error).__name__) from error
+        raise _Interrupted(str(getattr(error, "reason", error)) or type(error).__name__) from error
 
 
 def _blocks(response: Any) -> Iterator[bytes]:
@@ -155,7 +157,7 @@ def _blocks(response: Any) -> Iterator[bytes]:
         try:
             block = response.read1(BLOCK)
         except (OSError, HTTPException) as error:
-            raise _Cut(str(error) or type(error).__name__) from error
+            raise _Interrupted(str(error) or type(error).__name__) from error
         if not block:
             return
         yield block
@@ -167,7 +169,7 @@ def _length(headers: Message) -> int | None:
 
 
 def _total_of_part(headers: Message, start: int) -> int | None:
-    """Size of the whole file where the part begins at `start` and runs to its end, else None."""
+    """Return the size of the whole file if the range is from `start` to its end, else None."""
     found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("Content-Range", "").strip())
     if found is None:
         return None
@@ -176,17 +178,17 @@ def _total_of_part(headers: Message, start: int) -> int | None:
 
 
 def _require_expected(file: RemoteFile, url: str, response: Any, total: int | None, partial: Partial) -> None:
-    """Raise DataError before anything large is fetched, where the answer cannot be the file."""
+    """Raise DataError, before anything large is downloaded, if the answer cannot be the file."""
     if response.headers.get_content_type() == "text/html" and not file.name.endswith((".html", ".htm")):
         partial.remove()
         raise DataError(
-            f"{url} answers with a web page, not with {file.name}: open it in a browser, fetch the file there and "
+            f"{url} answers with a web page, not with {file.name}: open it in a browser, download the file there and "
             f"put it into {partial.path.parent}."
         )
     if file.size is not None and total is not None and total != file.size:
         partial.remove()
         raise DataError(
-            f"{url} offers {total} bytes, {file.size} were expected: the file was changed at its source. Fetch "
+            f"{url} has {total} bytes, {file.size} were expected: the file was changed at its source. Get "
             f"{file.name} from elsewhere and put it into {partial.path.parent}."
         )
 
@@ -206,7 +208,7 @@ def _require_web(url: str) -> None:
 
 
 class _WebRedirects(HTTPRedirectHandler):
-    """Follows redirects to web addresses alone, and never from https to http; urllib refuses file: and the like."""
+    """Follows redirects to web addresses only, and never from https to http; urllib alone would follow ftp."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
@@ -215,13 +217,13 @@ class _WebRedirects(HTTPRedirectHandler):
         if after not in ("http", "https") or (req.type == "https" and after == "http"):
             fp.close()
             raise DataError(
-                f"{req.full_url} redirects to {newurl}, which is refused: it is no web address, or less safe"
+                f"{req.full_url} redirects to {newurl}, which is refused: it is not a web address, or not encrypted"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener() -> OpenerDirector:
-    """One that knows the web and nothing else: no local files, no FTP."""
+    """Return an opener for http and https only: no local files, no FTP."""
     opener = OpenerDirector()
     for handler in (
         ProxyHandler,

@@ -1,4 +1,4 @@
-"""What is to be fetched, and whether a file is the one that was meant."""
+"""A file to download, and the check that a file is that one."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,16 +9,17 @@ from conspecific.errors import DataError
 from conspecific.progress import progress_bar
 
 BLOCK = 1 << 20
-MB = 1e6  # bars count in millions of bytes
+MB = 1e6  # progress bars count in millions of bytes
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """One file of a data set.
 
-    url: http or https; None where a person has to fetch it. size: bytes, None where no source states it. checksum:
-    `md5:...` or `sha256:...` in hex, None where no source states one. named: what it is kept as, where the address
-    does not end in its name. into: the folder, inside the data set's, that it is unpacked or copied to.
+    url: http or https address; None if it must be downloaded by hand.
+    size: bytes, None if unknown. checksum: `md5:...` or `sha256:...` in hexadecimal, None if unknown.
+    named: its name on disk, if the address does not end in it.
+    into: the folder, relative to that of the data set, that it is unpacked or copied to.
     """
 
     url: str | None
@@ -33,7 +34,7 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """What it is kept as.
+        """Its name on disk.
 
         >>> RemoteFile("https://example.org/data/birds.tgz?download=1").name
         'birds.tgz'
@@ -42,7 +43,7 @@ class RemoteFile:
 
 
 def checksum(path: Path, kind: str = "sha256") -> str:
-    """Return `KIND:HEX` of a file's bytes, with a bar for large ones."""
+    """Return the checksum of a file as `KIND:HEX`, and show progress."""
     digest = hashlib.new(kind, usedforsecurity=False)
     with path.open("rb") as stream, progress_bar() as progress:
         task = progress.add_task(f"Checking {path.name} (MB)", total=path.stat().st_size / MB)
@@ -53,7 +54,7 @@ def checksum(path: Path, kind: str = "sha256") -> str:
 
 
 def mismatch(path: Path, file: RemoteFile) -> str | None:
-    """Say how a file differs from the one that was meant; None where nothing known speaks against it."""
+    """Say how a file differs from the expected one; None if size and checksum, where known, are equal."""
     size = path.stat().st_size
     if file.size is not None and size != file.size:
         return f"it has {size} bytes, {file.size} were expected"
@@ -65,6 +66,6 @@ def mismatch(path: Path, file: RemoteFile) -> str | None:
 
 
 def require_same(path: Path, file: RemoteFile) -> None:
-    """Raise DataError where a file that lies there already is not the one that was meant. It is left alone."""
+    """Raise DataError if an existing file is not the expected one. The file is not changed."""
     if wrong := mismatch(path, file):
-        raise DataError(f"{path} is not the file that is needed: {wrong}. Remove it, or put the right one there.")
+        raise DataError(f"{path} is not the expected file: {wrong}. Remove it, or replace it with the right one.")

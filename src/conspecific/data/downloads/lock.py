@@ -1,4 +1,4 @@
-"""One process at a time."""
+"""A lock between processes."""
 
 import fcntl
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from pathlib import Path
 
 @contextmanager
 def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock that the file at `path` stands for; `waiting` is called where another process has it.
+    """Hold the lock of the file at `path`; `waiting` is called if another process holds it.
 
-    The system takes it back when a process ends, however it ends.
+    The operating system releases it when a process ends, in whatever way.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:

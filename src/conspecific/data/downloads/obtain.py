@@ -1,4 +1,4 @@
-"""A data set's folder: where it was put by hand, or downloaded, verified and unpacked on first use."""
+"""The folder of a data set: given by the user, or downloaded, verified and unpacked on first use."""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -19,12 +19,13 @@ RECORD = "downloaded.json"
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A data set as its authors give it out.
+    """A data set as its authors publish it.
 
-    name: of its folder and its configuration. files: small ones first, so that what fails does so early. needed: what
-    its folder must hold, either of several names parted by `|`. terms: what its users agree to. source: the page to
-    look at. step: what a person has to do, for files without an address. form: `needed` in words, where they do not
-    speak for themselves.
+    name: of its folder and its configuration. title: for messages.
+    files: small ones first, so that errors come early.
+    needed: names that its folder must hold; `a|b` means either of them.
+    form: `needed` in words, if the names do not suffice.
+    terms: of use. source: its web page. step: instructions for files without an address.
     """
 
     name: str
@@ -38,19 +39,19 @@ class Collection:
 
     @property
     def held(self) -> str:
-        """What its folder holds, in words."""
+        """What its folder must hold, in words."""
         return self.form or ", ".join(self.needed).replace("|", " or ")
 
 
 def obtain(collection: Collection, cache: str, root: str | None = None, mirror: str | None = None) -> Path:
     """Return the folder that holds a data set.
 
-    root: the folder where it lies already; nothing is downloaded then. Without it the folder is `cache`/datasets/NAME,
-    and where that is there no network is touched; archives are taken from `cache`/downloads/NAME, where they stay, and
-    fetched first where they are missing. mirror: an address under which files of the same names lie.
+    cache: folder of all caches; the data set is in its datasets/NAME, unpacked on first use from archives in its
+        downloads/NAME, which are downloaded if they are missing and then kept.
+    root: the folder of an existing copy; then nothing is downloaded.
+    mirror: address of a folder with files of the same names.
 
-    Raises DataError when the folder lacks something, a file has to be put there by hand, and whatever `fetch` and
-    `unpack` raise.
+    Raises DataError if the folder is incomplete or a file must be downloaded by hand, and as `fetch` and `unpack` do.
     """
     if root is not None:
         return _complete(collection, Path(root).expanduser())
@@ -59,17 +60,17 @@ def obtain(collection: Collection, cache: str, root: str | None = None, mirror: 
     if not folder.exists():
         console = Console(stderr=True)
         with alone(base / "downloads" / f"{collection.name}.lock", lambda: _wait(collection, console)):
-            if not folder.exists():  # another process may have made it while this one waited
+            if not folder.exists():  # not made by another process while this one waited
                 _download(_at(collection, mirror), folder, downloads, console)
     return _complete(collection, folder)
 
 
 def _wait(collection: Collection, console: Console) -> None:
-    console.print(f"Another process is getting {collection.name}; waiting for it.", soft_wrap=True, markup=False)
+    console.print(f"Another process is downloading {collection.name}; waiting for it.", soft_wrap=True, markup=False)
 
 
 def _at(collection: Collection, mirror: str | None) -> Collection:
-    """The same files at another address."""
+    """Return the data set with the addresses of a mirror."""
     if mirror is None:
         return collection
     files = [
@@ -98,11 +99,11 @@ def _download(collection: Collection, folder: Path, downloads: Path, console: Co
                 shutil.copyfile(path, into / file.name)
         record = {file.name: _origin(file, path, console) for file, path in zip(collection.files, fetched, strict=True)}
         write_json(part / RECORD, record)
-    console.print(f"{collection.name} is in {folder}; {downloads} is not needed any more", soft_wrap=True, markup=False)
+    console.print(f"{collection.name} is in {folder}; {downloads} is no longer needed", soft_wrap=True, markup=False)
 
 
 def _origin(file: RemoteFile, path: Path, console: Console) -> dict[str, str | int | None]:
-    """What is known of a file; one that no source states a checksum of is given its own."""
+    """Return address, size and checksum of a file; the checksum is computed if it was unknown."""
     found = file.checksum
     if found is None:
         found = checksum(path)
@@ -111,12 +112,12 @@ def _origin(file: RemoteFile, path: Path, console: Console) -> dict[str, str | i
 
 
 def _require_by_hand(collection: Collection, downloads: Path) -> None:
-    """Raise DataError that names every file a person has to fetch, and where it goes."""
+    """Raise DataError that names every file to be downloaded by hand, and its folder."""
     absent = [file.name for file in collection.files if file.url is None and not (downloads / file.name).exists()]
     if absent:
         raise DataError(
-            f"{collection.title} cannot be downloaded by a program. {collection.step} Then put {', '.join(absent)} "
-            f"into {downloads} and run again; or give data.root=FOLDER, one that holds {collection.held}. "
+            f"{collection.title} must be downloaded by hand. {collection.step} Then put {', '.join(absent)} "
+            f"into {downloads} and run again; or set data.root=FOLDER to a folder with {collection.held}. "
             f"Terms of use: {collection.terms} See {collection.source}"
         )
 
@@ -125,9 +126,9 @@ def _complete(collection: Collection, folder: Path) -> Path:
     absent = [names for names in collection.needed if not any((folder / name).exists() for name in names.split("|"))]
     if absent:
         found = sorted(path.name for path in folder.iterdir())[:10] if folder.is_dir() else None
-        there = "it is not a folder" if found is None else f"found there: {', '.join(found) or 'nothing'}"
+        there = "it is not a folder" if found is None else f"found: {', '.join(found) or 'nothing'}"
         raise DataError(
             f"{folder} does not hold {collection.title}: {absent[0].replace('|', ' or ')} is missing ({there}). It "
-            f"needs {collection.held}. Give the right folder with data.root=, or remove this one to have it made anew."
+            f"must hold {collection.held}. Set data.root= to the right folder, or remove this one and run again."
         )
     return folder.resolve()

@@ -1,4 +1,4 @@
-"""What is there of a file so far, and what it was told by, so that it can be continued and never mixed."""
+"""A partial download, with a record of its source, so that it is resumed and never mixed with another file."""
 
 import json
 import os
@@ -9,21 +9,21 @@ from conspecific.files import write_json
 
 
 class Partial:
-    """The first bytes of a file at `path`, and beside it, in NAME.json, the address and the state they came from."""
+    """The first bytes of a file at `path`; NAME.json beside it holds their address and the version of the file."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.record = path, path.with_name(f"{path.name}.json")
 
     @property
     def size(self) -> int:
-        """How many bytes there are."""
+        """Number of bytes on disk."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def range_headers(self, url: str, trusted: bool) -> dict[str, str]:
-        """Headers that ask for the rest, none where the beginning is of no use.
+        """Return request headers for the remaining bytes; none if the first bytes cannot be used.
 
-        The server sends the whole where the file is not what it was (If-Range). One that named no state to compare is
-        asked for the rest only where the file is `trusted`: a checksum will tell.
+        With If-Range the server sends the whole file if it has changed. If the server gave no version to compare, the
+        rest is requested only if the file is `trusted`, because a checksum is known.
         """
         known = self._known()
         if not self.size or known.get("url") != url or not (known.get("state") or trusted):
@@ -31,18 +31,18 @@ class Partial:
         return {"Range": f"bytes={self.size}-"} | ({"If-Range": known["state"]} if known.get("state") else {})
 
     def begin(self, url: str, headers: Message, keep: bool) -> None:
-        """Note where the bytes to come are from; without `keep` those that are there go."""
+        """Record the source of the following bytes; without `keep`, existing ones are removed."""
         if not keep:
             self.path.write_bytes(b"")
         write_json(self.record, {"url": url, "state": _state(headers)})
 
     def finish(self, target: Path) -> None:
-        """Give the whole file its name."""
+        """Rename the complete file to `target`."""
         os.replace(self.path, target)
         self.record.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Forget what came."""
+        """Remove the bytes and their record."""
         self.path.unlink(missing_ok=True)
         self.record.unlink(missing_ok=True)
 
@@ -55,7 +55,7 @@ class Partial:
 
 
 def _state(headers: Message) -> str | None:
-    """What tells one state of a file from the next: a strong ETag, or the date of its last change."""
+    """Return what identifies a version of the file: a strong ETag, or the date of its last change."""
     tag: str | None = headers.get("ETag")
     changed: str | None = headers.get("Last-Modified")
     return tag if tag and not tag.startswith("W/") else changed

@@ -1,9 +1,9 @@
-"""The field's benchmarks: each is one function that returns a manifest, downloaded on first use.
+"""The benchmarks of the field: one function each, which returns a manifest and downloads the data on first use.
 
-The `split` column holds the split that the authors published. Where that is of images, each species on both sides
-(CUB-200-2011, Cars196, Pets, Dogs, Flowers), it serves protocol=seen, and protocol=unseen cuts the species in half by
-name, which are numbered where they have official numbers: the first 100 of CUB and 98 of Cars train, as in Song et al.
-2016. Where it is of species (SOP, In-shop, iNaturalist), it serves protocol=unseen as it is.
+The `split` column holds the split that the authors published. If every species is in both its train and its test
+(CUB-200-2011, Cars196, Pets, Dogs, Flowers), protocol=seen uses it, and protocol=unseen divides the species in half by
+name; names begin with the official numbers if there are any, so the first 100 of CUB and 98 of Cars train, as in Song
+et al. 2016. If species are disjoint (SOP, In-shop, iNaturalist), protocol=unseen uses it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ Row = tuple[str, str, str | None, str | None]
 def cub200(cache: str, root: str | None = None, mirror: str | None = None) -> Manifest:
     """200 bird species, 11,788 photographs. seen: the authors' images; unseen: species 1 to 100 train, the rest test.
 
-    cache, root, mirror: see `obtain.obtain`, here and below; each raises DataError as that does.
+    cache, root, mirror and errors: see `obtain.obtain`, also for the functions below.
     """
     base = _inside(obtain(catalogue.CUB200, cache, root, mirror), "CUB_200_2011")
     trains = dict(_fields(base / "train_test_split.txt", 2))
@@ -41,8 +41,8 @@ def cub200(cache: str, root: str | None = None, mirror: str | None = None) -> Ma
 def cars196(cache: str, root: str | None = None, mirror: str | None = None) -> Manifest:
     """196 car models, 16,185 photographs. seen: the authors' images; unseen: models 1 to 98 train, the rest test.
 
-    Its site is gone, so the files have to be put there by hand. Either form is read: cars_train/ and cars_test/ with
-    devkit/ and cars_test_annos_withlabels.mat, or car_ims/ with cars_annos.mat.
+    Its site is offline, so the files must be put into the folder by hand. Two layouts are read: cars_train/ and
+    cars_test/ with devkit/ and cars_test_annos_withlabels.mat, or car_ims/ with cars_annos.mat.
     """
     base = obtain(catalogue.CARS196, cache, root, mirror)
     whole = base / "cars_annos.mat"
@@ -72,7 +72,7 @@ def sop(cache: str, root: str | None = None, mirror: str | None = None) -> Manif
     """22,634 products, 120,053 photographs. unseen: the authors' 11,318 products train, 11,316 test."""
     base = _inside(obtain(catalogue.SOP, cache, root, mirror), "Stanford_Online_Products")
     rows = (
-        # the number last: a number in front would be taken for that of a class, and the rest for its name
+        # the number last: the spelling check ignores a leading number, as that of a class
         (path, f"{path.partition('_final/')[0]} {int(product):05}", part, None)
         for part in ("train", "test")
         for _, product, _, path in _fields(base / f"Ebay_{part}.txt", 4, header=1)
@@ -83,7 +83,7 @@ def sop(cache: str, root: str | None = None, mirror: str | None = None) -> Manif
 def inshop(cache: str, root: str | None = None, mirror: str | None = None) -> Manifest:
     """7,982 items of clothing, 52,712 photographs. query_gallery: the authors' training items, queries and gallery.
 
-    To be fetched by hand. Training items with a single image are left out: nothing can be learnt to lie beside it.
+    To be downloaded by hand. Training items with a single image are left out, because they have no positive.
     """
     base = obtain(catalogue.INSHOP, cache, root, mirror)
     listed, folder = (_either(base, name) for name in ("list_eval_partition.txt", "img"))
@@ -119,7 +119,7 @@ def stanford_dogs(cache: str, root: str | None = None, mirror: str | None = None
 
 
 def flowers102(cache: str, root: str | None = None, mirror: str | None = None) -> Manifest:
-    """102 flowers, 8,189 photographs. seen: the authors' training, validation and test images. They are numbered."""
+    """102 flowers, 8,189 photographs; labels are numbers. seen: the authors' training, validation and test images."""
     base = obtain(catalogue.FLOWERS102, cache, root, mirror)
     labels = _mat(base / "imagelabels.mat", "labels")["labels"]
     uses = _mat(base / "setid.mat", "trnid", "valid", "tstid")
@@ -152,31 +152,31 @@ def _manifest(base: Path, rows: Iterable[Row]) -> Manifest:
 
 
 def _inside(base: Path, name: str) -> Path:
-    """The folder that the archive wraps everything in, or the one given where that is it already."""
+    """Return the folder of this name that the archive has at its top, or `base` if it is that folder already."""
     return base / name if (base / name).is_dir() else base
 
 
 def _either(base: Path, name: str) -> Path:
-    """Where it lies, bare or in the folders of the authors' drive (Img, Eval)."""
+    """Return the path of a name, which may be in a folder of the authors' drive (Img, Eval)."""
     return next(path for path in (base / name, base / "Img" / name, base / "Eval" / name) if path.exists())
 
 
 def _fields(file: Path, count: int, header: int = 0) -> Iterator[list[str]]:
-    """The fields of each line, parted by blanks. Raises DataError for a line that has another number of them."""
+    """Yield the fields of each line, separated by blanks. Raises DataError for a line with another number of them."""
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             fields = line.strip().split(None, count - 1)
             if number <= header or not fields:
                 continue
             if len(fields) != count:
-                raise DataError(f"{file} line {number} has {len(fields)} fields, {count} are needed: fetch it anew")
+                raise DataError(f"{file} line {number} has {len(fields)} fields, {count} are needed: download it again")
             yield fields
 
 
 def _mat(file: Path, *names: str) -> dict[str, Any]:
-    """Variables of a MATLAB file, each one-dimensional. Raises DataError where it is none, or lacks one."""
+    """Return variables of a MATLAB file, flattened. Raises DataError if it is not such a file or lacks one."""
     try:
         content = loadmat(file, squeeze_me=True)
         return {name: content[name].reshape(-1) for name in names}
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise DataError(f"{file} is not the MATLAB file it should be ({error}): fetch it anew") from error
+        raise DataError(f"{file} is not the expected MATLAB file ({error}): download it again") from error

@@ -15,23 +15,24 @@ from conspecific.progress import progress_bar
 
 SUFFIXES = (".tar", ".tgz", ".tar.gz", ".zip")
 MOST_FILES = 2_000_000
-MOST_GROWTH, LEAST_ROOM = 20, 1 << 30  # images do not shrink; annotations do, and are small
+MOST_GROWTH, LEAST_ROOM = 20, 1 << 30  # images compress little; annotations compress well, but are small
 Report = Callable[[int], None]
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the name says that it can be unpacked."""
+    """Return whether the name is that of an archive."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def unpack(archive: Path, folder: Path, *, most_bytes: int | None = None, most_files: int = MOST_FILES) -> None:
-    """Unpack a tar, tgz or zip archive into a folder, which may hold something already.
+    """Unpack a tar, tgz or zip archive into a folder, which need not be empty.
 
-    most_bytes: what may come out, by default twenty times the archive's size and a gigabyte.
+    most_bytes, most_files: limits of what is unpacked; by default 20 times the size of the archive plus 1 GB, and
+        MOST_FILES.
 
-    Raises DataError for an archive that is broken, encrypted or not one; that holds a path out of the folder, a link,
-    a device, names that differ by capitals alone, or more than is allowed. Files unpacked before the error stay: use
-    `files.write_whole_folder`.
+    Raises DataError for a file that is damaged, encrypted or not an archive, and for an archive with a path outside the
+    folder, a link, a device, names that differ only in case, or more than the limits. Files unpacked before the error
+    stay: use `files.write_whole_folder`.
     """
     allowed = archive.stat().st_size * MOST_GROWTH + LEAST_ROOM if most_bytes is None else most_bytes
     room = _Room(archive.name, folder.resolve(), allowed, most_files)
@@ -50,11 +51,11 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int | None = None, most_f
 
 
 def _broken(archive: Path, error: Exception) -> str:
-    return f"{archive} is broken or no archive ({error}). Remove it and run again to fetch it anew."
+    return f"{archive} is damaged or not an archive ({error}). Remove it and run again to download it again."
 
 
 class _Room:
-    """A folder, and what may still be put into it."""
+    """A folder, and the limits of what may be written into it."""
 
     def __init__(self, archive: str, folder: Path, most_bytes: int, most_files: int) -> None:
         self.archive, self.folder = archive, folder
@@ -62,7 +63,7 @@ class _Room:
         self.bytes, self.names = 0, dict[str, str]()
 
     def write(self, name: str, size: int, content: IO[bytes] | None) -> None:
-        """Write a file of `size` bytes, or make a folder where there is no content."""
+        """Write a file of `size` bytes, or make a folder if there is no content."""
         target = self._place(name)
         if content is None:
             target.mkdir(parents=True, exist_ok=True)
@@ -73,8 +74,8 @@ class _Room:
         with target.open("wb") as out:
             while block := content.read(BLOCK):
                 written += len(block)
-                if written > size:  # the archive lied about it
-                    raise self._refused(name, f"it holds more than the {size} bytes it announces")
+                if written > size:  # the header of the archive is wrong
+                    raise self._refused(name, f"it has more than its announced {size} bytes")
                 out.write(block)
         if written < size:
             raise self._refused(name, f"it ends after {written} of {size} bytes")
@@ -82,35 +83,33 @@ class _Room:
     def _place(self, name: str) -> Path:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-            raise self._refused(name, "its path leaves the folder")
+            raise self._refused(name, "its path is outside the folder")
         return self.folder.joinpath(*path.parts)
 
     def _count(self, name: str, size: int) -> None:
         known = self.names.setdefault(name.casefold(), name)
         if known != name:
-            raise self._refused(name, f"it differs from {known} by capitals alone")
+            raise self._refused(name, f"it differs from {known} only in case")
         self.bytes += size
         if self.bytes > self.most_bytes or len(self.names) > self.most_files:
             raise self._refused(
-                name, f"more comes out than is likely: over {self.most_bytes / MB:.0f} MB or {self.most_files} files"
+                name, f"the archive unpacks to more than {self.most_bytes / MB:.0f} MB or {self.most_files} files"
             )
 
     def _refused(self, name: str, reason: str) -> DataError:
-        return DataError(
-            f"{self.archive} is refused at {name!r}: {reason}. It is not the file it should be: remove it."
-        )
+        return DataError(f"{self.archive} is refused at {name!r}: {reason}. It cannot be the right file: remove it.")
 
 
 def _from_tar(stream: IO[bytes], archive: str) -> Iterator[tuple[str, int, IO[bytes] | None]]:
     with tarfile.open(fileobj=stream, mode="r:*") as tar:
         while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # else it remembers half a million of them
+            tar.members = []  # type: ignore[attr-defined]  # or it keeps half a million of them in memory
             if member.isdir():
                 yield member.name, 0, None
             elif member.isreg() and not member.issparse():
                 yield member.name, member.size, tar.extractfile(member)
             else:
-                raise DataError(f"{archive} is refused at {member.name!r}: it is no plain file. Remove it.")
+                raise DataError(f"{archive} is refused at {member.name!r}: it is not a regular file. Remove it.")
 
 
 def _from_zip(stream: IO[bytes], archive: str) -> Iterator[tuple[str, int, IO[bytes] | None]]:
@@ -118,9 +117,9 @@ def _from_zip(stream: IO[bytes], archive: str) -> Iterator[tuple[str, int, IO[by
         for member in opened.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise DataError(f"{archive} is refused at {member.filename!r}: it is no plain file. Remove it.")
+                raise DataError(f"{archive} is refused at {member.filename!r}: it is not a regular file. Remove it.")
             if member.flag_bits & 1:
-                raise DataError(f"{archive} is encrypted: unpack it by hand and give the folder with data.root=")
+                raise DataError(f"{archive} is encrypted: unpack it by hand and set data.root= to the folder")
             if member.is_dir():
                 yield member.filename, 0, None
                 continue

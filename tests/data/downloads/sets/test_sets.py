@@ -79,7 +79,7 @@ def test_a_split_of_species_serves_unseen_as_it_is(name: str, bench: Callable[[s
 @EVERY
 def test_what_is_missing_from_a_folder_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / "something.txt").touch()
-    with pytest.raises(DataError, match=r"does not hold .* is missing \(found there: something.txt\)"):
+    with pytest.raises(DataError, match=r"does not hold .* is missing \(found: something.txt\)"):
         getattr(downloads, name)("cache", root=str(tmp_path))
     with pytest.raises(DataError, match="it is not a folder"):
         getattr(downloads, name)("cache", root=str(tmp_path / "nowhere"))
@@ -160,5 +160,5 @@ def test_a_list_with_other_fields_is_named_by_line(bench: Callable[[str], Any]) 
 def test_a_file_that_is_no_matlab_file_is_named(bench: Callable[[str], Any]) -> None:
     small = bench("flowers102")
     (small.fetched().root / "setid.mat").write_bytes(b"nothing of the kind" * 20)
-    with pytest.raises(DataError, match=r"setid.mat is not the MATLAB file it should be"):
+    with pytest.raises(DataError, match=r"setid.mat is not the expected MATLAB file"):
         small.get()
