@@ -28,13 +28,13 @@ def progress_bar(console: Console | None = None) -> Progress:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration in minutes and seconds, or hours and minutes from one hour on.
+    """Return a duration as minutes and seconds, or as hours and minutes from one hour on.
 
     >>> format_duration(8.4), format_duration(754), format_duration(3 * 3600 + 300)
-    ('0:08', '12:34', '3 h 05 min')
+    ('0:08', '12:34', '3h05m')
     """
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
 
 
 class _ProgressLines(Progress):

@@ -51,7 +51,8 @@ def training(tmp_path_factory: pytest.TempPathFactory, tiny: list[str], cache: P
 def run(training: CompletedProcess[str]) -> RunDirectory:
     """The run directory of the tiny training. Tests read it; what they change, they copy first."""
     assert training.returncode == 0, training.stderr
-    return RunDirectory(Path(training.stdout.splitlines()[-1].removeprefix("Report: ")).parent)
+    [report] = [line for line in training.stdout.splitlines() if line.startswith("Report: ")]
+    return RunDirectory(Path(report.removeprefix("Report: ")).parent)
 
 
 @pytest.fixture

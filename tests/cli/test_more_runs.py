@@ -12,7 +12,7 @@ import pytest
 
 from conspecific.evaluation import baseline
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import read_config, read_epochs
+from conspecific.runs.record import read_config, read_epochs, read_record
 from conspecific.training.fine_tuner import FineTuner
 
 Command = Callable[..., CompletedProcess[str]]
@@ -53,7 +53,7 @@ def test_the_baseline_experiment_trains_nothing(conspecific: Command, quick: lis
 def test_validate_leaves_no_run_directory(experiment: str, conspecific: Command, quick: list[str]) -> None:
     done = conspecific("train", f"experiment={experiment}", "dry_run=true", "logger=wandb", *quick)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Everything fits: 12 training, 12 validation and 24 test images of 6 species" in done.stdout
+    assert "Dry run: 12 training, 12 validation and 24 test images of 6 species" in done.stdout
     assert not list(Path.cwd().rglob("train.log"))
     assert list(Path("runs").iterdir()) == []
 
@@ -71,6 +71,14 @@ def test_a_multirun_makes_a_directory_for_each_job(conspecific: Command, quick: 
     first, second = (RunDirectory(Path("sweep") / number) for number in "01")
     assert read_config(first).loss["loss"]["_target_"].endswith("ArcFaceLoss")
     assert read_config(second).loss["loss"]["_target_"].endswith("TripletMarginLoss")
+    assert "Job 1 of 2: loss=arcface\n" in first.log.read_text()
+    assert "Job 2 of 2: loss=triplet\n" in second.log.read_text()
+    *_, best, worst, _, following = done.stdout.splitlines()
+    rows = {row.split()[0]: row.split()[1:3] for row in (best, worst)}
+    scores = {f"{each.path.name}:": f"{read_record(each.path).score:.3f}" for each in (first, second)}
+    assert rows == {"0:": ["loss=arcface", scores["0:"]], "1:": ["loss=triplet", scores["1:"]]}
+    assert best.split()[2] >= worst.split()[2]
+    assert following == f"Next: conspecific compare {first.path.resolve().parent}"
     for each in (first, second):
         assert each.report.is_file()
         assert f"Report: {each.report.resolve()}" in each.log.read_text()
@@ -109,8 +117,8 @@ def test_resume_goes_on_to_more_epochs(conspecific: Command, quick: list[str]) -
     config = read_config(run)
     assert (config.seed, config.trainer["max_epochs"]) == (3, 2)
     assert config.loss["loss"]["_target_"].endswith("TripletMarginLoss")
-    assert "Validation after epoch 1 of 1" in run.log.read_text()
-    assert "Validation after epoch 2 of 2" in run.log.read_text()
+    assert "Epoch 1 of 1" in run.log.read_text()
+    assert "Epoch 2 of 2" in run.log.read_text()
     steps = [line.split(",")[1] for line in (run.path / "logs/csv/metrics.csv").read_text().splitlines()[1:]]
     assert steps == ["0", "1", "1", "2", "3", "3"]
     assert not Path("runs").exists()
@@ -122,7 +130,7 @@ def test_a_finished_run_is_not_resumed_without_more_epochs(
     copy = RunDirectory(Path(shutil.copytree(run.path, tmp_path / "copy")))
     done = conspecific("train", f"resume={copy.path}")
     assert done.returncode == 2
-    assert done.stderr.endswith("has 2 epochs behind it, and trainer.max_epochs is 2: give a larger one to go on\n")
+    assert done.stderr.endswith("has finished 2 epochs, and trainer.max_epochs is 2: set a larger one to continue\n")
     assert copy.summary.read_text() == run.summary.read_text()
 
 

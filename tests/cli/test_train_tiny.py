@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shlex
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -15,7 +17,7 @@ from conspecific.config.targets import build
 from conspecific.leaks.record import Leaks
 from conspecific.metrics import metric_names
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import read_config, read_epochs
+from conspecific.runs.record import read_config, read_epochs, read_record
 from conspecific.types import EvalResult
 
 PLAIN = (bool, int, float, str, type(None), torch.Tensor)
@@ -30,28 +32,55 @@ def test_nothing_is_printed_on_stderr(training: CompletedProcess[str]) -> None:
     assert training.stderr == ""
 
 
-def test_the_output_is_tables_and_nothing_else(training: CompletedProcess[str]) -> None:
-    titles = [line for line in training.stdout.splitlines() if re.match(r"(Validation after|Test, against)", line)]
-    assert len(titles) == 4
+def test_the_output_begins_with_what_was_found(training: CompletedProcess[str], run: RunDirectory) -> None:
+    header = training.stdout.partition("Leak check: ")[0]
+    lines = {line.partition(":")[0]: line.partition(": ")[2] for line in header.splitlines()}
+    assert re.fullmatch(r"48 images of 6 species in .*butterflies-6x8-96px.*", lines["Data"])
+    assert lines["Splits"] == "12 training, 12 validation and 24 test images (protocol seen, split seed 0)"
+    assert lines["Network"].startswith("tf_efficientnet_lite0, weights bundled, pooling gem, whitened head, last 2")
+    assert lines["Network"].endswith("evaluated at 96 px, trained at 96 px")
+    assert lines["Encoder"] == "torch on cpu, float32; trained in 32-true on cpu"
+    assert lines["Run"] == str(run.path)
+
+
+def test_an_epoch_is_one_line_where_the_output_is_a_file(training: CompletedProcess[str], run: RunDirectory) -> None:
+    lines = [line for line in training.stdout.splitlines() if line.startswith("Epoch ")]
+    assert len(lines) == 2
+    better = max(("flatten", "pooled"), key=lambda name: read_record(run.path).validation[name].metrics["map@r"])
+    for line, epoch in zip(lines, read_epochs(run), strict=True):
+        start = f"Epoch {epoch.epoch} of 2  loss {epoch.loss:.3f}  recall@1 {epoch.metrics['recall@1']:.3f}  "
+        assert line.startswith(start)
+        assert f"  gain over {better} " in line and "  lr " in line and " left" in line
+
+
+def test_the_output_is_lines_and_tables_and_nothing_else(training: CompletedProcess[str]) -> None:
+    titles = [line for line in training.stdout.splitlines() if line.startswith("Test, against")]
+    assert len(titles) == 2
     assert "Warning" not in training.stdout
     assert "\r" not in training.stdout
     assert not re.search(r"\n\s*\n\s*\n\s*\n", training.stdout), "gaps in the output"
 
 
 def test_tables_are_whole_at_eighty_columns(training: CompletedProcess[str]) -> None:
-    table = training.stdout.partition("Validation after epoch 1")[2].partition("Validation after epoch 2")[0]
-    assert "…" not in table.replace("…+", "").replace("…-", "")  # between the ends of intervals it belongs
+    table = training.stdout.partition("Test, against the flatten")[2].partition("Test, against the pooled")[0]
+    assert "…" not in table.replace("…+", "").replace("…-", "")  # it separates the bounds of intervals
     assert all(metric in table for metric in metric_names())
 
 
-def test_the_last_lines_name_the_gain_and_the_report(training: CompletedProcess[str], run: RunDirectory) -> None:
-    *_, recall, precision, average, report = training.stdout.splitlines()
-    for line, metric in ((recall, "recall@1"), (precision, "precision@10"), (average, "map@r")):
-        model, flatten = (read_summary(run)["test"][name][metric] for name in ("model", "flatten"))
-        assert line.split()[:4] == [metric, f"{flatten:.3f}", "->", f"{model:.3f}"]
-        assert f"gain {model - flatten:+.3f}" in line
-        assert line.endswith("over the baseline")
+def test_the_last_lines_name_the_gains_and_what_to_do_next(training: CompletedProcess[str], run: RunDirectory) -> None:
+    *gains, weights, report, following = training.stdout.splitlines()[-9:]
+    test = read_summary(run)["test"]
+    wanted = [(metric, name) for metric in ("recall@1", "precision@10", "map@r") for name in ("flatten", "pooled")]
+    for line, (metric, name) in zip(gains, wanted, strict=True):
+        before, after = test[name][metric], test["model"][metric]
+        assert line.split()[:4] == [metric, f"{before:.3f}", "->", f"{after:.3f}"]
+        assert f"gain {after - before:+.3f}" in line
+        assert line.endswith({"flatten": "over the flatten baseline", "pooled": "over the pooled reference"}[name])
+    assert weights == f"Weights: {run.weights}"
     assert report == f"Report: {run.report}"
+    program, command, folder, image = shlex.split(following.removeprefix("Next: "))
+    assert (program, command, folder) == ("conspecific", "search", str(run.path))
+    assert Path(image).is_file()
 
 
 def test_the_run_directory_holds_every_file_it_names(run: RunDirectory) -> None:
@@ -138,7 +167,7 @@ def test_the_csv_logger_holds_losses_metrics_and_gains(run: RunDirectory) -> Non
 
 def test_the_log_holds_the_tables_and_no_progress_bars(run: RunDirectory) -> None:
     log = run.log.read_text()
-    assert "Validation after epoch 2 of 2" in log
+    assert "Epoch 2 of 2" in log
     assert f"Report: {run.report}" in log
     assert "━━━━━" not in log
     assert "\x1b" not in log

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from conspecific.evaluation.compare import Difference
-from conspecific.evaluation.tables import difference_table, epoch_table
+from conspecific.evaluation.tables import EpochRow, difference_table, epoch_line, epochs_table, plain_table
 from conspecific.metrics import Interval, metric_names
 
 
@@ -27,31 +27,39 @@ def difference_of(metric: str, low: float = 0.125, high: float = 0.375, **change
     return replace(found, **changes)
 
 
-@pytest.fixture
-def epochs() -> Table:
-    values = iter(range(1, 100))
-    rows = {
-        name: {metric: next(values) / 100 for metric in metric_names()} for name in ("flatten", "pooled", "epoch 1000")
-    }
-    gains = {metric: Interval(0.16, 0.125, 0.375) for metric in metric_names()}
-    return epoch_table("Validation after epoch 1000 of 1000", rows, gains)
+def row_of(epoch: int, **changes: Any) -> EpochRow:
+    metrics = {"recall@1": 0.912, "precision@10": 0.75, "map@r": 0.5 + epoch / 1e4}
+    row = EpochRow(epoch, 0.4321, metrics, Interval(0.031, -0.01, 0.052), 5e-4, 754.0, 13 * 3600.0)
+    return replace(row, **changes)
 
 
-def test_every_epoch_is_told_in_80_columns_with_nothing_cut(epochs: Table) -> None:
-    title, head, _, *rows = printed(epochs)
-    count = len(metric_names())
-    assert title.strip() == "Validation after epoch 1000 of 1000"
-    assert head.split() == ["metric", "flatten", "pooled", "epoch", "1000", "gain", "95", "%", "interval"]
-    assert [row.split() for row in rows] == [
-        [metric, *(f"{place / 100 + side * count / 100:.3f}" for side in range(3)), "+0.160", "+0.125…+0.375"]
-        for place, metric in enumerate(metric_names(), start=1)
-    ]
-    assert all(len(line) <= 80 for line in (head, *rows))
+def test_epochs_fit_in_80_columns_with_nothing_cut() -> None:
+    metrics = ["recall@1", "precision@10", "map@r"]
+    table = epochs_table("Validation", [row_of(999), row_of(1000, gain=None)], metrics, best=999)
+    _, head, _, first, second = printed(table)
+    names = ["epoch", "loss", *metrics, "gain", "95", "%", "interval", "lr", "time", "left"]
+    assert head.split() == names
+    measured = ["0.432", "0.912", "0.750", "0.600"]
+    ends = ["5e-04", "12:34", "13h00m"]
+    assert first.split() == ["*999", *measured[:3], "0.600", "+0.031", "-0.010…+0.052", *ends]
+    assert second.split() == ["1000", *measured, *ends]
+    assert max(map(len, printed(table))) <= 80
 
 
-def test_an_epoch_without_intervals_is_told_without_gains() -> None:
-    _, head, _, first, *_ = printed(epoch_table("Validation", {"flatten": dict.fromkeys(metric_names(), 0.5)}, {}))
-    assert (head.split(), first.split()) == (["metric", "flatten"], ["recall@1", "0.500"])
+def test_an_epoch_is_one_line_in_a_file() -> None:
+    metrics = ["recall@1", "map@r"]
+    assert epoch_line(row_of(3, seconds=41.0, left=62.0), 20, metrics, "pooled", best=True) == (
+        "Epoch 3 of 20  loss 0.432  recall@1 0.912  map@r 0.500  gain over pooled +0.031 (-0.010…+0.052)  lr 5e-04  "
+        "0:41, 1:02 left  best so far"
+    )
+    plain = epoch_line(row_of(3, gain=None), 20, metrics, "pooled", best=False)
+    assert "gain" not in plain and not plain.endswith("best so far")
+
+
+def test_names_are_never_markup() -> None:
+    table = plain_table("[red]wren[/]", ["species [old]"])
+    text = "\n".join(printed(table))
+    assert "[red]wren[/]" in text and "species [old]" in text
 
 
 def test_final_differences_fit_in_80_columns_with_nothing_cut() -> None:

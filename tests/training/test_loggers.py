@@ -1,5 +1,6 @@
 """Loggers write what they should, and never stop a run."""
 
+import csv
 import io
 import socket
 from collections.abc import Mapping
@@ -13,8 +14,10 @@ from rich.console import Console
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConfigError
+from conspecific.reporting.run.run_report import report_run
+from conspecific.runs.record import read_record
 from conspecific.training import loggers
-from conspecific.training.loggers import FailSafeLogger, csv_logger, tensorboard_logger, wandb_logger
+from conspecific.training.loggers import FailSafeLogger, csv_logger, open_loggers, tensorboard_logger, wandb_logger
 from conspecific.training.train import train
 
 TINY = [
@@ -63,25 +66,85 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("the network was used"))
 
 
-def run_with(logger: str, folder: Path, cache: Path) -> str:
+def run_with(logger: str, folder: Path, cache: Path, *overrides: str) -> str:
     """Train with this option of the group logger; return what was printed."""
     console = Console(record=True, file=io.StringIO(), width=200)
     places = [f"paths.cache={cache}", f"paths.run={folder / 'run'}", f"logger={logger}"]
-    train(typed(compose_config("train", [*TINY, *places]), TrainConfig), (), console)
+    config = typed(compose_config("train", [*TINY, *places, *overrides]), TrainConfig)
+    train(config, (), console, lambda record: report_run(record.directory))
     return console.export_text()
 
 
-def test_a_logger_that_fails_is_told_once_and_left_out() -> None:
+class Recording(Logger):
+    """A tracker that keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[tuple[dict[str, Any], int | None]] = []
+        self.hyperparameters: dict[str, Any] = {}
+        self.statuses: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return "recording"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        assert not self.statuses, "nothing is logged after it was finalized"
+        self.rows.append((dict(metrics), step))
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
+        self.hyperparameters = params
+
+    def finalize(self, status: str) -> None:
+        self.statuses.append(status)
+
+
+def test_a_logger_that_fails_is_reported_once_and_not_used_again() -> None:
     console = Console(record=True, file=io.StringIO(), width=200)
     failing = Failing()
-    guarded = FailSafeLogger(failing, "tracker", console)
-    guarded.log_hyperparams({"seed": 1})
+    fail_safe = FailSafeLogger(failing, "tracker", console)
+    fail_safe.log_hyperparams({"seed": 1})
     for step in range(3):
-        guarded.log_metrics({"loss": 1.0}, step)
-    guarded.finalize("success")
+        fail_safe.log_metrics({"loss": 1.0}, step)
+    fail_safe.finalize("success")
     assert failing.tried == 1
     told = console.export_text()
-    assert told == "logger.tracker failed and is left out from here on. OSError: no route to host\n"
+    assert told == "logger.tracker failed and is not used for the rest of the run. OSError: no route to host\n"
+
+
+def test_loggers_stay_open_until_the_test_is_scored(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = Recording()
+    monkeypatch.setattr(loggers, "csv_logger", lambda save_dir: recording)
+    run_with("csv", tmp_path, cache, "trainer.max_epochs=2")
+    assert recording.statuses == ["success"]
+    assert recording.hyperparameters["loader"]["image_size"] == 64
+    record = read_record(tmp_path / "run")
+    row, step = recording.rows[-1]
+    expected = {f"test/{name}": value for name, value in record.test["model"].metrics.items()}
+    for reference in ("flatten", "pooled"):
+        gains = {each.metric: each.interval.mean for each in record.gains[reference]}
+        expected |= {f"test/{name}_gain_over_{reference}": value for name, value in gains.items()}
+    assert row == expected
+    assert step == recording.rows[-2][1] == 1
+
+
+def test_a_run_that_fails_closes_its_loggers_as_failed(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = Recording()
+    monkeypatch.setattr(loggers, "csv_logger", lambda save_dir: recording)
+    config = typed(compose_config("train", [f"paths.cache={cache}", f"paths.run={tmp_path}"]), TrainConfig)
+    with pytest.raises(ConnectionError), open_loggers(config, Console()) as opened:
+        opened[0].finalize("success")  # as Lightning does when training ends
+        assert recording.statuses == []
+        raise ConnectionError
+    assert recording.statuses == ["failed"]
 
 
 def test_an_interruption_is_not_swallowed() -> None:
@@ -100,7 +163,7 @@ def test_a_run_goes_on_when_wandb_fails(tmp_path: Path, cache: Path, monkeypatch
 
     monkeypatch.setattr("wandb.init", fail)
     printed = run_with("wandb", tmp_path, cache)
-    assert printed.count("logger.wandb failed and is left out from here on. RuntimeError: wandb is ill") == 1
+    assert printed.count("logger.wandb failed and is not used for the rest of the run. RuntimeError: wandb is ill") == 1
     assert "val/recall@1" in (tmp_path / "run/logs/csv/metrics.csv").read_text()
     assert (tmp_path / "run/weights.safetensors").is_file()
 
@@ -118,13 +181,21 @@ def test_tensorboard_writes_event_files(tmp_path: Path, cache: Path) -> None:
     pytest.importorskip("tensorboard")
     run_with("tensorboard", tmp_path, cache)
     [events] = (tmp_path / "run/logs/tensorboard").glob("events.out.tfevents.*")
-    assert b"val/map@r" in events.read_bytes()
-    assert (tmp_path / "run/logs/csv/metrics.csv").is_file()
+    written = events.read_bytes()
+    for logged in ("val/map@r", "test/map@r", "test/map@r_gain_over_pooled", str(tmp_path / "run/report.html")):
+        assert logged.encode() in written
+    images = sorted(path.stem for path in (tmp_path / "run/images").glob("*.png"))
+    assert images and all(f"test/examples/{name}".encode() in written for name in images)
+    [csv_file] = (tmp_path / "run/logs/csv").glob("*.csv")
+    with csv_file.open() as file:
+        *_, test, report = csv.DictReader(file)
+    assert float(test["test/map@r"]) == read_record(tmp_path / "run").test["model"].metrics["map@r"]
+    assert report["report"] == str(tmp_path / "run/report.html")
 
 
 def test_tensorboard_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda _: None)  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match=r"pip install 'conspecific\[tensorboard\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[tensorboard\]'"):
         tensorboard_logger("logs")
 
 

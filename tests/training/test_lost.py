@@ -1,6 +1,5 @@
-"""A training that is lost stops, says what to change, and leaves its last good checkpoint behind."""
+"""Training that cannot recover stops, says what to change, and leaves its last good checkpoint behind."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,26 +13,27 @@ from conspecific.errors import TrainingError
 from conspecific.losses import MetricLoss
 from conspecific.metrics import Geometry
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import RunRecord
+from conspecific.runs.record import Epoch, RunRecord, append_epoch
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.resume import read_checkpoint
 from conspecific.training.retrieval_callback import RetrievalCallback
+from conspecific.training.stopping import StopOnCollapse, StopOnNonFiniteWeights
 from conspecific.types import EvalResult
 
 TrainTiny = Callable[..., RunRecord | None]
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, epoch: int, wreck: Callable[[nn.Module], None]) -> None:
-    """Have the head wrecked after the last step of an epoch, just before it is scored."""
-    plain = RetrievalCallback.on_train_epoch_end
+    """Have the head wrecked after the last step of an epoch, before it is checked and scored."""
+    plain = StopOnNonFiniteWeights.on_train_epoch_end
 
-    def spoiled(callback: RetrievalCallback, trainer: Any, module: FineTuner) -> None:
+    def spoiled(callback: StopOnNonFiniteWeights, trainer: Any, module: FineTuner) -> None:
         if trainer.current_epoch + 1 == epoch:
             with torch.no_grad():
                 wreck(module.eval_embedder.head)
         plain(callback, trainer, module)
 
-    monkeypatch.setattr(RetrievalCallback, "on_train_epoch_end", spoiled)
+    monkeypatch.setattr(StopOnNonFiniteWeights, "on_train_epoch_end", spoiled)
 
 
 def assert_kept(folder: Path, epoch: int) -> None:
@@ -51,10 +51,10 @@ def test_embeddings_that_collapse(tmp_path: Path, train_tiny: TrainTiny, monkeyp
         train_tiny(tmp_path)
     told = str(caught.value)
     assert told.startswith(
-        "the embeddings have collapsed: all images are nearly the same to the encoder after epoch 2."
+        "the embeddings have collapsed: the encoder maps all images to nearly the same vector after epoch 2."
     )
     assert "Lower optimizer.backbone_lr or loss_lr, raise optimizer.warmup_epochs, or choose another loss" in told
-    assert told.endswith(f"epoch 1 is the last good checkpoint in {tmp_path / 'checkpoints'}")
+    assert told.endswith(f"the checkpoint of epoch 1 is intact in {tmp_path / 'checkpoints'}")
     assert_kept(tmp_path, epoch=1)
     monkeypatch.undo()
     assert train_tiny(tmp_path, f"resume={tmp_path}") is not None, "from there it can go on"
@@ -64,20 +64,22 @@ def test_a_first_epoch_that_collapses_leaves_no_checkpoint(
     tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil(monkeypatch, 1, lambda head: nn.init.zeros_(head.weight))  # type: ignore[arg-type]
-    with pytest.raises(TrainingError, match=r"after epoch 1\. .* no checkpoint was good in"):
+    with pytest.raises(TrainingError, match=r"after epoch 1\. .* no checkpoint was written in"):
         train_tiny(tmp_path)
     assert not [*RunDirectory(tmp_path).checkpoints.glob("*.ckpt")]
 
 
-def test_weights_that_are_no_numbers(tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a last step of an epoch may leave them, with no loss after it to tell."""
+def test_weights_with_nan_or_inf(tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step of an epoch may leave them, with no loss after it to show it."""
     spoil(monkeypatch, 2, lambda head: nn.init.constant_(head.weight, float("nan")))  # type: ignore[arg-type]
-    with pytest.raises(TrainingError, match=r"epoch 2\. Lower optimizer\.backbone_lr .* epoch 1 is the last good"):
+    with pytest.raises(
+        TrainingError, match=r"^the weights contain NaN or Inf after epoch 2\. Lower .* epoch 1 is intact"
+    ):
         train_tiny(tmp_path)
     assert_kept(tmp_path, epoch=1)
 
 
-def test_a_loss_that_is_no_number(tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_nan(tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, steps = MetricLoss.forward, []
 
     def forward(loss: MetricLoss, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -96,13 +98,16 @@ def test_a_loss_that_is_no_number(tmp_path: Path, train_tiny: TrainTiny, monkeyp
 def stop(folder: Path, epochs: list[tuple[float, float]], baseline: float = 0.3, **geometry: float) -> None:
     """Judge the last of some epochs, each a loss and a score."""
     run = RunDirectory(folder)
-    lines = [{"epoch": epoch, "loss": loss, "map@r": score} for epoch, (loss, score) in enumerate(epochs, start=1)]
-    run.epochs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for epoch, (loss, score) in enumerate(epochs, start=1):
+        append_epoch(run, Epoch(epoch, loss, {"map@r": score}, {}))
     shape = Geometry(0.5, -2.0, **{"effective_rank": 8.0, "mean_similarity": 0.1, **geometry}, images=9, species=3)
     metrics = {"map@r": epochs[-1][1]}
     result = EvalResult(metrics, metrics, None, {"geometry": shape.to_json()})  # type: ignore[arg-type]
-    references = {"flatten": SimpleNamespace(metrics={"map@r": baseline})}
-    RetrievalCallback(None, references, run, "map@r")._stop_if_lost(len(epochs), result)  # type: ignore[arg-type]
+    baseline_result = EvalResult({"map@r": baseline}, {}, None)  # type: ignore[arg-type]
+    retrieval = RetrievalCallback([], "map@r")
+    retrieval.result = result
+    trainer = SimpleNamespace(current_epoch=len(epochs) - 1)
+    StopOnCollapse(retrieval, baseline_result, run).on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
 
 
 def goes_on(folder: Path, epochs: list[tuple[float, float]], baseline: float = 0.3) -> bool:
@@ -117,9 +122,9 @@ def test_losing_half_of_what_was_found_while_the_loss_doubles(tmp_path: Path) ->
     with pytest.raises(TrainingError) as caught:
         stop(tmp_path, [(2.0, 0.5), (1.0, 0.6), (2.1, 0.29)])
     assert str(caught.value).startswith(
-        "training diverges: validation map@r fell from 0.600 to 0.290 and the loss rose to 2.1 after epoch 3. Lower"
+        "training diverged: validation map@r fell from 0.600 to 0.290 and the loss rose to 2.1 after epoch 3. Lower"
     )
-    assert "epoch 2 is the last good checkpoint" in str(caught.value)
+    assert "the checkpoint of epoch 2 is intact" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,64 @@
-"""Results as tables for the terminal, 80 columns wide at most."""
+"""Results as tables of at most 80 columns, for the terminal."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from conspecific.evaluation.compare import Difference
 from conspecific.metrics import Interval
+from conspecific.progress import format_duration
 
 NOTE = "Intervals over queries{queries}, below over species{species}{seeds}; p by sign flips{groups}"
 COUNTS = " (these count)"
 
 
-def epoch_table(title: str, rows: Mapping[str, Mapping[str, float]], gains: Mapping[str, Interval]) -> Table:
-    """A row for each metric of the last of `rows`: its value under each name, and what was gained where that is known.
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    """One epoch as it is printed.
 
-    rows: name -> metric -> value; every name has the metrics of the last.
+    gain: of the monitored metric over the better reference; None where it has no interval. rate: the highest learning
+    rate of its last step. seconds: its duration. left: estimated seconds to the end of training.
     """
-    table = plain_table(title, ["metric", *rows, *(["gain", "95 % interval"] if gains else [])])
-    for metric in list(rows.values())[-1]:
-        values = [f"{found[metric]:.3f}" for found in rows.values()]
-        table.add_row(metric, *values, *([_gain(gains[metric]), span(gains[metric])] if gains else []))
+
+    epoch: int
+    loss: float
+    metrics: Mapping[str, float]
+    gain: Interval | None
+    rate: float
+    seconds: float
+    left: float
+
+
+def epochs_table(title: str, rows: Sequence[EpochRow], metrics: Sequence[str], best: int) -> Table:
+    """Return a table with one row for each epoch; the row of the epoch `best` is bold and marked with a star."""
+    columns = ["epoch", "loss", *metrics, "gain", "95 % interval", "lr", "time", "left"]
+    table = plain_table(title, columns)
+    table.columns[0].justify, table.padding = "right", (0, 0, 0, 0)  # ten columns leave one space between them
+    for row in rows:
+        gain = ("", "") if row.gain is None else (_gain(row.gain), format_interval(row.gain))
+        table.add_row(
+            f"*{row.epoch}" if row.epoch == best else str(row.epoch),
+            f"{row.loss:.3f}",
+            *(f"{row.metrics[name]:.3f}" for name in metrics),
+            *gain,
+            f"{row.rate:.0e}",
+            format_duration(row.seconds),
+            format_duration(row.left),
+            style="bold" if row.epoch == best else None,
+        )
     return table
+
+
+def epoch_line(row: EpochRow, epochs: int, metrics: Sequence[str], reference: str, best: bool) -> str:
+    """Return one of `epochs` epochs as a line of text, for a file. reference: what `row.gain` is over."""
+    values = "  ".join(f"{name} {row.metrics[name]:.3f}" for name in metrics)
+    gain = "" if row.gain is None else f"  gain over {reference} {_signed(row.gain.mean)} ({format_interval(row.gain)})"
+    time = f"{format_duration(row.seconds)}, {format_duration(row.left)} left"
+    star = "  best so far" if best else ""
+    return f"Epoch {row.epoch} of {epochs}  loss {row.loss:.3f}  {values}{gain}  lr {row.rate:.0e}  {time}{star}"
 
 
 def difference_table(
@@ -31,10 +68,11 @@ def difference_table(
     over_seeds: Mapping[str, Interval | None] | None = None,
     adjusted: bool = False,
 ) -> Table:
-    """A row for each metric: both values, the gain, its intervals over queries, species and, where they are given, over
-    seeds below each other, the p-value, and how many queries won, lost and stayed.
+    """Return a table with one row for each metric.
 
-    names: of `value` and of `other`. adjusted: whether the p-values are, for the number of groups.
+    A row has both values, the gain, the p-value, the numbers of queries that won, lost and stayed the same, and, below
+    each other, the intervals over queries, species and, where they are given, seeds.
+    names: of `value` and of `other`. adjusted: whether the p-values are adjusted for the number of groups.
     """
     table = plain_table(title, ["metric", names[1], names[0], "gain", "95 % interval", "p", "won", "lost", "same"])
     seeds = {metric: found for metric, found in (over_seeds or {}).items() if found is not None}
@@ -54,42 +92,47 @@ def difference_table(
             f"{found.other:.3f}",
             f"{found.value:.3f}",
             _gain(found.interval),
-            "\n".join(map(span, intervals)),
-            p_value(found.p_value),
+            "\n".join(map(format_interval, intervals)),
+            format_p_value(found.p_value),
             *map(str, (found.won, found.lost, found.unchanged)),
         )
     return table
 
 
 def plain_table(title: str, columns: Sequence[str]) -> Table:
-    """A table without frame: the first column to the left, the others to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    """Return a table without a frame, its first column left-justified, the others right-justified.
+
+    title and columns are printed as they are, never as rich markup; cells are markup.
+    """
+    table = Table(
+        title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.show_edge = False
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+        table.add_column(escape(column), justify="left" if number == 0 else "right", no_wrap=True)
     return table
 
 
-def span(interval: Interval) -> str:
-    """The bounds of an interval of differences, short enough for two thousand queries' counts beside it."""
+def format_interval(interval: Interval) -> str:
+    """Return the bounds of an interval of differences, with three digits each."""
     return f"{_signed(interval.low)}…{_signed(interval.high)}"
 
 
-def p_value(found: float) -> str:
-    """A p-value with the digits that ten thousand permutations can give.
+def format_p_value(found: float) -> str:
+    """Return a p-value with the digits that ten thousand permutations can give.
 
-    >>> p_value(0.04312), p_value(1 / 10_001)
+    >>> format_p_value(0.04312), format_p_value(1 / 10_001)
     ('0.043', '<0.001')
     """
     return "<0.001" if found < 0.001 else f"{found:.3f}"
 
 
 def _gain(interval: Interval) -> str:
-    """The difference, coloured only where it is not for chance to explain."""
+    """Return the difference as markup, coloured where its interval excludes zero."""
     colour = "default" if interval.holds_zero else "green" if interval.mean > 0 else "red"
     return f"[{colour}]{_signed(interval.mean)}[/]"
 
 
 def _signed(value: float) -> str:
-    """Three digits with a sign, never a negative zero."""
+    """Return three digits with a sign, never a negative zero."""
     return f"{round(value, 3) + 0.0:+.3f}"

@@ -1,25 +1,27 @@
-"""Fine-tuning: build the parts of a configuration, train them, and take the best epoch back."""
+"""Fine-tuning: build the parts of a configuration, train them, and select the weights to keep."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build, build_each
-from conspecific.errors import ConfigError, RunError
+from conspecific.errors import RunError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
 from conspecific.models.weights import save_weights
 from conspecific.runs.directory import RunDirectory
 from conspecific.training.epoch_bar import EpochBar
+from conspecific.training.epoch_record import EpochRecord
+from conspecific.training.epoch_table import EpochTable
 from conspecific.training.expected_warnings import expected_warnings
 from conspecific.training.fine_tuner import FineTuner
-from conspecific.training.loggers import FailSafeLogger
 from conspecific.training.optimizers import GroupedOptimizer
 from conspecific.training.recipe.cached_augmentations import cache_augmentations
 from conspecific.training.recipe.distillation import embed_with_teacher
@@ -29,6 +31,8 @@ from conspecific.training.recipe.matryoshka import matryoshka_loss
 from conspecific.training.resume import load_checkpoint
 from conspecific.training.retrieval_callback import RetrievalCallback
 from conspecific.training.selection import Selection, select
+from conspecific.training.stopping import StopOnCollapse, StopOnNonFiniteWeights
+from conspecific.training.trainer import best_checkpoint, build_trainer
 from conspecific.training.training_data import TrainingData
 from conspecific.types import EvalResult
 
@@ -36,22 +40,25 @@ from conspecific.types import EvalResult
 def fit(
     config: TrainConfig,
     evaluator: Evaluator,
-    validation: Mapping[str, EvalResult],
+    references: Mapping[str, EvalResult],
     copies: polars.DataFrame,
     run: RunDirectory,
+    loggers: Sequence[Logger],
     resumed: Path | None,
 ) -> Selection:
-    """Train, load the best epoch's weights and save them.
+    """Train, select the weights that validation finds best, save them, and return the selection.
 
-    validation: the references. copies: pairs of sample ids that are one image. resumed: the checkpoint to go on from.
-    Returns the selected weights with their validation result.
+    references: results on validation by name. copies: pairs of sample ids that are the same image. loggers: they stay
+    open. resumed: the checkpoint to continue from.
     """
     module, images = build_parts(config, evaluator)
     if resumed is not None:
-        begun = load_checkpoint(module, resumed)  # Lightning would do it too, without a message for people
+        checkpoint = load_checkpoint(module, resumed)  # Lightning loads it too, but its error does not say what to do
         if config.recipe.wise_ft_alphas and not run.start.is_file():
-            raise RunError(f"{run.start} is missing, where recipe.wise_ft_alphas begins: set it to [], or start anew")
-        images.batches.set_epoch(begun["epoch"] + 1)  # its first batches are fetched before Lightning tells the epoch
+            raise RunError(
+                f"{run.start} is missing, which recipe.wise_ft_alphas needs: set it to [], or start a new run"
+            )
+        images.batches.set_epoch(checkpoint["epoch"] + 1)  # batches are prefetched before Lightning sets the epoch
     backbone = module.embedder.backbone
     if config.recipe.cached_augmentations:
         images.cached = cache_augmentations(backbone, images, evaluator, config)
@@ -62,21 +69,44 @@ def fit(
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         save_weights(module.embedder, run.start)
     evaluator = evaluator.encoded_once(backbone, "val")
-    callbacks: list[pl.Callback] = [RetrievalCallback(evaluator, validation, run, config.monitor)]
+    callbacks = [*_own_callbacks(config, evaluator, references, run)]
     if config.recipe.hard_negatives:
         callbacks.append(HardNegatives(evaluator, copies, images.batches))
-    trainer = _trainer(config, evaluator, callbacks, run)
+    callbacks += build_each(config.callbacks, "callbacks", config.allow).values()
+    trainer = build_trainer(config, callbacks=callbacks, logger=list(loggers) or False, default_root_dir=str(run.path))
     with expected_warnings():
         trainer.fit(module, datamodule=images, ckpt_path=resumed, weights_only=True)
-    found = select(module, _best_checkpoint(trainer), config, evaluator, run)
+    found = select(module, best_checkpoint(trainer), config, evaluator, run)
     save_weights(found.embedder, run.weights)
     return found
 
 
+def _own_callbacks(
+    config: TrainConfig, evaluator: Evaluator, references: Mapping[str, EvalResult], run: RunDirectory
+) -> Iterator[pl.Callback]:
+    """Yield what happens after an epoch, in order; a checkpoint is written after all of it."""
+
+    def score(module: pl.LightningModule) -> EvalResult:
+        assert isinstance(module, FineTuner)
+        here = replace(evaluator, device=module.device)  # the model stays on the device of the trainer
+        title = f"Scoring epoch {module.current_epoch + 1}"
+        return here.score({"model": module.eval_embedder}, "val", title)["model"]
+
+    flatten = references["flatten"]
+    retrieval = RetrievalCallback(score, config.monitor, reference=flatten)
+    record = EpochRecord(retrieval, flatten, run)
+    yield EpochBar(evaluator.console)  # first: the bar of the epoch is removed before the next one is drawn
+    yield StopOnNonFiniteWeights(run)
+    yield retrieval
+    yield record
+    yield EpochTable(record, references, evaluator.console)
+    yield StopOnCollapse(retrieval, flatten, run)
+
+
 def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, TrainingData]:
-    """The module with its loss and optimizer, and the training images."""
+    """Build the module with its loss and optimizer, and the training images."""
     teacher_embeddings = embed_with_teacher(config, evaluator, Path(config.paths.cache).expanduser())
-    torch.manual_seed(config.seed)  # again: computing the baseline draws numbers, taking it from the cache does not
+    torch.manual_seed(config.seed)  # again: computing the references may have drawn random numbers
     epochs = config.trainer["max_epochs"]
     images = TrainingData(evaluator.manifest, evaluator.splits, config.loader, config.recipe, epochs, config.seed)
     labels = evaluator.manifest.labels[evaluator.splits.train]
@@ -97,26 +127,3 @@ def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Ma
         return made
 
     return matryoshka_loss(make, config.recipe.matryoshka, dimensions)
-
-
-def _trainer(config: TrainConfig, evaluator: Evaluator, own: Sequence[pl.Callback], run: RunDirectory) -> pl.Trainer:
-    bar = EpochBar(evaluator.console)  # first, so that it has gone when the epoch is scored
-    callbacks = [bar, *own, *build_each(config.callbacks, "callbacks", config.allow).values()]
-    options = dict(config.trainer)
-    if options.get("precision") == "auto":
-        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        options["precision"] = "bf16-mixed" if bf16 else "32-true"
-    built = build_each(config.logger, "logger", config.allow)
-    loggers = [FailSafeLogger(logger, name, evaluator.console) for name, logger in built.items()]
-    for logger in loggers:
-        logger.log_hyperparams(asdict(config))
-    made = {"callbacks": callbacks, "logger": loggers or False, "default_root_dir": str(run.path)}
-    trainer: pl.Trainer = build(options, "trainer", config.allow, **made)
-    return trainer
-
-
-def _best_checkpoint(trainer: pl.Trainer) -> Path:
-    path = getattr(trainer.checkpoint_callback, "best_model_path", "")
-    if not path:
-        raise ConfigError("no checkpoint was kept: callbacks needs a ModelCheckpoint that monitors a val/ metric")
-    return Path(path)

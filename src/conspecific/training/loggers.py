@@ -1,27 +1,40 @@
-"""Experiment loggers that never stop a run."""
+"""Experiment loggers that stay open until the test is scored and never stop a run."""
 
 import importlib.util
 import netrc
 import os
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from rich.console import Console
 
+from conspecific.config.schema import TrainConfig
+from conspecific.config.targets import build_each
 from conspecific.errors import ConfigError
+from conspecific.evaluation import Difference
+from conspecific.images import open_rgb
+from conspecific.types import EvalResult
 
 
 class FailSafeLogger(Logger):
-    """A logger that fails once: it says so, is left out from there on, and the run goes on."""
+    """A logger that may fail without stopping the run: it prints the error once and is not used again.
+
+    Lightning finalizes its loggers when training ends, before the test is scored; that call saves what there is, and
+    `close` finalizes at the end of the run.
+    """
 
     def __init__(self, logger: Logger, label: str, console: Console) -> None:
         super().__init__()
         self.logger, self.label, self.console, self.works = logger, label, console, True
+        self.last_step = 0
 
     @property
     def name(self) -> str:
@@ -32,6 +45,7 @@ class FailSafeLogger(Logger):
         return ""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.last_step = self.last_step if step is None else step
         self._try(lambda: self.logger.log_metrics(dict(metrics), step))
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
@@ -40,10 +54,18 @@ class FailSafeLogger(Logger):
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         self._try(lambda: self.logger.after_save_checkpoint(checkpoint_callback))
 
+    def log_report(self, report: Path, images: Sequence[Path]) -> None:
+        """Log the path of the report and example images, where the logger takes text and images."""
+        self._try(lambda: log_report(self.logger, report, images, self.last_step))
+
     def save(self) -> None:
         self._try(self.logger.save)
 
     def finalize(self, status: str) -> None:
+        self.save()
+
+    def close(self, status: str) -> None:
+        """Finalize. status: success or failed."""
         self._try(lambda: self.logger.finalize(status))
 
     def _try(self, action: Callable[[], Any]) -> None:
@@ -51,18 +73,78 @@ class FailSafeLogger(Logger):
             return
         try:
             action()
-        except Exception as error:  # whatever a tracker, its server or its disk come up with
+        except Exception as error:  # a tracker, its server and its disk can fail in any way
             self.works = False
-            told = f"{type(error).__name__}: {error}"
-            self.console.print(f"logger.{self.label} failed and is left out from here on. {told}", style="yellow")
+            self.console.print(
+                f"logger.{self.label} failed and is not used for the rest of the run. {type(error).__name__}: {error}",
+                style="yellow",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+@contextmanager
+def open_loggers(config: TrainConfig, console: Console) -> Iterator[list[FailSafeLogger]]:
+    """Yield the loggers of a configuration, which has been logged to them; close them when the block ends.
+
+    They are finalized as failed where the block raises, so that a tracker shows which runs did not finish.
+    """
+    built = build_each(config.logger, "logger", config.allow)
+    loggers = [FailSafeLogger(logger, name, console) for name, logger in built.items()]
+    for logger in loggers:
+        logger.log_hyperparams(asdict(config))
+    status = "failed"
+    try:
+        yield loggers
+        status = "success"
+    finally:
+        for logger in loggers:
+            logger.close(status)
+
+
+def log_test(
+    loggers: Sequence[FailSafeLogger],
+    test: Mapping[str, EvalResult],
+    best: str,
+    gains: Mapping[str, Sequence[Difference]],
+) -> None:
+    """Log `test/METRIC` of the result named `best` and `test/METRIC_gain_over_REFERENCE` for each reference.
+
+    gains: reference -> paired differences of `best` over it.
+    """
+    metrics = {f"test/{name}": value for name, value in test[best].metrics.items()}
+    for reference, differences in gains.items():
+        metrics |= {f"test/{each.metric}_gain_over_{reference}": each.interval.mean for each in differences}
+    for logger in loggers:
+        logger.log_metrics(metrics, logger.last_step)
+        logger.save()
+
+
+def log_report(logger: Logger, report: Path, images: Sequence[Path], step: int) -> None:
+    """Log the report's path as text and the images, as each kind of logger takes them.
+
+    CSV takes text in a column, and no images. Weights & Biases shows the path in the summary of the run.
+    """
+    if isinstance(logger, WandbLogger):
+        logger.experiment.summary["report"] = str(report)
+        logger.log_image("test/examples", [str(path) for path in images], caption=[path.stem for path in images])
+    elif isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_text("report", str(report), step)
+        for path in images:
+            logger.experiment.add_image(
+                f"test/examples/{path.stem}", np.asarray(open_rgb(path)), step, dataformats="HWC"
+            )
+    elif isinstance(logger, CSVLogger):
+        logger.log_metrics({"report": str(report)}, step)  # type: ignore[dict-item]
 
 
 class WandbRun(WandbLogger):
-    """Lightning's logger hands a run that is still open to the next job of a multirun; this one closes it."""
+    """Lightning's logger passes a run that is still open on to the next job of a multirun; this one closes it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._wandb_init.pop("anonymous", None)  # wandb warns of it, though it is None
+        self._wandb_init.pop("anonymous", None)  # wandb warns about this argument even where it is None
 
     def finalize(self, status: str) -> None:
         super().finalize(status)
@@ -72,7 +154,7 @@ class WandbRun(WandbLogger):
 
 
 def wandb_logger(project: str, name: str, save_dir: str) -> WandbLogger:
-    """Weights & Biases, offline unless a key or WANDB_MODE is set; each job of a multirun is a run of its own."""
+    """Return a Weights & Biases logger, offline unless a key or WANDB_MODE is set; each job of a multirun is a run."""
     Path(save_dir).mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("WANDB_SILENT", "true")
     mode = os.environ.get("WANDB_MODE") or ("online" if _has_wandb_key() else "offline")
@@ -80,14 +162,20 @@ def wandb_logger(project: str, name: str, save_dir: str) -> WandbLogger:
 
 
 def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
-    """TensorBoard event files in `save_dir`/tensorboard. Raises ConfigError where TensorBoard is not installed."""
+    """Return a logger that writes event files into `save_dir`/tensorboard.
+
+    Raises ConfigError where TensorBoard is not installed.
+    """
     if importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError("logger=tensorboard needs TensorBoard: pip install -e '.[tensorboard]' in the clone")
+        raise ConfigError("logger=tensorboard needs TensorBoard: pip install -e '.[tensorboard]'")
     return TensorBoardLogger(save_dir, name="tensorboard", version="", default_hp_metric=False)
 
 
 def csv_logger(save_dir: str) -> CSVLogger:
-    """`save_dir`/csv/metrics.csv. Lightning begins the file anew; a resumed run goes on with the one it has."""
+    """Return a logger that writes `save_dir`/csv/metrics.csv.
+
+    Lightning deletes a file that is already there; a resumed run appends to it instead.
+    """
     logger = CSVLogger(save_dir, name="csv", version="")
     file = Path(logger.log_dir) / "metrics.csv"
     if file.is_file():
@@ -105,6 +193,6 @@ def _has_wandb_key() -> bool:
         return True
     try:
         hosts = netrc.netrc().hosts
-    except (OSError, netrc.NetrcParseError):  # no file, or one that is not ours to mend
+    except (OSError, netrc.NetrcParseError):  # no such file, or one that cannot be parsed
         return False
     return any("wandb" in host for host in hosts)

@@ -1,8 +1,8 @@
-"""The story of one run, from the manifest to the scored test set."""
+"""One run, from the manifest to the scored test split."""
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,34 +30,69 @@ from conspecific.runs.directory import RunDirectory
 from conspecific.runs.environment import peak_memory_gb
 from conspecific.runs.record import Cost, Counts, RunRecord, finish_record, start_record
 from conspecific.training.fit import build_parts, fit
+from conspecific.training.header import print_header
+from conspecific.training.loggers import FailSafeLogger, log_test, open_loggers
 from conspecific.training.resume import checkpoint_to_resume
+from conspecific.training.trainer import require_one_device
 
 
-def train(config: TrainConfig, overrides: Sequence[str], console: Console) -> RunRecord | None:
-    """Run one configuration into `config.paths.run`. Returns None with `dry_run=true`, which only tries out."""
+def train(
+    config: TrainConfig,
+    overrides: Sequence[str],
+    console: Console,
+    report: Callable[[RunRecord], object] | None = None,
+) -> RunRecord | None:
+    """Run one configuration into `config.paths.run` and return its record; None with `dry_run=true`.
+
+    overrides: what the record says the command was. report: writes the report of a finished run into its directory;
+    the loggers, which are still open then, get its path and its example images.
+    """
     began = time.perf_counter()
     _prepare(config)
     assert config.paths.run is not None, "the caller makes the run directory"
     run, cache = RunDirectory(Path(config.paths.run)), Path(config.paths.cache).expanduser()
     resumed = checkpoint_to_resume(config)
-    evaluator, leaks, contents, copies = _without_leaks(config, _evaluator(config, cache, console), cache)
+    evaluator = _evaluator(config, cache, console)
+    print_header(config, evaluator, console)
+    evaluator, leaks, contents, copies = _without_leaks(config, evaluator, cache)
     if config.dry_run:
         _try_everything(config, evaluator)
         return None
     start_record(run, config, overrides, evaluator.fingerprint)
     evaluator.splits.save(run.splits, evaluator.manifest, contents)
     leaks.save(run.leaks)
+    with open_loggers(config, console) as loggers:
+        record = _train_and_test(config, evaluator, copies, run, loggers, resumed, began)
+        log_test(loggers, record.test, record.best, record.gains)
+        if report is not None:
+            report(record)
+            for logger in loggers:
+                logger.log_report(run.report, sorted((run.path / "images").glob("*.png")))
+    return record
+
+
+def _train_and_test(
+    config: TrainConfig,
+    evaluator: Evaluator,
+    copies: polars.DataFrame,
+    run: RunDirectory,
+    loggers: Sequence[FailSafeLogger],
+    resumed: Path | None,
+    began: float,
+) -> RunRecord:
+    """Score the references, train, score the test, and write the record. began: of the run, in `time.perf_counter`."""
+    cache = Path(config.paths.cache).expanduser()
     network = config.model["backbone"], config.model["weights"]
-    validation = references(evaluator, "val", *network, cache)
-    selection, started = None, time.perf_counter()
+    validation = dict(references(evaluator, "val", *network, cache))
+    selection, minutes = None, 0.0
     if config.trainer["max_epochs"] != 0:
-        selection = fit(config, evaluator, validation, copies, run, resumed)
-        validation["model"] = selection.validation
-    training_minutes = round((time.perf_counter() - started) / 60, 2) if selection else 0.0
+        training_began = time.perf_counter()
+        selection = fit(config, evaluator, validation, copies, run, loggers, resumed)
+        validation["model"], minutes = selection.validation, (time.perf_counter() - training_began) / 60
     test = dict(references(evaluator, "test", *network, cache))
     if selection is not None:
         test |= evaluator.score({"model": selection.embedder}, "test", "Scoring the test images")
-    cost = Cost(round((time.perf_counter() - began) / 60, 2), training_minutes, round(peak_memory_gb(), 2))
+    cost = Cost(round((time.perf_counter() - began) / 60, 2), round(minutes, 2), round(peak_memory_gb(), 2))
     return finish_record(run, validation, test, selection and selection.weights, _counts(evaluator), cost)
 
 
@@ -71,7 +106,8 @@ def _prepare(config: TrainConfig) -> None:
     if (epochs := config.trainer.get("max_epochs")) is None or epochs < 0:
         raise ConfigError(f"trainer.max_epochs must be a number of epochs, 0 for the baseline alone; found {epochs}")
     for name in ("lightning.pytorch", "pytorch_lightning", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # what device is used stands in the record
+        logging.getLogger(name).setLevel(logging.WARNING)  # the header says which device is used
+    require_one_device(config)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     keep_freed_memory()
 
@@ -88,9 +124,9 @@ def _evaluator(config: TrainConfig, cache: Path, console: Console) -> Evaluator:
 def _without_leaks(
     config: TrainConfig, evaluator: Evaluator, cache: Path
 ) -> tuple[Evaluator, Leaks, Sequence[str], polars.DataFrame]:
-    """Look for what the parts share and do with it as `leaks` says.
+    """Find images that several splits share and treat them as `leaks` says.
 
-    Returns also a hash of each image's content, and all pairs of images that are one.
+    Returns also a hash of the content of each image, and all pairs of sample ids that are the same image.
     """
     manifest, key, console = evaluator.manifest, evaluator.fingerprint, evaluator.console
     found = image_hashes(manifest, key, cache, evaluator.workers, console)
@@ -98,7 +134,7 @@ def _without_leaks(
     leaks = find_leaks(copies, evaluator.splits, manifest, found)
     splits = apply_policy(config.leaks, leaks, evaluator.splits, manifest)
     style = "yellow" if leaks.pairs.height or leaks.species else None
-    console.print(f"Leak check: {describe(leaks)}", style=style, soft_wrap=True, highlight=False)
+    console.print(f"Leak check: {describe(leaks)}", style=style, soft_wrap=True, highlight=False, markup=False)
     return replace(evaluator, splits=splits), leaks, found.contents, copies
 
 
@@ -115,7 +151,7 @@ def _counts(evaluator: Evaluator) -> Counts:
 
 
 def _try_everything(config: TrainConfig, evaluator: Evaluator) -> None:
-    """Build every part, read one training batch, and take one step without keeping anything."""
+    """Build every part, compute the loss of one training batch, embed a few test images, and keep nothing."""
     module, images = build_parts(config, evaluator)
     build_each(config.callbacks, "callbacks", config.allow)
     build_each(config.logger, "logger", config.allow)
@@ -125,7 +161,8 @@ def _try_everything(config: TrainConfig, evaluator: Evaluator) -> None:
     evaluator.embed({"model": module.embedder}, evaluator.splits.test.ids[:4], "Trying the test images")
     counts = _counts(evaluator)
     evaluator.console.print(
-        f"Everything fits: {counts.train} training, {counts.val} validation and {counts.tested} test images "
-        f"of {counts.species} species; loss of one batch {loss.item():.3f}. Nothing was kept.",
+        f"Dry run: {counts.train} training, {counts.val} validation and {counts.tested} test images "
+        f"of {counts.species} species; loss of one batch {loss.item():.3f}. Everything fits; nothing was kept.",
         soft_wrap=True,
+        highlight=False,
     )

@@ -1,0 +1,76 @@
+"""Training that cannot recover is stopped before the checkpoint of the epoch is written."""
+
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from conspecific.errors import TrainingError
+from conspecific.metrics import Geometry
+from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import Epoch, read_epochs
+from conspecific.training.fine_tuner import FineTuner
+from conspecific.training.retrieval_callback import RetrievalCallback
+from conspecific.types import EvalResult
+
+COLLAPSED = "the embeddings have collapsed: the encoder maps all images to nearly the same vector"
+
+
+class StopOnNonFiniteWeights(Callback):
+    """Raises TrainingError after an epoch whose last step left NaN or Inf in a weight.
+
+    It comes before the retrieval callback, which cannot score such weights.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, FineTuner)
+        if not all(bool(parameter.isfinite().all()) for parameter in pl_module.eval_embedder.parameters()):
+            raise _lost("the weights contain NaN or Inf", trainer.current_epoch + 1, self.run)
+
+
+class StopOnCollapse(Callback):
+    """Raises TrainingError after an epoch in which the embeddings collapsed or training diverged.
+
+    It comes after the line of the epoch was recorded. flatten: the metrics of the flatten baseline on validation.
+    """
+
+    def __init__(self, retrieval: RetrievalCallback, flatten: EvalResult, run: RunDirectory) -> None:
+        self.retrieval, self.flatten, self.run = retrieval, flatten, run
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        result, monitor = self.retrieval.result, self.retrieval.monitor
+        assert result is not None, "the retrieval callback has scored this epoch"
+        if Geometry(**result.facts["geometry"]).is_collapsed:
+            raise _lost(COLLAPSED, trainer.current_epoch + 1, self.run)
+        if diverged := divergence(read_epochs(self.run), monitor, self.flatten.metrics[monitor]):
+            raise _lost(diverged, trainer.current_epoch + 1, self.run)
+
+
+def divergence(epochs: Sequence[Epoch], monitor: str, baseline: float) -> str | None:
+    """Say how training diverged in the last of the epochs, None where it did not.
+
+    It did where the monitored metric fell to less than half of its best value and below the baseline, and the loss is
+    more than twice its lowest value. A higher loss alone is no sign: harder batches and larger crops raise it.
+    """
+    *earlier, last = epochs
+    if not earlier:
+        return None
+    best, value = max(line.metrics[monitor] for line in earlier), last.metrics[monitor]
+    if value >= min(best / 2, baseline) or last.loss <= 2 * min(line.loss for line in earlier):
+        return None
+    return (
+        f"training diverged: validation {monitor} fell from {best:.3f} to {value:.3f} and the loss rose to "
+        f"{last.loss:.3g}"
+    )
+
+
+def _lost(what: str, epoch: int, run: RunDirectory) -> TrainingError:
+    earlier = [line.epoch for line in read_epochs(run) if line.epoch < epoch]
+    kept = f"the checkpoint of epoch {earlier[-1]} is intact" if earlier else "no checkpoint was written"
+    return TrainingError(
+        f"{what} after epoch {epoch}. Lower optimizer.backbone_lr or loss_lr, raise optimizer.warmup_epochs, or "
+        f"choose another loss or miner; {kept} in {run.checkpoints}"
+    )

@@ -1,0 +1,42 @@
+"""The first lines of a run."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from conspecific.config.compose import compose_config, typed
+from conspecific.config.schema import TrainConfig
+from conspecific.data.sources import from_folder
+from conspecific.data.splits import split
+from conspecific.evaluation import Evaluator
+from conspecific.training.header import print_header
+
+
+def test_it_says_what_was_found_and_what_is_left_out(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_folder({"robin": 8, "wren [old]": 8})
+    (folder / "robin" / "notes.txt").write_text("seen in May")
+    (folder / "dunnock").mkdir()
+    manifest = from_folder(str(folder))
+    splits = split(manifest, "seen")
+    splits = replace(splits, train=splits.train[:-2])
+    evaluator = Evaluator(manifest, splits, "", 96, 0, torch.device("cpu"), Console())
+    overrides = ["loader.image_size=96", "model.head=linear", "model.trainable_stages=null", f"paths.run={tmp_path}"]
+    config = typed(compose_config("train", [*overrides, "trainer.accelerator=cpu"]), TrainConfig)
+    console = Console(record=True, width=60, file=io.StringIO())
+    print_header(config, evaluator, console)
+    train, val, test = (len(each) for each in (splits.train, splits.val.ids, splits.test.ids))
+    assert console.export_text().splitlines() == [
+        f"Data: 16 images of 2 species in {folder}",
+        f"Splits: {train} training, {val} validation and {test} test images (protocol seen, split seed 0)",
+        manifest.describe_left_out(),
+        "Left out: 2 images that are in no split",
+        "Network: tf_efficientnet_lite0, weights bundled, pooling gem, linear head, all stages trained; evaluated at "
+        "96 px, trained at 160 px",
+        "Encoder: torch on cpu, float32; trained in 32-true on cpu",
+        f"Run: {tmp_path}",
+    ], "nothing is wrapped"
+    assert "notes.txt" in manifest.describe_left_out() and "dunnock" in manifest.describe_left_out()
