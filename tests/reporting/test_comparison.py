@@ -169,7 +169,7 @@ def test_a_summary_without_a_data_folder_is_no_error(
 
 def test_results_without_answers_are_compared_by_map_at_r(make_comparison: MakeComparison, tmp_path: Path) -> None:
     text = page_of(make_comparison([0.1], [0.2], answers=False), tmp_path).text
-    assert "Correct in top 10" not in text
+    assert "Hits in top 10" not in text
     assert "sorted by the change in map@r." in text
 
 

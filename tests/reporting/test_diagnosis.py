@@ -28,7 +28,7 @@ def test_species_are_sorted_by_recall_with_both_encoders(make_run: MakeSubject) 
     before = by_species(run.record.test["flatten"]).row(by_predicate=pl.col("label") == worst["label"], named=True)
     assert rows[0].changes[0] == Change(f"{before['recall@1']:.2f}", f"{worst['recall@1']:.2f}")
     assert rows[0].changes[1].after == f"{10 * worst['precision@10']:.1f}"
-    assert rows[0].support == "12 queries, 11 positives each"
+    assert rows[0].support == "12 queries, R = 11"
 
 
 def test_of_many_species_both_ends_are_shown_and_the_others_counted(make_run: MakeSubject) -> None:

@@ -64,7 +64,7 @@ def test_the_table_has_every_run_sorted_by_validation(sweep: Sweep, tmp_path: Pa
     assert rows[0].values == ("0.000346", "arcface")
     assert "Test (not used for sorting)" in text
     assert "1 run stopped before the last epoch." in text
-    assert "1 run has no result and has no row." in text
+    assert "1 run has no result and is not listed." in text
 
 
 def test_a_sweep_without_stopped_runs_does_not_mention_stopping(tmp_path: Path) -> None:

@@ -68,6 +68,6 @@ def _species_row(row: dict[str, Any]) -> SpeciesRow:
 
     return SpeciesRow(
         name=species_name(str(row["label"])),
-        support=f"{plural(int(row['queries']), 'query', 'queries')}, {number(row['positives'], 0)} positives each",
+        support=f"{plural(int(row['queries']), 'query', 'queries')}, R = {number(row['positives'], 0)}",
         changes=(change("recall@1", 2), change(f"precision@{SHOWN}", 1, SHOWN), change(MAIN_METRIC, 2)),
     )

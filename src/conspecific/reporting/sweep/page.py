@@ -87,8 +87,8 @@ def lead(sweep: Sweep) -> list[str]:
     if stopped := [run for run in sweep.runs if not run.is_whole]:
         sentences.append(f"{plural(len(stopped), 'run')} stopped before the last epoch.")
     if sweep.unfinished:
-        have = "has" if len(sweep.unfinished) == 1 else "have"
-        sentences.append(f"{plural(len(sweep.unfinished), 'run')} {have} no result and {have} no row.")
+        have, are = ("has", "is") if len(sweep.unfinished) == 1 else ("have", "are")
+        sentences.append(f"{plural(len(sweep.unfinished), 'run')} {have} no result and {are} not listed.")
     return sentences
 
 
