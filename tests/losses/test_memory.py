@@ -144,10 +144,10 @@ def test_a_batch_of_single_images_can_find_its_species_in_the_past() -> None:
 @pytest.mark.parametrize(
     ("loss", "miner", "size", "found"),
     [
-        (losses.ArcFaceLoss, None, 8, "memory=8, but ArcFaceLoss compares images with vectors of the species"),
-        (losses.ProxyAnchorLoss, None, 8, "memory=8, but ProxyAnchorLoss compares images with vectors"),
-        (losses.FastAPLoss, None, 8, "memory=8, but FastAPLoss knows of no other images than a batch's"),
-        (losses.SupConLoss, miners.BatchEasyHardMiner(), 8, "does not go with BatchEasyHardMiner"),
+        (losses.ArcFaceLoss, None, 8, "memory=8, but ArcFaceLoss compares images with class vectors"),
+        (losses.ProxyAnchorLoss, None, 8, "memory=8, but ProxyAnchorLoss compares images with class vectors"),
+        (losses.FastAPLoss, None, 8, "memory=8, but FastAPLoss compares images within a batch only"),
+        (losses.SupConLoss, miners.BatchEasyHardMiner(), 8, "cannot be combined with BatchEasyHardMiner"),
         (losses.SupConLoss, None, -1, "must be a number of embeddings, 0 for none; found -1"),
     ],
 )

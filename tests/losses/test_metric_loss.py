@@ -185,7 +185,7 @@ def test_to_look_for_the_vectors_draws_no_numbers() -> None:
 
 @pytest.mark.parametrize("loss", [losses.TripletMarginLoss, partial(losses.MarginLoss, learn_beta=True)])
 def test_losses_without_vectors_of_the_species_cannot_be_imprinted(loss: type[nn.Module]) -> None:
-    with pytest.raises(ConfigError, match=r"loss\.imprinted=true, but \w+Loss does not keep vectors of the species"):
+    with pytest.raises(ConfigError, match=r"loss\.imprinted=true, but \w+Loss has no class vectors"):
         MetricLoss(loss, 3, 8, imprinted=True).imprint(embeddings()[:3])
 
 
@@ -196,8 +196,8 @@ def test_losses_without_vectors_of_the_species_cannot_be_imprinted(loss: type[nn
 @pytest.mark.parametrize(
     ("labels", "found"),
     [
-        (range(6), r"shows 6 species, each once: set loader\.samples_per_class to 2"),
-        ([4] * 6, r"a batch of 6 images shows one: set loader\.classes_per_batch to 2"),
+        (range(6), r"has 6 species, each once: set loader\.samples_per_class to 2"),
+        ([4] * 6, r"a batch of 6 images has one: set loader\.classes_per_batch to 2"),
     ],
 )
 def test_a_batch_without_a_pair_is_told(loss: type[nn.Module], labels: Iterable[int], found: str) -> None:

@@ -1,4 +1,4 @@
-"""Run-level keys and their types. Swappable parts (data, model, loss, ...) are checked against what they build."""
+"""Keys of the commands and their types. Swappable parts (data, model, loss, ...) are checked by their targets."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +10,11 @@ from conspecific.metrics import KS, metric_names
 
 @dataclass
 class SplitConfig:
-    """How a manifest is divided; see `conspecific.data.splits.split`.
+    """How a manifest is split into train, validation and test; see `conspecific.data.splits.split`.
 
-    seed: draws the images or species of each subset. It is not the run's seed, so that runs of several seeds are scored
-    on the same test.
+    seed: of the random split. It is not the seed of the run, so that runs with several seeds have the same test split.
+    test_share, val_share: share of the images or species in test, and of the remaining ones in validation.
+    gallery_images, query_images: of each species, for protocol=query_gallery where the manifest has no roles.
     """
 
     seed: int = 0
@@ -25,7 +26,7 @@ class SplitConfig:
 
 @dataclass
 class OtherSplitConfig:
-    """What `evaluate` changes of the run's split; null leaves it."""
+    """Changes of `evaluate` to the split of the run; null keeps its value."""
 
     seed: int | None = None
     test_share: float | None = None
@@ -44,12 +45,12 @@ class MetricsConfig:
     ks: list[int] = field(default_factory=lambda: list(KS))
 
     def __post_init__(self) -> None:
-        metric_names(self.ks)  # refuses what is no cut-off
+        metric_names(self.ks)  # raises for values that are not cut-offs
 
 
 @dataclass
 class OtherMetricsConfig:
-    """What `evaluate` changes of the run's metrics; null leaves it."""
+    """Changes of `evaluate` to the metrics of the run; null keeps its value."""
 
     ks: list[int] | None = None
 
@@ -59,12 +60,12 @@ class OtherMetricsConfig:
 
 @dataclass
 class LoaderConfig:
-    """Images to batches.
+    """How images are read and batched.
 
-    image_size: side in pixels that baseline and model are evaluated at. train_size: side of the training crops.
-    classes_per_batch, samples_per_class: a training batch is that many species times that many images of each.
-    crop_scale: share of an image's area that a training crop covers, from and to. jitter: strength of the changes of
-    brightness, contrast and saturation. workers: decoding processes or threads; null takes one a core, eight at most.
+    image_size: side in pixels for the evaluation of baseline and model. train_size: side of the training crops.
+    classes_per_batch, samples_per_class: species of a training batch, and images of each of them. crop_scale: share of
+    the area of an image that a training crop covers, from and to. jitter: strength of random changes of brightness,
+    contrast and saturation. workers: decoding processes or threads; null: one per core, eight at most.
     """
 
     image_size: int = 224
@@ -87,7 +88,9 @@ class LoaderConfig:
 
 @dataclass
 class PathsConfig:
-    """runs: where run directories are made. cache: drawn data, checked manifests and baselines. run: this run's own."""
+    """runs: folder of the run directories. cache: folder of data sets and of results that several runs share. run: the
+    directory of this run.
+    """
 
     runs: str = "runs"
     cache: str = "~/.cache/conspecific"
@@ -96,12 +99,13 @@ class PathsConfig:
 
 @dataclass
 class TrainConfig:
-    """Everything a training run depends on.
+    """Everything that a training run depends on.
 
-    seed: of weights, batches and augmentation. leaks: what to do about images that are in training and in the test:
-    report them, drop them from training, or stop with an error. monitor: the validation metric that chooses the epoch.
-    dry_run: build everything, read a few images and stop. resume: the run directory this run continues. allow: modules
-    whose classes a `_target_` may name besides the package's own parts; not read from a run directory.
+    seed: of weights, batches and augmentation. leaks: report images that are in both training and test, drop them from
+    training, or stop with an error. monitor: the validation metric that chooses the epoch. dry_run: build everything,
+    read a few images and stop. resume: the run directory to continue. allow: modules whose classes a `_target_` may
+    name besides the parts of this package; not read from a run directory. Raises ConfigError for a key that would have
+    no effect beside the others.
     """
 
     name: str = "train"
@@ -134,13 +138,13 @@ class TrainConfig:
 
 @dataclass
 class UseConfig:
-    """Keys that `evaluate`, `embed` and `search` share: they use what a run left behind.
+    """Keys that `evaluate`, `embed` and `search` share: they use a finished run.
 
-    run: the run directory. weights: a weights file in its place; `model` says what it belongs to. data: images to use
-    in place of the run's own. image_size: side in pixels; null takes the run's. truncate: search with that many of the
-    first dimensions alone, as a Matryoshka loss trains them to be; null takes all. output: where results go; null puts
-    them into the run directory. device: a torch device; auto takes a GPU where there is one. allow: modules whose
-    classes the run may have been trained with, besides the package's own parts.
+    run: the run directory. weights: a weights file in its place, with `model` for its network. data: images in place of
+    those of the run. image_size: side in pixels; null: that of the run. truncate: use only that many of the first
+    dimensions, for models trained with recipe.matryoshka; null: all. output: where results are written; null: into the
+    run directory. device: a torch device; auto: a GPU where there is one. allow: modules whose classes the run may have
+    been trained with, besides the parts of this package.
     """
 
     run: str | None = None
@@ -158,7 +162,7 @@ class UseConfig:
 
 @dataclass
 class EvaluateConfig(UseConfig):
-    """Keys of `evaluate`. protocol: null takes the run's. subset: test or val."""
+    """Keys of `evaluate`. protocol: null: that of the run. subset: test or val."""
 
     subset: str = "test"
     protocol: str | None = None
@@ -168,15 +172,15 @@ class EvaluateConfig(UseConfig):
 
 @dataclass
 class EmbedConfig(UseConfig):
-    """Keys of `embed`: no more than the shared ones."""
+    """Keys of `embed`: only the shared ones."""
 
 
 @dataclass
 class CompareConfig:
     """Keys of `compare`.
 
-    output: the folder to write into; null makes one under the runs. sweep: one table of all runs, sorted by validation,
-    in place of pairs tested against each other; null does so for trials of a sweep and for more than 26 settings.
+    output: the folder to write; null: a new one under the runs. sweep: one table of all runs, sorted by validation, in
+    place of paired tests; null: for trials of a sweep and for more than 26 settings.
     """
 
     output: str | None = None
@@ -188,9 +192,9 @@ class CompareConfig:
 class SoupConfig:
     """Keys of `soup`.
 
-    output: the folder to write into; null makes one under the runs. greedy: keep only runs that do not lower the
-    validation metric. device: a torch device; auto takes a GPU where there is one. allow: modules whose classes the
-    runs may have been trained with, besides the package's own parts.
+    output: the folder to write; null: a new one under the runs. greedy: keep only runs that do not lower the validation
+    metric. device: a torch device; auto: a GPU where there is one. allow: modules whose classes the runs may have been
+    trained with, besides the parts of this package.
     """
 
     output: str | None = None
@@ -203,7 +207,7 @@ class SoupConfig:
 
 @dataclass
 class SearchConfig(UseConfig):
-    """Keys of `search`. image: the image to search with. k: how many answers to print."""
+    """Keys of `search`. image: the query image. k: number of answers."""
 
     image: str | None = None
     k: int = 10

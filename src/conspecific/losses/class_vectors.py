@@ -1,4 +1,4 @@
-"""The vectors that some losses keep for each species: where they are, and how they are started."""
+"""Class vectors (proxies) of a loss: where they are, and how they are initialized."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SPREAD = 0.1  # of several vectors of one species, beside components of about 1: 6 degrees from their common start
+SPREAD = 0.1  # noise on each of several vectors of a species, whose components are about 1: 6 degrees
 
 
 @dataclass(frozen=True)
 class ClassVectors:
-    """A loss's matrix of K vectors for each of C species, those of one species next to each other.
+    """The class vectors of a loss: a matrix with K vectors for each of C species, which are adjacent.
 
-    name: the parameter's. rows: [C * K, D] (ProxyAnchor, ProxyNCA), else columns: [D, C * K] (ArcFace, CosFace,
-    normalised softmax; SoftTriple and sub-center ArcFace with K above 1). each: K.
+    name: of the parameter. rows: whether the matrix is [C * K, D] (ProxyAnchor, ProxyNCA) or [D, C * K] (ArcFace,
+    CosFace, normalised softmax; SoftTriple and sub-center ArcFace with K above 1). each: K.
     """
 
     name: str
@@ -24,10 +24,10 @@ class ClassVectors:
 
     @torch.no_grad()
     def imprint(self, loss: nn.Module, means: Tensor) -> None:
-        """Start each species' vectors from its mean embedding (Qi et al. 2018), less the mean of all species.
+        """Initialize class vectors by weight imprinting (Qi et al. 2018): mean embedding minus the mean of all species.
 
-        means: [C, D]. The vectors have length sqrt(D), as random ones have, which fits their learning rate. Where a
-        species has several they are spread a little, the same in every run: equal ones would stay equal.
+        means: [C, D]. The vectors have length sqrt(D), as random vectors have, so that the same learning rate fits.
+        Several vectors of a species get a little noise, the same in every run, because equal vectors would stay equal.
         """
         vectors = F.normalize(means - means.mean(dim=0)) * means.shape[1] ** 0.5
         vectors = vectors.repeat_interleave(self.each, dim=0)
@@ -40,12 +40,12 @@ class ClassVectors:
 def find_class_vectors(
     make: Callable[[int, int], nn.Module], loss: nn.Module, classes: int, dimensions: int
 ) -> ClassVectors | None:
-    """Find where `loss`, made by `make(classes, dimensions)`, keeps vectors for the species; None where it does not."""
+    """Find the class vectors of `loss`, built by `make(classes, dimensions)`; None where it has none."""
     for name, weights in loss.named_parameters():
         if weights.ndim != 2:
             continue
         rows, columns = _fits(weights, classes, dimensions), _fits(weights.T, classes, dimensions)
-        if rows and columns:  # square: a small one of the kind tells
+        if rows and columns:  # a square matrix; a small one that is not square shows its orientation
             with torch.random.fork_rng(devices=[]):
                 rows = make(2, 3).get_parameter(name).shape[1] == 3
         if rows or columns:

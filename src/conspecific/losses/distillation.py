@@ -1,4 +1,4 @@
-"""Learning from another network which images are alike."""
+"""Distillation of similarities: a student learns from a teacher which images are similar."""
 
 import torch
 import torch.nn.functional as F
@@ -6,15 +6,15 @@ from torch import Tensor
 
 
 def similarity_distillation(student: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
-    """Return how far the student's similarities within a batch are from the teacher's, a scalar of 0 or more.
+    """Return the divergence of the similarities of a student from those of a teacher, a scalar of 0 or more.
 
-    student: [B, D], teacher: [B, E] of the same images; D and E may differ, and only the student is given gradients.
+    student: [B, D], teacher: [B, E] of the same images; D and E may differ, and only the student gets gradients.
     Each image's cosine similarities to the B - 1 others become a distribution by a softmax at `temperature`; the loss
-    is the mean over images of KL(teacher || student). It is 0 for the teacher's own embeddings, even if rotated or
-    scaled. On several ranks each compares the images of its own batch.
+    is the mean over images of KL(teacher || student). It is 0 for the embeddings of the teacher itself, also
+    rotated or scaled. On several ranks, each rank compares the images of its own batch.
 
-    That relations are taught, not values, is of Park et al. 2019 (Relational Knowledge Distillation, arXiv 1904.05068)
-    and Tung and Mori 2019 (arXiv 1907.09682); the softmax over similarities and the divergence are of CompRess (Abbasi
+    Sources: relations between images as the target: Park et al. 2019 (Relational Knowledge Distillation, arXiv
+    1904.05068) and Tung and Mori 2019 (arXiv 1907.09682); softmax over similarities and divergence: CompRess (Abbasi
     Koohpayegani et al. 2020, arXiv 2010.14713).
 
     >>> teacher = torch.eye(3)
@@ -28,7 +28,7 @@ def similarity_distillation(student: Tensor, teacher: Tensor, temperature: float
 
 
 def _similarities(embeddings: Tensor) -> Tensor:
-    """Cosine similarities of each image to the others, [B, B - 1]."""
+    """Return the cosine similarities of each image to the others, [B, B - 1]."""
     count = len(embeddings)
     if embeddings.dtype in (torch.float16, torch.bfloat16):
         embeddings = embeddings.float()

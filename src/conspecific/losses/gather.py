@@ -1,4 +1,4 @@
-"""One batch out of the batches of all ranks, so that a loss compares across them."""
+"""Gathering the batches of all ranks into one, so that a loss compares images across ranks."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from torch import distributed as ranks
 def gather(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Join the embeddings [B, D] and labels [B] of all ranks, in the order of the ranks; B may differ between them.
 
-    Returns them as they are where there is one process. Every rank must call this together. A loss of the joined batch
-    is the same on each rank, and each hands gradients to its own rows only, times the number of ranks: after the
-    averaging of DistributedDataParallel the gradients are those of one process with the joined batch, for what made
-    the embeddings and for the parameters of the loss alike.
+    Returns them unchanged in a single process. All ranks must call this together. A loss of the joined batch is the
+    same on each rank, and each rank passes gradients to its own rows only, times the number of ranks. After
+    DistributedDataParallel has averaged them, the gradients equal those of one process with the joined batch, for the
+    network and for the parameters of the loss.
     """
     if not (ranks.is_available() and ranks.is_initialized()) or ranks.get_world_size() == 1:
         return embeddings, labels
@@ -24,7 +24,7 @@ def gather(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Joined(torch.autograd.Function):
-    """All ranks' rows; the gradient goes to one's own."""
+    """The rows of all ranks; the gradient reaches the rows of this rank only."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, counts: list[int]) -> Tensor:
@@ -38,7 +38,7 @@ class _Joined(torch.autograd.Function):
 
 
 def _gather(own: Tensor, counts: list[int]) -> Tensor:
-    """Join rows of which each rank has another number."""
+    """Join rows where the number of rows differs between ranks."""
     padded = own.new_zeros(max(counts), *own.shape[1:])
     padded[: len(own)] = own
     return torch.cat([rows[:count] for rows, count in zip(_gather_equal(padded), counts, strict=True)])

@@ -1,4 +1,4 @@
-"""Embeddings whose beginnings are embeddings too (Kusupati et al. 2022)."""
+"""Matryoshka representation learning (Kusupati et al. 2022): prefixes of an embedding are embeddings too."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,14 +10,14 @@ from conspecific.losses.metric_loss import MetricLoss
 
 
 class Matryoshka(nn.Module):
-    """The mean of a loss over several beginnings of an embedding: its first d components, for each d of `dimensions`.
+    """The mean of a loss over several prefixes of an embedding: its first d components, for each d of `dimensions`.
 
-    What is trained so can be cut to any of them, and searched with less memory. Source: "Matryoshka Representation
-    Learning", arXiv 2205.13147, with all beginnings weighted alike.
+    Embeddings trained with it can be truncated to any of these lengths, to search with less memory. Source: "Matryoshka
+    Representation Learning", arXiv 2205.13147, with equal weights of all prefixes.
 
-    make: returns the loss of embeddings of d components, with vectors of the species of that length where it keeps any.
-    dimensions: from 1 to the length of the embedding, which should be among them; each once. Raises ConfigError for
-    others.
+    make: returns the loss of embeddings of d components, with class vectors of that length where it has any.
+    dimensions: each from 1 to the length of the embedding, without repetition; the full length should be among them.
+    Raises ConfigError for others.
     """
 
     def __init__(self, make: Callable[[int], MetricLoss], dimensions: Sequence[int]) -> None:
@@ -29,7 +29,7 @@ class Matryoshka(nn.Module):
 
     @property
     def imprinted(self) -> bool:
-        """Whether `imprint` is to be called before training."""
+        """Whether `imprint` has to be called before training."""
         return any(loss.imprinted for loss in self.losses)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -37,14 +37,14 @@ class Matryoshka(nn.Module):
         longest = max(self.dimensions)
         if embeddings.shape[1] < longest:
             raise ConfigError(
-                f"the loss looks at the first {longest} components, and an embedding has {embeddings.shape[1]}: name "
-                "smaller dimensions, or give the model a larger head"
+                f"the loss needs {longest} dimensions, and an embedding has {embeddings.shape[1]}: lower "
+                "recipe.matryoshka or raise model.dimensions"
             )
         losses = zip(self.dimensions, self.losses, strict=True)
         return torch.stack([loss(embeddings[:, :length], labels) for length, loss in losses]).mean()
 
     def imprint(self, means: Tensor) -> None:
-        """Start the species' vectors of each length from the beginnings of their mean embeddings [C, D]."""
+        """Imprint the class vectors of each length from prefixes of the mean embeddings of the species, [C, D]."""
         for length, loss in zip(self.dimensions, self.losses, strict=True):
             assert isinstance(loss, MetricLoss)
             loss.imprint(means[:, :length])

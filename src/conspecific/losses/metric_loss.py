@@ -1,4 +1,4 @@
-"""Any loss of pytorch-metric-learning, with or without a miner, behind one face."""
+"""Losses of pytorch-metric-learning, with or without a miner, under one interface."""
 
 import inspect
 from collections.abc import Callable
@@ -14,17 +14,16 @@ from conspecific.losses.memory import Memory, check_memory, compare_with_past
 
 
 class MetricLoss(nn.Module):
-    """A loss on embeddings [B, D] and labels [B]. docs/losses.md says which there are and when to use which.
+    """A loss of embeddings [B, D] and labels [B]. docs/losses.md lists the losses and says when to use which.
 
-    loss: a factory of a pytorch-metric-learning loss. Losses that keep a vector for each species (ArcFace and other
-        classification or proxy losses) are given `num_classes` and `embedding_size`; those weights are parameters of
-        this module, so an optimizer made from its parameters trains them.
-    miner: picks the pairs or triplets of a batch that the loss looks at; None looks at all.
-    imprinted: whether `imprint` is to be called before training.
-    memory: how many past embeddings a batch is compared with as well (Wang et al. 2020); 0 for none.
+    loss: a factory of a pytorch-metric-learning loss. Losses with class vectors (ArcFace and other classification or
+        proxy losses) get `num_classes` and `embedding_size`; the class vectors are parameters of this module.
+    miner: selects the pairs or triplets of a batch that the loss uses; None uses all.
+    imprinted: whether `imprint` has to be called before training.
+    memory: number of past embeddings that a batch is compared with too (Wang et al. 2020); 0 for none.
 
-    Where torch.distributed runs on several ranks, miner and loss see the joined batch of all of them, and every rank
-    must call this together. Raises ConfigError for a memory that the loss or the miner cannot use.
+    With torch.distributed on several ranks, miner and loss see the joined batch of all ranks, and all ranks must call
+    this together. Raises ConfigError for a memory that the loss or the miner cannot use.
     """
 
     def __init__(
@@ -49,9 +48,9 @@ class MetricLoss(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of a batch; labels are dense training classes from 0.
 
-        It is computed in float32 at least, under autocast too. In training mode the batch then enters the memory.
-        Raises ConfigError where the images are to be compared with each other and there is no pair of one species,
-        or no other species.
+        It is computed in float32 or float64, also under autocast. In training mode the batch is added to the memory.
+        Raises ConfigError where the loss compares images with each other and the batch has no pair of one species, or
+        one species only.
         """
         if embeddings.dtype in (torch.float16, torch.bfloat16):
             embeddings = embeddings.float()
@@ -60,7 +59,7 @@ class MetricLoss(nn.Module):
             return self._of_joined(embeddings, labels)
 
     def _of_joined(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The loss of the joined batch of all ranks."""
+        """Return the loss of the joined batch of all ranks."""
         past = None if self.memory is None else self.memory.past()
         if self.memory is not None and self.training:
             self.memory.add(embeddings.detach(), labels)
@@ -73,19 +72,19 @@ class MetricLoss(nn.Module):
         return loss
 
     def imprint(self, means: Tensor) -> None:
-        """Start each species' vectors from its mean embedding (Qi et al. 2018), less the mean of all species.
+        """Imprint the class vectors (Qi et al. 2018): mean embedding of each species minus the mean of all species.
 
-        means: [C, D], in the order of the training classes. From random vectors the first steps would tear at features
-        that were good already. Raises ConfigError where the loss does not keep vectors of the species.
+        means: [C, D], in the order of the training classes. Random class vectors would change good features in the
+        first steps. Raises ConfigError where the loss has no class vectors.
         """
         if self.vectors is None:
             name = type(self.loss).__name__
-            raise ConfigError(f"loss.imprinted=true, but {name} does not keep vectors of the species: set it to false")
+            raise ConfigError(f"loss.imprinted=true, but {name} has no class vectors: set loss.imprinted=false")
         self.vectors.imprint(self.loss, means)
 
 
 def _make(loss: Callable[..., nn.Module], num_classes: int, embedding_size: int) -> nn.Module:
-    """Build a loss, with the sizes where it takes them; a class may pass some on to the classes it is made from."""
+    """Build a loss, with the sizes if it or a base class takes them."""
     target = loss.func if isinstance(loss, partial) else loss
     makers = target.__mro__[:-1] if isinstance(target, type) else [target]
     known = {name for maker in makers for name in inspect.signature(maker).parameters}
@@ -94,17 +93,17 @@ def _make(loss: Callable[..., nn.Module], num_classes: int, embedding_size: int)
 
 
 def _check_pairs(name: str, labels: Tensor, past: Tensor | None) -> None:
-    """Hold that a batch has something to pull together and something to push apart."""
+    """Raise ConfigError unless a batch has a pair of one species and a second species."""
     species = torch.unique(labels)
     beside = labels if past is None else torch.cat([labels, past])
     positives = len(species) < len(labels) or bool(torch.isin(species, beside[len(labels) :]).any())
     if not positives:
         raise ConfigError(
-            f"{name} compares images of one species, and a batch of {len(labels)} images shows {len(species)} "
+            f"{name} compares images of one species, and a batch of {len(labels)} images has {len(species)} "
             "species, each once: set loader.samples_per_class to 2 or more"
         )
     if len(torch.unique(beside)) < 2:
         raise ConfigError(
-            f"{name} compares images of different species, and a batch of {len(labels)} images shows one: set "
+            f"{name} compares images of different species, and a batch of {len(labels)} images has one: set "
             "loader.classes_per_batch to 2 or more"
         )

@@ -1,4 +1,4 @@
-"""Ranks that have gradients: how many images come before each positive, counted by sigmoids."""
+"""Differentiable ranks: the number of images before each positive, counted by sigmoids."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class SoftRanks(NamedTuple):
-    """One entry for each pair of an anchor and a positive of it, P in all; ranks are 1 or more.
+    """Ranks of P pairs of an anchor and one of its positives; ranks are 1 or more.
 
-    anchors: [P] rows of the batch. among_all: [P] the positive's rank among all that the anchor is compared with.
-    among_positives: [P] its rank among the anchor's positives. positives: [B] how many each row of the batch has.
+    anchors: [P] rows of the batch. among_all: [P] rank of the positive among all that its anchor is compared with.
+    among_positives: [P] its rank among the positives of the anchor. positives: [B] number of positives of each row.
     """
 
     anchors: Tensor
@@ -21,7 +21,7 @@ class SoftRanks(NamedTuple):
     positives: Tensor
 
     def sum_by_anchor(self, of_pairs: Tensor) -> Tensor:
-        """Sum values [P] over each anchor's positives: [A], of the anchors that have any."""
+        """Sum values [P] over the positives of each anchor: [A], for the A anchors that have any."""
         sums = of_pairs.new_zeros(len(self.positives)).index_add(0, self.anchors, of_pairs)
         return sums[self.positives > 0]
 
@@ -37,9 +37,9 @@ def soft_ranks(
     """Rank the positives of each anchor by cosine similarity.
 
     embeddings: [B, D], labels: [B]; reference: [R, D] and its labels, None for the batch itself, where no image is
-    compared with itself. picked: pairs or triplets of a miner, and then only those are compared. The rank of x is
-    1 + the sum over the others z of sigmoid((s_z - s_x) / temperature), which becomes the true rank as the temperature
-    falls to 0 and no two similarities s are equal.
+    compared with itself. picked: pairs or triplets of a miner; only these are compared. The rank of x is 1 + the sum
+    over the other images z of sigmoid((s_z - s_x) / temperature), where s are similarities. It approaches the true rank
+    as the temperature falls to 0, if no two similarities are equal.
     """
     anchors, positives, negative_anchors, negatives = convert_to_pairs(picked, labels, reference_labels)
     compared_to = F.normalize(embeddings if reference is None else reference)
@@ -48,7 +48,7 @@ def soft_ranks(
     positive[anchors, positives] = True
     compared = positive.clone()
     compared[negative_anchors, negatives] = True
-    anchors, positives = torch.where(positive)  # each pair once, whatever the triplets repeat
+    anchors, positives = torch.where(positive)  # each pair once, also if several triplets have it
     ahead = torch.sigmoid((similarity[anchors] - similarity[anchors, positives][:, None]) / temperature)
     ahead = ahead.scatter(1, positives[:, None], 0.0)
     among_all = 1 + (ahead * compared[anchors]).sum(dim=1)

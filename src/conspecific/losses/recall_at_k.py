@@ -1,4 +1,4 @@
-"""A recall@k that has gradients (Patel, Tolias and Matas 2022)."""
+"""Differentiable recall@k (Patel, Tolias and Matas 2022)."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,21 @@ from conspecific.losses.ranking import soft_ranks
 
 
 class RecallAtK(nn.Module):
-    """1 - recall@k, smoothed, as the mean over several k and over the anchors that have positives.
+    """1 - smoothed recall@k, averaged over several k and over the anchors that have positives.
 
     For an anchor with the positives P, and cosine similarities s,
 
         rank(x)  = 1 + sum over z != x of sigmoid((s_z - s_x) / similarity_temperature)
         recall@k = min(m, sum over x in P of sigmoid((k + 1/2 - rank(x)) / rank_temperature)) / m,  m = min(k, |P|)
 
-    so that as both temperatures fall to 0 the recall becomes the positives among the first k, divided by as many as
-    could be there; mind that the metric `recall@k` of this project asks only whether there is one. Source: "Recall@k
-    Surrogate Loss with Large Batches and Similarity Mixup", arXiv 2108.11179, and the authors' code for the division by
-    min(k, |P|). One thing is changed: 1/2 is added, because a positive on rank k would count as half a hit otherwise,
-    however low the temperature. The similarity mixup of the paper is left out.
+    As both temperatures fall to 0, the recall approaches the number of positives among the first k, divided by the
+    largest possible number. The metric `recall@k` of this project differs: it counts whether there is a positive.
+    Source: "Recall@k Surrogate Loss with Large Batches and Similarity Mixup", arXiv 2108.11179, and the code of its
+    authors for the division by min(k, |P|). One difference: 1/2 is added, because otherwise a positive on rank k counts
+    as half a hit at any temperature. The similarity mixup of the paper is not implemented.
 
-    ks: the k, whole numbers of 1 or more. rank_temperature: tau_1 of the paper, in ranks. similarity_temperature:
-    tau_2, in cosines. Raises ConfigError where these are out of range.
+    ks: the values of k, integers of 1 or more. rank_temperature: tau_1 of the paper, in ranks. similarity_temperature:
+    tau_2, in cosines. Raises ConfigError for values out of range.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class RecallAtK(nn.Module):
     ) -> None:
         super().__init__()
         if not ks or min(ks) < 1:
-            raise ConfigError(f"recall@k needs one k at least, each 1 or more; found ks={list(ks)}")
+            raise ConfigError(f"RecallAtK needs at least one k, each 1 or more; found ks={list(ks)}")
         if min(rank_temperature, similarity_temperature) <= 0:
             raise ConfigError(
                 f"temperatures must be above 0; found rank_temperature={rank_temperature} and similarity_temperature="
@@ -51,10 +51,10 @@ class RecallAtK(nn.Module):
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
     ) -> Tensor:
-        """Return the scalar loss in [0, 1] of embeddings [B, D] and labels [B], called as the package's losses are.
+        """Return the scalar loss in [0, 1] of embeddings [B, D] and labels [B]; called as in pytorch-metric-learning.
 
-        indices_tuple: what a miner picked; only that is ranked. ref_emb: [R, D], what the batch is ranked against if
-        not itself. 0, with gradients of 0, where no anchor has a positive.
+        indices_tuple: the selection of a miner; only that is ranked. ref_emb: [R, D], the images to rank if not the
+        batch itself. The loss and its gradients are 0 where no anchor has a positive.
         """
         ranks = soft_ranks(embeddings, labels, indices_tuple, ref_emb, ref_labels, self.similarity_temperature)
         possible = ranks.positives[ranks.positives > 0]

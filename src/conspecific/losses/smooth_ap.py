@@ -1,4 +1,4 @@
-"""An average precision that has gradients (Brown et al. 2020)."""
+"""Differentiable average precision (Brown et al. 2020)."""
 
 from torch import Tensor, nn
 
@@ -7,7 +7,7 @@ from conspecific.losses.ranking import soft_ranks
 
 
 class SmoothAP(nn.Module):
-    """1 - average precision, smoothed, as the mean over the anchors that have positives.
+    """1 - smoothed average precision, averaged over the anchors that have positives.
 
     For an anchor with the positives P, and cosine similarities s,
 
@@ -15,12 +15,12 @@ class SmoothAP(nn.Module):
         rank of x in P = the same, over the positives z alone
         AP             = sum over x in P of (rank of x in P) / rank(x), / |P|
 
-    Source: "Smooth-AP: Smoothing the Path Towards Large-Scale Image Retrieval", arXiv 2007.12163. The images of a
-    species may stand anywhere in the batch and be of any number. SmoothAPLoss of pytorch-metric-learning 2.9 takes a
-    batch of 16 species with 4 images each for one of 4 species with 16, and ranks images of other species as
-    positives; it is right where both numbers are equal.
+    Source: "Smooth-AP: Smoothing the Path Towards Large-Scale Image Retrieval", arXiv 2007.12163. A batch
+    may have any number of images of a species, in any order. SmoothAPLoss of pytorch-metric-learning 2.9 interprets a
+    batch of 16 species with 4 images each as 4 species with 16 images each, and ranks images of other species as
+    positives; it is correct only where both numbers are equal.
 
-    temperature: in cosines. Raises ConfigError where it is not above 0.
+    temperature: in units of cosine similarity. Raises ConfigError unless it is above 0.
     """
 
     def __init__(self, temperature: float = 0.01) -> None:
@@ -37,10 +37,10 @@ class SmoothAP(nn.Module):
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
     ) -> Tensor:
-        """Return the scalar loss in [0, 1] of embeddings [B, D] and labels [B], called as the package's losses are.
+        """Return the scalar loss in [0, 1] of embeddings [B, D] and labels [B]; called as in pytorch-metric-learning.
 
-        indices_tuple: what a miner picked; only that is ranked. ref_emb: [R, D], what the batch is ranked against if
-        not itself. 0, with gradients of 0, where no anchor has a positive.
+        indices_tuple: the selection of a miner; only that is ranked. ref_emb: [R, D], the images to rank if not the
+        batch itself. The loss and its gradients are 0 where no anchor has a positive.
         """
         ranks = soft_ranks(embeddings, labels, indices_tuple, ref_emb, ref_labels, self.temperature)
         possible = ranks.positives[ranks.positives > 0]
