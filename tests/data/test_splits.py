@@ -252,6 +252,24 @@ def test_parts_that_could_not_be_used_are_named_before_anything_runs(
         split(listed(labels), protocol, **options)
 
 
+@pytest.mark.parametrize(
+    ("labels", "protocol", "hint"),
+    [
+        (species_of(6, 3), "seen", " As they are, these images can be used with protocol=unseen."),
+        (
+            species_of(6, 9),
+            "query_gallery",
+            " As they are, these images can be used with protocol=seen or protocol=unseen.",
+        ),
+        (species_of(1, 3), "seen", ""),
+    ],
+)
+def test_protocols_that_can_use_the_images_are_named(labels: list[str], protocol: str, hint: str) -> None:
+    with pytest.raises(DataError) as caught:
+        split(listed(labels), protocol)
+    assert str(caught.value).endswith(f"split.* shares.{hint}")
+
+
 def test_a_validation_in_which_nothing_can_be_found_is_refused() -> None:
     column: list[str | None] = ["train"] * 8 + ["val"] * 2 + ["test"] * 6
     with pytest.raises(DataError, match="leaves 0 species in validation with a query and another image"):
@@ -281,5 +299,5 @@ def test_saved_table_says_what_each_image_was_used_for(tmp_path: Path, make_mani
 def test_a_division_of_species_is_refused_for_seen() -> None:
     labels = species_of(6, 8)
     column = ["test" if label > "species002" else "train" for label in labels]
-    with pytest.raises(DataError, match="no species in both train and test: choose protocol=unseen"):
+    with pytest.raises(DataError, match=r"no species in both train and test\. As they are, .* protocol=unseen"):
         split(listed(labels, split=column), "seen")

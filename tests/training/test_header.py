@@ -20,7 +20,7 @@ def test_it_says_what_was_found_and_what_is_left_out(make_folder: Callable[..., 
     folder = make_folder({"robin": 8, "wren [old]": 8})
     (folder / "robin" / "notes.txt").write_text("seen in May")
     (folder / "dunnock").mkdir()
-    manifest = from_folder(str(folder))
+    manifest = replace(from_folder(str(folder)), notes=("Two names are read as one [x].",))
     splits = split(manifest, "seen")
     splits = replace(splits, train=splits.train[:-2])
     evaluator = Evaluator(manifest, splits, "", 96, 0, torch.device("cpu"), Console())
@@ -32,6 +32,7 @@ def test_it_says_what_was_found_and_what_is_left_out(make_folder: Callable[..., 
     assert console.export_text().splitlines() == [
         f"Data: 16 images of 2 species in {folder}",
         f"Splits: {train} training, {val} validation and {test} test images (protocol seen, split seed 0)",
+        "Two names are read as one [x].",
         manifest.describe_left_out(),
         "Left out: 2 images that are in no split",
         "Network: tf_efficientnet_lite0, weights bundled, pooling gem, linear head, all stages trained; evaluated at "

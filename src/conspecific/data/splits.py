@@ -1,6 +1,6 @@
 """The division into training, validation and test: three protocols, deterministic from a seed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,6 +14,7 @@ from conspecific.files import write_whole
 from conspecific.types import IntArray
 
 Protocol = Literal["seen", "unseen", "query_gallery"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 
 @dataclass(frozen=True)
@@ -104,18 +105,34 @@ def split(
     for name, share in (("test_share", test_share), ("val_share", val_share)):
         if not 0 < share < 1:
             raise DataError(f"split.{name} must be between 0 and 1, both excluded; found {share}")
-    rng = np.random.default_rng(seed)
-    match protocol:
-        case "seen":
+    if protocol not in PROTOCOLS:
+        raise DataError(f"protocol={protocol} is unknown. {did_you_mean(protocol, PROTOCOLS)}")
+
+    def divide(name: str) -> Splits:
+        rng = np.random.default_rng(seed)
+        if name == "seen":
             splits = _seen(manifest, rng, test_share, val_share)
-        case "unseen":
+        elif name == "unseen":
             splits = _unseen(manifest, rng, test_share, val_share)
-        case "query_gallery":
+        else:
             splits = _query_gallery(manifest, rng, val_share, gallery_images, query_images)
-        case _:
-            raise DataError(f"protocol={protocol} is unknown. {did_you_mean(protocol, get_args(Protocol))}")
-    require_usable(splits, manifest)
-    return splits
+        require_usable(splits, manifest)
+        return splits
+
+    try:
+        return divide(protocol)
+    except DataError as error:
+        usable = [f"protocol={name}" for name in PROTOCOLS if name != protocol and _succeeds(divide, name)]
+        hint = f" As they are, these images can be used with {' or '.join(usable)}." if usable else ""
+        raise DataError(f"{error}{hint}") from None
+
+
+def _succeeds(divide: Callable[[str], Splits], protocol: str) -> bool:
+    try:
+        divide(protocol)
+    except DataError:
+        return False
+    return True
 
 
 def _seen(manifest: Manifest, rng: np.random.Generator, test_share: float, val_share: float) -> Splits:
@@ -123,7 +140,7 @@ def _seen(manifest: Manifest, rng: np.random.Generator, test_share: float, val_s
     if train.size and test.size and not _share_species(manifest, train, test):
         raise DataError(
             "protocol=seen tests species that were trained on, but the split column has no species in both train and "
-            "test: choose protocol=unseen"
+            "test."
         )
     if not test.size:
         train, test = _draw_images(manifest, _all_but(manifest, val), test_share, rng)

@@ -35,9 +35,9 @@ def header(config: TrainConfig, evaluator: Evaluator) -> list[str]:
 
 
 def _left_out(evaluator: Evaluator) -> list[str]:
-    """Say which files and images are used for nothing, where there are any."""
+    """Say how names and folders were read if that is not evident, and which files and images are not used."""
     manifest, splits = evaluator.manifest, evaluator.splits
-    lines = [manifest.describe_left_out()]
+    lines = [*manifest.notes, manifest.describe_left_out()]
     if unused := len(manifest) - len(splits.train) - len(splits.val.ids) - len(splits.test.ids):
         lines.append(f"Left out: {unused:,} images that are in no split")
     return [line for line in lines if line]
