@@ -28,11 +28,12 @@ from conspecific.training.conclusion import Job, print_conclusion, print_multiru
 from conspecific.training.train import train
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Compose with Hydra and run each job; `-m` runs several, the others also where one fails."""
+def run(arguments: Sequence[str]) -> list[RunRecord]:
+    """Compose with Hydra and run each job; `-m` runs several, the others also if one fails. Returns their records."""
     given = [literal(text) for text in _resumed(arguments)]
     failures: list[ConspecificError] = []
     finished: list[Job] = []
+    records: list[RunRecord] = []
 
     def job(config: DictConfig) -> float | None:
         try:
@@ -42,6 +43,7 @@ def run(arguments: Sequence[str]) -> None:
             return None
         if record is None:
             return None
+        records.append(record)
         finished.append(Job.of(record, job_overrides(given)))
         return record.score
 
@@ -58,6 +60,7 @@ def run(arguments: Sequence[str]) -> None:
     print_multirun(finished, Console())
     if failures:
         raise failures[0]
+    return records
 
 
 def _job(config: DictConfig, title: str | None) -> RunRecord | None:
