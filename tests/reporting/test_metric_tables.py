@@ -69,7 +69,7 @@ def test_small_p_values_are_written_as_a_bound(make_run: MakeSubject) -> None:
     first, second = run.over_baseline[:2]
     rewritten = [dataclasses.replace(first, p_value=0.0001), dataclasses.replace(second, p_value=0.0421)]
     rows = difference_tables(changed(run, gains={"flatten": rewritten}))[0].rows
-    assert [row.p_value for row in rows] == ["< 0.001", "0.042"]
+    assert [row.p_value for row in rows] == ["<0.001", "0.042"]
 
 
 def test_the_deciding_interval_is_named(make_run: MakeSubject) -> None:

@@ -1,12 +1,12 @@
 """The top of the comparison page: which group is better, by how much, and how certain that is."""
 
 from conspecific.evaluation.compare import Difference
+from conspecific.evaluation.tables import format_p_value
 from conspecific.metrics import Interval
 from conspecific.reporting.comparison.subject import Subject, difference_of, is_significant, ordered
 from conspecific.reporting.page.statistics import unit
 from conspecific.reporting.page.wording import (
     MAIN_METRIC,
-    format_p_value,
     number,
     percent,
     plural,
@@ -73,7 +73,7 @@ def _about_seeds(over_seeds: Interval | None) -> str:
 
 def _p(found: Difference) -> str:
     text = format_p_value(found.p_value)
-    return text if text.startswith("<") else f"= {text}"
+    return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
 
 def _negated(interval: Interval) -> Interval:

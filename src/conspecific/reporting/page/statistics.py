@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from conspecific.evaluation.compare import Difference
-from conspecific.reporting.page.wording import format_interval, format_p_value, signed
+from conspecific.evaluation.tables import format_p_value
+from conspecific.reporting.page.wording import format_interval, signed
 
 
 @dataclass(frozen=True, slots=True)

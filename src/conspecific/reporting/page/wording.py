@@ -61,15 +61,6 @@ def percent(share: float | None, digits: int = 0) -> str:
     return DASH if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}{NO_BREAK}%"
 
 
-def format_p_value(value: float) -> str:
-    """Return a p-value with three digits, or `< 0.001`.
-
-    >>> format_p_value(0.0004), format_p_value(0.0321), format_p_value(1.0), format_p_value(float("nan")) == DASH
-    ('< 0.001', '0.032', '1.000', True)
-    """
-    return "< 0.001" if value < 0.001 else number(value)
-
-
 def format_interval(interval: Interval) -> str:
     """Return the bounds of an interval of differences.
 

@@ -57,7 +57,7 @@ def _gain(best: Encoder, other: Encoder, differences: Sequence[Difference]) -> s
     if found is None:
         return ""
     interval = found.interval
-    mean, low, high = (signed(SHOWN * value, 1) for value in (interval.mean, interval.low, interval.high))
+    mean, low, high = (signed(SHOWN * value, 2) for value in (interval.mean, interval.low, interval.high))
     return (
         f"{best.name} minus {other.phrase.removeprefix('the ')}: {mean} correct images in the top {SHOWN} "
         f"({percent(0.95)} bootstrap interval over {unit(found.over_species)} {low} to {high})."
