@@ -39,8 +39,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     found: list[Any] = []
     plain = teacher.build
 
-    def building(node: Any) -> Any:
-        found.append(plain(node))
+    def building(*arguments: Any) -> Any:
+        found.append(plain(*arguments))
         return found[-1]
 
     monkeypatch.setattr(teacher, "build", building)
