@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from conspecific.config.choices import OF_EMBEDDERS
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.location import all_groups, config_dir, groups, options
+from conspecific.config.renamed import RENAMED
 from conspecific.config.schema import (
     EmbedConfig,
     EvaluateConfig,
@@ -19,6 +21,8 @@ from conspecific.config.schema import (
 )
 from conspecific.config.targets import build, build_each
 from conspecific.errors import ConfigError, RunError
+from conspecific.models.heads import create_head
+from conspecific.models.pooling import POOLINGS
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import read_config, start_record
 
@@ -184,6 +188,48 @@ def test_a_key_that_belongs_to_another_option_names_it() -> None:
     assert message("data.root=birds", name="embed", schema=EmbedConfig).startswith("data.root cannot be set.")
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["data=folder", "data.rot=birds"], "data.rot is not a key of this configuration. Did you mean data.root?"),
+        (["data.rot=birds"], "data.rot is not a key of this configuration. Did you mean data.root? It belongs to "),
+        (["max_epochs=3"], "max_epochs is not a key of this configuration. Did you mean trainer.max_epochs?"),
+        (["epochs=3"], "epochs is trainer.max_epochs here"),
+        (["lr=0.1"], "lr is optimizer.backbone_lr here"),
+        (["loss.margin=3"], "loss.margin is loss.loss.margin here"),
+        (["recipe.tuned_shares=[0.5]"], "recipe.tuned_shares is now recipe.wise_ft_alphas"),
+        (["+recipe.rewhiten=true"], "recipe.rewhiten is now recipe.refit_whitening"),
+        (["data=pictures"], "data=pictures is now data=images"),
+        (["data=folder", "data.root=[a,b]"], "data.root=['a', 'b'] is of another type than conspecific.data.sources."),
+    ],
+    ids=" ".join,
+)
+def test_a_key_of_another_name_or_place_is_told_where_it_is(given: list[str], told: str) -> None:
+    assert message(*given).startswith(told)
+
+
+def test_the_new_name_of_every_renamed_key_exists() -> None:
+    configs = [compose_config("train"), compose_config("train", ["data=images", "data.root=x"])]
+    known = {
+        key
+        for config in configs
+        for key in (*config, *(f"{group}.{key}" for group in config for key in keys(config[group])))
+    }
+    known |= set(compose_config("evaluate")) | set(compose_config("search"))
+    assert {new for old, new in RENAMED.items() if old != "data.pictures"} <= known
+    assert not RENAMED.keys() & known
+
+
+def keys(node: Any) -> list[str]:
+    return [str(key) for key in node] if OmegaConf.is_dict(node) else []
+
+
+def test_the_names_of_poolings_are_those_that_can_be_built() -> None:
+    assert set(POOLINGS) == set(OF_EMBEDDERS["pooling"])
+    for name in OF_EMBEDDERS["head"]:
+        create_head(name, channels=8)
+
+
 def test_an_argument_that_is_not_in_the_yaml_is_offered_with_a_plus() -> None:
     assert message("trainer.limit_train_batches=2") == (
         "trainer.limit_train_batches is not set in this configuration, but can be: +trainer.limit_train_batches=VALUE"
@@ -206,14 +252,19 @@ def test_nothing_can_be_set_below_a_value() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("loss=triplex", "loss=triplex is not there. Did you mean triplet or soft_triple?"),
-        ("loss=zzz", "loss=zzz is not there. Known here: arcface, circle, contrastive, "),
-        ("loss/miner=soft", "loss/miner=soft is not there. Known here: angular, batch_easy_hard, "),
+        ("loss=triplex", "loss=triplex does not exist. Did you mean triplet or soft_triple?"),
+        ("loss=zzz", "loss=zzz does not exist. Known here: arcface, circle, contrastive, "),
+        ("loss/miner=soft", "loss/miner=soft does not exist. Known here: angular, batch_easy_hard, "),
         ("experiment=null", "experiment=null: a group takes the name of one of its options; ~experiment leaves it out"),
-        ("+loss=triplet", "loss has a place already: write loss=NAME, once and without a plus"),
+        ("+loss=triplet", "loss is set already: write loss=NAME, once and without a plus"),
         ("seed=1,2", "seed=1,2 is several values: add -m to run each in turn, or quote it as one: \"seed='1,2'\""),
         ("triplet", "triplet is not KEY=VALUE"),
         ("name=(a", "name=(a cannot be read. Put the value in quotes, and the whole for the shell: \"name='(a'\""),
+        ("leaks=maybe", "leaks=maybe is unknown. Known here: drop, error, report."),
+        ("monitor=map", "monitor=map is unknown. Did you mean map@r?"),
+        ("model.pooling=gme", "model.pooling=gme is unknown. Did you mean gem?"),
+        ("model.head=line", "model.head=line is unknown. Did you mean linear?"),
+        ("model.embedding_layer=heads", "model.embedding_layer=heads is unknown. Did you mean head?"),
         ("seed=abc", "seed: Value 'abc' of type 'str' could not be converted to Integer"),
         (
             "split=3",
@@ -239,7 +290,7 @@ def test_nothing_can_be_set_below_a_value() -> None:
         ("recipe.matryoshka=[128,64]", "recipe.matryoshka must rise from 1 or more, as [64,128,256]; found [128, 64]"),
         ("recipe.matryoshka=[64,64]", "recipe.matryoshka must rise from 1 or more, as [64,128,256]; found [64, 64]"),
         ("recipe.matryoshka=[0,64]", "recipe.matryoshka must rise from 1 or more, as [64,128,256]; found [0, 64]"),
-        ("recipe.emma=0.9", "recipe.emma is not a key of this configuration. Did you mean ema"),
+        ("recipe.emma=0.9", "recipe.emma is not a key of this configuration. Did you mean recipe.ema?"),
         ("teacher=timm", "teacher.backbone must be given, for example teacher.backbone=VALUE"),
         ("data=folder", "data.root must be given, for example data.root=VALUE"),
         ("model=timm", "model.backbone must be given, for example model.backbone=VALUE"),

@@ -8,8 +8,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from conspecific.cli.arguments import read_config
-from conspecific.config.overrides import is_override
 from conspecific.config.schema import CompareConfig
 from conspecific.evaluation.tables import difference_table, plain_table
 from conspecific.reporting.comparison.page import write_comparison
@@ -22,10 +20,8 @@ from conspecific.runs.tested import find_runs, read_run
 LISTED = 30  # runs of a sweep that the terminal shows; the page has all
 
 
-def run(arguments: Sequence[str]) -> None:
+def run(config: CompareConfig, places: Sequence[str]) -> None:
     """Print what the runs scored and how they differ, and write it as a page and as JSON."""
-    places = [text for text in arguments if not is_override(text)]
-    config = read_config("compare", CompareConfig, [text for text in arguments if is_override(text)], [])
     paths, console = find_runs(places), Console()
     as_sweep = is_sweep(paths) if config.sweep is None else config.sweep
     found = read_sweep(paths) if as_sweep else compare_runs([read_run(path) for path in paths])

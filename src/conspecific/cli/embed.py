@@ -1,18 +1,15 @@
 """conspecific embed: write the embeddings of any folder of images."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from conspecific.cli.arguments import read_config
 from conspecific.config.schema import EmbedConfig
 from conspecific.runs.open import open_run
 
 
-def run(arguments: Sequence[str]) -> None:
+def run(config: EmbedConfig) -> None:
     """Embed every image and write vectors.npy, images.parquet and facts.json."""
-    config = read_config("embed", EmbedConfig, arguments, ["run"])
     console = Console()
     opened = open_run(config)
     default = opened.run.embeddings / f"all{opened.suffix}" if opened.run else Path("embeddings")

@@ -1,20 +1,17 @@
 """conspecific evaluate: score an embedder on any images and protocol, beside the baseline."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from conspecific.cli.arguments import read_config
 from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import Evaluator, compare, references
 from conspecific.evaluation.tables import difference_table
 from conspecific.runs.open import OpenRun, open_run
 
 
-def run(arguments: Sequence[str]) -> None:
+def run(config: EvaluateConfig) -> None:
     """Print the differences to both references, with intervals, and write the results."""
-    config = read_config("evaluate", EvaluateConfig, arguments, ["run"])
     console = Console()
     opened = open_run(config)
     evaluator = opened.evaluator(console)

@@ -1,73 +1,20 @@
-"""The console command. Help comes from the standard library alone, so that it is there at once."""
+"""The console command. Help needs the standard library only, and arguments are checked before torch is imported."""
 
 import importlib
 import sys
 from collections.abc import Sequence
 
 from conspecific import __version__
-from conspecific.config.location import all_groups, options
+from conspecific.cli.commands import COMMANDS, Command
+from conspecific.cli.help import help_of, overview
 from conspecific.errors import ConspecificError, did_you_mean
-
-COMMANDS = {
-    "train": "fine-tune on a folder of species and measure every epoch against the baseline",
-    "evaluate": "score a run again, on its own images or on others",
-    "compare": "set finished runs beside each other, query by query",
-    "soup": "average the weights of several runs into one model",
-    "embed": "write the embeddings of a folder of images",
-    "search": "find the images nearest to one image",
-}
-
-WIDTH = 110  # of a line of choices, in characters
-
-USAGE = {
-    "train": """conspecific train [KEY=VALUE ...] [-m]
-
-  conspecific train                                                  the built-in butterflies
-  conspecific train data=folder data.root=PATH                       your own: one folder a species
-  conspecific train experiment=triplet trainer.max_epochs=5          another recipe, shorter
-  conspecific train -m loss=arcface,triplet seed=1,2,3               every combination in turn
-  conspecific train -m experiment=sweep/arcface                      search settings by validation, with Optuna
-  conspecific train dry_run=true                                    build everything, read a few images, stop
-  conspecific train resume=RUN                                       continue a run that was cut off
-  conspecific train --cfg job                                        print the whole configuration, train nothing""",
-    "evaluate": """conspecific evaluate RUN [KEY=VALUE ...]
-
-  conspecific evaluate runs/arcface/RUN                              the run's own test images
-  conspecific evaluate RUN protocol=unseen                           another protocol
-  conspecific evaluate RUN data=folder data.root=PATH                other images
-  conspecific evaluate RUN truncate=64                               by the first 64 dimensions alone
-  conspecific evaluate weights=FILE model=efficientnet_lite0 data=butterflies""",
-    "compare": """conspecific compare RUN RUN ... [output=FOLDER]
-
-  conspecific compare runs/arcface/RUN runs/triplet/RUN              the second against the first
-  conspecific compare runs/train/MULTIRUN                            all runs in it; seeds of one recipe are a group
-  conspecific compare runs/sweep_arcface/MULTIRUN                    a sweep: every run in one table, with drawings
-  conspecific compare RUN RUN ... sweep=true                         the same for any runs
-
-  A few recipes are tested against the first, query by query. Trials of a sweep, and more than 26 settings, are
-  sorted by validation instead: choose there, and look at the test once.""",
-    "soup": """conspecific soup RUN RUN ... [output=FOLDER] [greedy=true]
-
-  conspecific soup runs/arcface/RUN runs/arcface/RUN                 the mean of their weights: a folder like a run's
-  conspecific soup runs/sweep_arcface/MULTIRUN greedy=true           the best first; what lowers validation stays out
-
-  The runs must share model, images and splits. Score the soup on the test with conspecific evaluate FOLDER.""",
-    "embed": """conspecific embed RUN [KEY=VALUE ...]
-
-  conspecific embed RUN data=images data.root=FOLDER output=OUT    any folder: OUT/vectors.npy, OUT/images.parquet
-  conspecific embed RUN                                              the run's own images""",
-    "search": """conspecific search RUN IMAGE [KEY=VALUE ...]
-
-  conspecific search RUN image.jpg                                   the ten nearest of the run's images
-  conspecific search RUN image.jpg k=5 data=folder data.root=PATH    in another gallery""",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit status: 0 done, 1 interrupted or failed, 2 something for the user to mend."""
+    """Run a command and return the exit status: 0 done, 1 interrupted or failed, 2 an error the user can correct."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
-        print(_overview())
+        print(overview())
         return 0
     if given[0] == "--version":
         print(f"conspecific {__version__}")
@@ -77,10 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {name} is not a command. {did_you_mean(name, COMMANDS)}", file=sys.stderr)
         return 2
     if "-h" in rest or "--help" in rest:
-        print(_help(name))
+        print(help_of(COMMANDS[name]))
         return 0
     try:
-        importlib.import_module(f"conspecific.cli.{name}").run(rest)
+        _run(COMMANDS[name], rest)
     except ConspecificError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -90,32 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _overview() -> str:
-    lines = [f"  {name:<10}{purpose}" for name, purpose in COMMANDS.items()]
-    return "\n".join(
-        [
-            f"conspecific {__version__}: fine-tuned image-retrieval embeddings",
-            "",
-            *lines,
-            "",
-            "conspecific COMMAND --help",
-        ]
-    )
+def _run(command: Command, arguments: Sequence[str]) -> None:
+    """Check the arguments, then import what the command needs and start it."""
+    from conspecific.cli.arguments import divide, read, read_training
 
+    given = divide(command, arguments)
+    checked = read_training(given) if command.multirun else read(command, given)
+    if given.show:
+        from conspecific.config.compose import compose_config, to_yaml
 
-def _help(name: str) -> str:
-    lines = [f"{name}: {COMMANDS[name]}", "", USAGE[name], ""]
-    chosen = {"train": all_groups(), "compare": ["paths"], "soup": ["paths"]}.get(name, ["data", "model"])
-    lines += ["Choices:", *(line for group in chosen for line in _choices(group))]
-    return "\n".join([*lines, "", "Every key of the configuration can be set as KEY=VALUE; those of train: --cfg job"])
-
-
-def _choices(group: str) -> list[str]:
-    """A group and its options, gone on with in the next line where they are many."""
-    lines, names = [f"  {group}="], options(group)
-    for name in names:
-        text = name if name == names[-1] else f"{name}|"
-        if len(lines[-1]) + len(text) > WIDTH:
-            lines.append(" " * 6)
-        lines[-1] += text
-    return lines
+        print(to_yaml(compose_config(command.name, checked)), end="")
+        return
+    run = importlib.import_module(f"conspecific.cli.{command.name}").run
+    if command.multirun:
+        run(checked, multirun=given.multirun)
+    elif command.places is None:
+        run(checked, given.words)
+    else:
+        run(checked)

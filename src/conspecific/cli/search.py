@@ -1,6 +1,5 @@
 """conspecific search: the images nearest to one image."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from conspecific.cli.arguments import read_config
 from conspecific.config.schema import SearchConfig
 from conspecific.data.manifest import Manifest
 from conspecific.errors import ConfigError, DataError
@@ -25,9 +23,8 @@ from conspecific.types import EmbeddingSet, Neighbors
 OUTSIDE = -1  # sample id of an image that is not in the manifest
 
 
-def run(arguments: Sequence[str]) -> None:
+def run(config: SearchConfig) -> None:
     """Print the nearest k with species and scores, and save the image of the ten nearest."""
-    config = read_config("search", SearchConfig, arguments, ["run", "image"])
     if config.image is None:
         raise ConfigError("search needs an image: conspecific search RUN IMAGE")
     if config.k < 1:

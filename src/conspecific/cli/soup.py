@@ -6,17 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from conspecific.cli.arguments import read_config
-from conspecific.config.overrides import is_override
 from conspecific.config.schema import SoupConfig
 from conspecific.evaluation.tables import plain_table
 from conspecific.runs.soup import Soup, make_soup
 
 
-def run(arguments: Sequence[str]) -> None:
+def run(config: SoupConfig, places: Sequence[str]) -> None:
     """Average, score the soup on validation beside its ingredients, and write a folder that opens like a run."""
-    places = [text for text in arguments if not is_override(text)]
-    config = read_config("soup", SoupConfig, [text for text in arguments if is_override(text)], [])
     folder = Path(config.output or f"{config.paths.runs}/soups/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
     console = Console()
     _print(console, make_soup(places, folder, config, console))

@@ -18,9 +18,8 @@ from conspecific.cli.logged_console import LoggedConsole
 from conspecific.cli.multirun import job_overrides, job_title
 from conspecific.config.compose import explained, typed
 from conspecific.config.location import config_dir
-from conspecific.config.overrides import literal, override, overrides_of_run
 from conspecific.config.schema import TrainConfig
-from conspecific.errors import ConfigError, ConspecificError, RunError
+from conspecific.errors import ConspecificError
 from conspecific.reporting.run.run_report import report_run
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import RunRecord
@@ -28,39 +27,35 @@ from conspecific.training.conclusion import Job, print_conclusion, print_multiru
 from conspecific.training.train import train
 
 
-def run(arguments: Sequence[str]) -> list[RunRecord]:
-    """Compose with Hydra and run each job; `-m` runs several, the others also if one fails. Returns their records."""
-    given = [literal(text) for text in _resumed(arguments)]
+def run(overrides: Sequence[str], multirun: bool) -> None:
+    """Compose with Hydra and run each job. With `multirun` there can be several; a job that fails stops no other."""
     failures: list[ConspecificError] = []
     finished: list[Job] = []
-    records: list[RunRecord] = []
 
     def job(config: DictConfig) -> float | None:
         try:
-            record = _job(config, job_title(given))
+            record = _job(config, job_title(overrides))
         except ConspecificError as error:  # Hydra would print a line of its own
             failures.append(error)
             return None
         if record is None:
             return None
-        records.append(record)
-        finished.append(Job.of(record, job_overrides(given)))
+        finished.append(Job.of(record, job_overrides(overrides)))
         return record.score
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us; what users can mend is told in a sentence
-    program, sys.argv = sys.argv, ["conspecific", *given]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised to here, where they become one sentence
+    program, sys.argv = sys.argv, ["conspecific", *(["-m"] if multirun else []), *overrides]
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(job)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if isinstance(error, ValueError) and "Config group override" not in str(error):
             raise
-        raise explained(error, "train", [text for text in given if "=" in text]) from error
+        raise explained(error, "train", overrides) from error
     finally:
         sys.argv = program
     print_multirun(finished, Console())
     if failures:
         raise failures[0]
-    return records
 
 
 def _job(config: DictConfig, title: str | None) -> RunRecord | None:
@@ -91,18 +86,3 @@ def _discard(run: RunDirectory) -> None:
     for folder in (run.path / "logs", run.path, run.path.parent):
         with suppress(OSError):  # not empty, or not there
             folder.rmdir()
-
-
-def _resumed(arguments: Sequence[str]) -> list[str]:
-    """Repeat the overrides of the run that `resume=RUN` names, then the new ones, in its directory."""
-    named = [text.partition("=")[2].strip("'\"") for text in arguments if text.startswith("resume=")]
-    if not named:
-        return list(arguments)
-    if {"-m", "--multirun"} & set(arguments):
-        raise ConfigError("resume=RUN continues one run: leave -m away")
-    run = RunDirectory(Path(named[-1]).expanduser())
-    if not run.can_resume:
-        raise RunError(f"{run.path} cannot be resumed: it has no checkpoints/last.ckpt and overrides.yaml. Start anew.")
-    before = overrides_of_run(run.overrides)
-    new = [text for text in arguments if not text.startswith("resume=")]
-    return [*before, *new, override("resume", str(run.path)), override("hydra.run.dir", str(run.path))]

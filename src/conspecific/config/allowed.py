@@ -24,7 +24,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "trainer": ("pytorch_lightning.Trainer",),
     "callbacks.*": ("pytorch_lightning.callbacks.*", "conspecific.training.pruning.Pruning"),
     "logger.*": tuple(f"conspecific.training.loggers.{name}_logger" for name in ("csv", "tensorboard", "wandb")),
-    "hydra.*": ("hydra_plugins.conspecific_sweeper.OptunaSweeper", "optuna.samplers.*", "optuna.pruners.*"),
+    "hydra.*": (
+        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+        "hydra_plugins.conspecific_sweeper.OptunaSweeper",
+        "optuna.samplers.*",
+        "optuna.pruners.*",
+    ),
 }
 
 

@@ -13,11 +13,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from conspecific.config.choices import check_choices
 from conspecific.config.explain import explain
 from conspecific.config.location import config_dir, groups
 from conspecific.config.neighbours import unknown_key
 from conspecific.config.overrides import literal
-from conspecific.config.targets import check_targets
+from conspecific.config.targets import check_names, check_targets
 from conspecific.errors import ConfigError
 from conspecific.files import write_whole
 
@@ -40,6 +41,19 @@ def compose_config(name: str, overrides: Sequence[str] = ()) -> DictConfig:
         return config
     except (HydraException, ValueError) as error:  # Hydra raises ValueError for a group that is set to null
         raise explained(error, name, overrides) from error
+
+
+def compose_hydra(name: str, overrides: Sequence[str]) -> Any:
+    """Compose Hydra's own configuration, which `compose_config` leaves out, as plain containers, not interpolated."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        composed = compose(name, list(overrides), return_hydra_config=True)
+    return OmegaConf.to_container(composed.hydra, resolve=False)
+
+
+def to_yaml(config: DictConfig) -> str:
+    """A composed configuration as YAML."""
+    return OmegaConf.to_yaml(config)
 
 
 def _plain_keys(name: str) -> set[str]:
@@ -66,12 +80,25 @@ def typed(config: DictConfig, schema: type[Schema]) -> Schema:
 
     The configuration is the user's own: classes of the modules that its `allow` names can be built. Raises ConfigError
     for a key the schema does not have, a value of another type, a value that is still missing (`???`), a `_target_`
-    that is not allowed at its place, or an argument that the target does not take.
+    that is not allowed at its place, an unknown name where only a few are known, or an argument that the target does
+    not take. Only the last of these checks imports what is to be built.
     """
-    built = _of_schema(config, schema)
-    parts = {key: value for key, value in vars(built).items() if isinstance(value, dict)}
-    check_targets(parts, allow=getattr(built, "allow", ()))
+    built = checked(config, schema)
+    check_targets(_parts(built), allow=getattr(built, "allow", ()))
     return built
+
+
+def checked(config: DictConfig, schema: type[Schema]) -> Schema:
+    """Do what `typed` does but for the last check: it imports nothing that is to be built."""
+    built = _of_schema(config, schema)
+    check_names(_parts(built), allow=getattr(built, "allow", ()))
+    check_choices(built)
+    return built
+
+
+def _parts(config: object) -> dict[str, Any]:
+    """The groups of options of a typed configuration: name -> node."""
+    return {key: value for key, value in vars(config).items() if isinstance(value, dict)}
 
 
 def _of_schema(config: DictConfig, schema: type[Schema]) -> Schema:

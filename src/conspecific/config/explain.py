@@ -1,14 +1,15 @@
 """Hydra's errors in a sentence: what was written, what there is instead."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from conspecific.config.location import all_groups, groups, options
-from conspecific.config.neighbours import elsewhere, neighbours, unknown_key
+from conspecific.config.neighbours import elsewhere, nearest, neighbours, unknown_key
+from conspecific.config.renamed import renamed_key, renamed_option
 from conspecific.config.targets import takes
 from conspecific.errors import did_you_mean
 
@@ -16,14 +17,16 @@ Tree = Callable[[Sequence[str]], dict[str, Any]]
 
 
 def explain(error: Exception, overrides: Sequence[str], tree: Tree) -> str:
-    """Say what a composition failed of.
+    """Say why a composition failed.
 
-    tree: composes with the overrides it is given and returns plain containers; it serves to look for neighbours.
+    tree: composes with the overrides it is given and returns plain containers; neighbours are looked for in it.
     """
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
-        return f"{group}={option} is not there. {did_you_mean(option, error.options or options(group))}"
+        if told := renamed_option(group, option):
+            return told
+        return f"{group}={option} does not exist. {did_you_mean(option, error.options or options(group))}"
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
     if found := re.search(r"Could not override '([^']+)'", text):
@@ -31,7 +34,7 @@ def explain(error: Exception, overrides: Sequence[str], tree: Tree) -> str:
     if found := re.search(r"Ambiguous value for argument '(.+?)' 1\.", text):
         return f"{found[1]} is several values: add -m to run each in turn, or quote it as one: {_quoted(found[1])}"
     if found := re.search(r"Multiple values for (\S+)\.", text):
-        return f"{found[1]} has a place already: write {found[1]}=NAME, once and without a plus"
+        return f"{found[1]} is set already: write {found[1]}=NAME, once and without a plus"
     if "Config group override must be a string" in text:
         chosen = next((given for given in overrides if given.partition("=")[0] in all_groups()), overrides[-1])
         return f"{chosen}: a group takes the name of one of its options; ~{chosen.partition('=')[0]} leaves it out"
@@ -40,23 +43,43 @@ def explain(error: Exception, overrides: Sequence[str], tree: Tree) -> str:
 
 
 def _not_there(key: str, overrides: Sequence[str], tree: Tree) -> str:
-    """Compose without the overrides of that key, walk to where it should have been, and name what is there."""
+    """Compose without the overrides of that key, go to its parent, and name the keys that are there.
+
+    A key that is near is named before the target's signature is read, because that imports the target.
+    """
+    if told := renamed_key(key):
+        return told
     if "/" in key:
         return unknown_key(key, all_groups())
     others = [text for text in overrides if not text.lstrip("+~").startswith((f"{key}=", f"{key}."))]
     try:
         node: Any = tree(others)
-    except ValueError:  # another override is wrong too; the plain configuration will do to look for neighbours
+    except ValueError:  # another override is wrong too; neighbours can be looked for in the plain configuration
         node = tree([])
     above, _, name = key.rpartition(".")
     for part in above.split(".") if above else []:
         node = node.get(part) if isinstance(node, dict) else None
     if not isinstance(node, dict):
         return f"{key} cannot be set. {elsewhere(key) or f'{above} holds no keys.'}"
-    if takes(node, above, name):
+    known = [*map(str, node), *([] if above else groups())]
+    near = nearest(key, [f"{above}.{each}" if above else each for each in known])
+    if not near and takes(node, above, name):
         return f"{key} is not set in this configuration, but can be: +{key}=VALUE"
-    known = neighbours(key, [*map(str, node), *([] if above else groups())])
-    return f"{key} is not a key of this configuration. {known}"
+    return f"{key} is not a key of this configuration. {near or _deeper(name, node, above) or neighbours(key, known)}"
+
+
+def _deeper(name: str, node: dict[str, Any], above: str) -> str | None:
+    """Name the keys below a node that are called so."""
+    found = [key for key in _paths(node, above) if key.rpartition(".")[2] == name]
+    return f"Did you mean {' or '.join(found[:3])}?" if found else None
+
+
+def _paths(node: dict[str, Any], above: str) -> Iterator[str]:
+    for name, value in node.items():
+        key = f"{above}.{name}" if above else str(name)
+        yield key
+        if isinstance(value, dict):
+            yield from _paths(value, key)
 
 
 def _unreadable(given: str) -> str:

@@ -1,41 +1,62 @@
 """What a misspelt key might have meant."""
 
+import difflib
 from collections.abc import Iterable
 
 from omegaconf import DictConfig, OmegaConf
 
 from conspecific.config.location import config_dir, groups, options
+from conspecific.config.renamed import renamed_key
 from conspecific.errors import did_you_mean
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Say that a key does not exist, and name its neighbours."""
-    return f"{key} is not a key of this configuration. {neighbours(key, known)}"
+    """Say that a key does not exist, and name its neighbours or its new name."""
+    return renamed_key(key) or f"{key} is not a key of this configuration. {neighbours(key, known)}"
 
 
 def unknown_argument(key: str, target: str, known: Iterable[str]) -> str:
-    """Say that what a part is built by does not take this argument, and name its neighbours."""
-    return f"{key} is not an argument of {target}. {neighbours(key, known)}"
+    """Say that what builds a part does not take this argument, and name its neighbours or its new name."""
+    return renamed_key(key) or f"{key} is not an argument of {target}. {neighbours(key, known)}"
 
 
 def neighbours(key: str, known: Iterable[str]) -> str:
-    """Name the nearest of the keys that are known in its place, else the option that has it, else all of them."""
-    names = [name for name in known if not name.startswith("_")]
-    if not names:
-        return elsewhere(key) or f"Nothing can be set below {key.rpartition('.')[0]}."
-    near = did_you_mean(key.rpartition(".")[2], names)
-    return near if near.startswith("Did") else elsewhere(key) or near
+    """Name the nearest of the keys that its place has, else the option that has it, else all that its place has."""
+    parent = key.rpartition(".")[0]
+    names = [f"{parent}.{name}" if parent else name for name in known if not name.startswith("_")]
+    if found := nearest(key, names):
+        return found
+    return elsewhere(key) or (did_you_mean(key, names) if names else f"Nothing can be set below {parent}.")
+
+
+def nearest(key: str, names: Iterable[str]) -> str | None:
+    """Ask whether one of the nearest full names was meant; None where none is near. Only the last parts are compared.
+
+    >>> nearest("data.rot", ["data.root", "data.path"])
+    'Did you mean data.root?'
+    """
+    last = {name.rpartition(".")[2]: name for name in names}
+    near = difflib.get_close_matches(key.rpartition(".")[2], last, n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(last[name] for name in near)}?" if near else None
 
 
 def elsewhere(key: str) -> str | None:
-    """Name the options of a group that do have the key: data.root belongs to data=folder.
+    """Name the options of a group that do have the key, or one like it: data.root belongs to data=folder.
 
     >>> elsewhere("data.path")
     'It belongs to data=manifest.'
+    >>> elsewhere("data.pth")
+    'Did you mean data.path? It belongs to data=manifest.'
     """
     group, _, name = key.partition(".")
-    having = [option for option in options(group) if name in _keys(group, option)] if group in groups() else []
-    return f"It belongs to {' or '.join(f'{group}={option}' for option in having)}." if having else None
+    if group not in groups() or not name:
+        return None
+    keys = {option: [each for each in _keys(group, option) if not each.startswith("_")] for option in options(group)}
+    near = difflib.get_close_matches(name, sorted({each for having in keys.values() for each in having}), n=1)
+    if not near:
+        return None
+    having = " or ".join(f"{group}={option}" for option in keys if near[0] in keys[option])
+    return ("" if near[0] == name else f"Did you mean {group}.{near[0]}? ") + f"It belongs to {having}."
 
 
 def _keys(group: str, option: str) -> list[str]:

@@ -69,7 +69,9 @@ def check_combinations(
     classes_per_batch: int,
 ) -> None:
     """Raise ConfigError for the first key that is set and has no effect beside the others."""
-    for fault in _without_effect(recipe, model, optimizer, trainer.get("max_epochs") or 0, classes_per_batch):
+    epochs = trainer.get("max_epochs")
+    known = epochs if isinstance(epochs, int) else 0  # a value of another type is refused where the trainer is checked
+    for fault in _without_effect(recipe, model, optimizer, known, classes_per_batch):
         raise ConfigError(fault)
 
 

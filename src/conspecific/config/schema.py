@@ -5,7 +5,18 @@ from typing import Any
 
 from conspecific.config.recipe import SMALLEST, RecipeConfig, check_combinations, check_embedder
 from conspecific.errors import ConfigError
-from conspecific.metrics import KS, metric_names
+
+
+def _default_ks() -> list[int]:
+    from conspecific.metrics import KS  # NumPy, which the overview of the commands does without
+
+    return list(KS)
+
+
+def _check_ks(ks: list[int]) -> None:
+    from conspecific.metrics import metric_names
+
+    metric_names(ks)
 
 
 @dataclass
@@ -42,10 +53,10 @@ class MetricsConfig:
     ks: the cut-offs k of recall@k, each 1 or more; recall@1 is always among the metrics.
     """
 
-    ks: list[int] = field(default_factory=lambda: list(KS))
+    ks: list[int] = field(default_factory=_default_ks)
 
     def __post_init__(self) -> None:
-        metric_names(self.ks)  # raises for values that are not cut-offs
+        _check_ks(self.ks)  # raises for values that are not cut-offs
 
 
 @dataclass
@@ -55,7 +66,7 @@ class OtherMetricsConfig:
     ks: list[int] | None = None
 
     def __post_init__(self) -> None:
-        metric_names(self.ks or [])
+        _check_ks(self.ks or [])
 
 
 @dataclass

@@ -140,9 +140,9 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value is of a plain type; anything else is for the target to judge."""
+    """Whether a value is of a plain type; types that are not plain are left to the target."""
     allowed = _alternatives(hint)
-    if not isinstance(value, PLAIN) or any(option not in PLAIN for option in allowed):
+    if any(option not in PLAIN for option in allowed):
         return True
     return type(value) in allowed or (type(value) is int and float in allowed)
 

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import polars as pl
 
+from conspecific.config.choices import Protocol
 from conspecific.data.manifest import Manifest
 from conspecific.errors import DataError, did_you_mean
 from conspecific.files import write_whole
 from conspecific.types import IntArray
 
-Protocol = Literal["seen", "unseen", "query_gallery"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import torch
 from rich.console import Console
 
+from conspecific.config.choices import ScoredSubset, check_choice
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Splits, Subset
-from conspecific.errors import ConfigError
 from conspecific.evaluation.embed import Activations, embed, frozen_activations, has_room
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.metrics import KS
@@ -39,8 +40,7 @@ class Evaluator:
 
     def subset(self, name: str) -> Subset:
         """The subset called `val` or `test`."""
-        if name not in ("val", "test"):
-            raise ConfigError(f"subset={name} is unknown. Known here: test, val.")
+        check_choice("subset", name, get_args(ScoredSubset))
         found: Subset = getattr(self.splits, name)
         return found
 

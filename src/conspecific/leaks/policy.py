@@ -1,15 +1,17 @@
 """What a run does about leaks: report them, remove them from training and validation, or refuse the data."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 
+from conspecific.config.choices import LeakPolicy
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Splits, Subset, require_usable
 from conspecific.errors import DataError, did_you_mean
 from conspecific.leaks.record import Leaks, describe
 
-POLICIES = ("error", "report", "drop")
+POLICIES = get_args(LeakPolicy)
 
 
 def apply_policy(policy: str, leaks: Leaks, splits: Splits, manifest: Manifest) -> Splits:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sized
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor, nn
 
+from conspecific.config.choices import EmbeddingLayer, check_choice
 from conspecific.errors import ConfigError, DataError
 from conspecific.images import AnyImage, any_image_tensor, workers_for
 from conspecific.models.backbone import Backbone
@@ -134,7 +135,7 @@ def build_embedder(
     pooling: str = "gem",
     head: str = "whitened",
     dimensions: int | None = None,
-    embedding_layer: Literal["head", "pooled"] = "head",
+    embedding_layer: EmbeddingLayer = "head",
     normalize: bool = True,
     trainable_stages: int | None = 2,
     freeze_norms: bool = True,
@@ -150,8 +151,7 @@ def build_embedder(
     """
     if head != "none" and pooling == "flatten":
         raise ConfigError(f"model.head={head} needs a pooled layer of fixed length: set model.pooling=avg, max or gem")
-    if embedding_layer not in ("head", "pooled"):
-        raise ConfigError(f"model.embedding_layer={embedding_layer} is unknown. Known here: head, pooled.")
+    check_choice("model.embedding_layer", embedding_layer, get_args(EmbeddingLayer))
     network = Backbone(backbone, weights)
     network.freeze(trainable_stages, freeze_norms)
     return Embedder(

@@ -1,11 +1,13 @@
 """From the pooled layer [B, C] to the embedding [B, D]."""
 
+from typing import get_args
+
 import torch
 from torch import Tensor, nn
 
-from conspecific.errors import ConfigError, did_you_mean
+from conspecific.config.choices import HeadName, check_choice
+from conspecific.errors import ConfigError
 
-HEADS = ("none", "linear", "mlp", "whitened")
 DIMENSIONS = 512  # of the output of a head, unless told otherwise
 
 
@@ -82,8 +84,7 @@ def create_head(name: str, channels: int, dimensions: int | None = None) -> nn.M
     dimensions: 1 or more, and for `whitened` at most `channels`. None: 512, or `channels` where a whitened head has
     fewer. Raises ConfigError for another name, and for dimensions that the head cannot have.
     """
-    if name not in HEADS:
-        raise ConfigError(f"model.head={name} is unknown. {did_you_mean(name, HEADS)}")
+    check_choice("model.head", name, get_args(HeadName))
     _check_dimensions(name, channels, dimensions)
     if name == "none":
         return nn.Identity()

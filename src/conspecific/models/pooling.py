@@ -1,9 +1,11 @@
 """From a feature map [B, C, H, W] to one vector an image."""
 
+from typing import get_args
+
 import torch
 from torch import Tensor, nn
 
-from conspecific.errors import ConfigError, did_you_mean
+from conspecific.config.choices import PoolingName, check_choice
 
 
 class GeM(nn.Module):
@@ -40,6 +42,5 @@ POOLINGS: dict[str, type[nn.Module]] = {"flatten": nn.Flatten, "avg": Average, "
 
 def create_pooling(name: str) -> nn.Module:
     """Return a pooling by name. `flatten` keeps every position: [B, C, H, W] -> [B, C * H * W]."""
-    if name not in POOLINGS:
-        raise ConfigError(f"model.pooling={name} is unknown. {did_you_mean(name, POOLINGS)}")
+    check_choice("model.pooling", name, get_args(PoolingName))
     return POOLINGS[name]()

@@ -10,13 +10,14 @@ import polars
 import pytorch_lightning as pl
 from rich.console import Console
 
+from conspecific.config.choices import check_choices
 from conspecific.config.location import options
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build, build_each
 from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
-from conspecific.errors import ConfigError, did_you_mean
+from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator, device_for, references
 from conspecific.images import workers_for
 from conspecific.leaks.copies import find_copies
@@ -24,7 +25,6 @@ from conspecific.leaks.finding import find_leaks
 from conspecific.leaks.image_hashes import image_hashes
 from conspecific.leaks.policy import apply_policy
 from conspecific.leaks.record import Leaks, describe
-from conspecific.metrics import metric_names
 from conspecific.models import keep_freed_memory
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.environment import peak_memory_gb
@@ -97,8 +97,7 @@ def _train_and_test(
 
 
 def _prepare(config: TrainConfig) -> None:
-    if config.monitor not in (names := metric_names(config.metrics.ks)):
-        raise ConfigError(f"monitor={config.monitor} is not a metric. {did_you_mean(config.monitor, names)}")
+    check_choices(config)
     for part in ("data", "model", "loss", "optimizer", "trainer"):
         if "_target_" not in getattr(config, part):
             choices = [f"{part}={name}" for name in options(part)]

@@ -1,0 +1,126 @@
+"""Every sub-command, listed once: help, the checks of its arguments and its start come from here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from conspecific.config.schema import (
+    CompareConfig,
+    EmbedConfig,
+    EvaluateConfig,
+    SearchConfig,
+    SoupConfig,
+    TrainConfig,
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One sub-command. `conspecific.cli.NAME` has its `run`, which is imported once the arguments have been checked.
+
+    words: how arguments without `=` are shown in the help. examples: command lines and what they do.
+    schema: the keys of its configuration. places: keys that arguments without `=` fill in order; None where they name
+    any number of runs. groups: groups of options that the help lists. multirun: whether it takes -m and --cfg, and
+    composes its jobs with Hydra. note: a paragraph below the examples.
+    """
+
+    name: str
+    summary: str
+    words: str
+    examples: tuple[tuple[str, str], ...]
+    schema: type[Any]
+    places: tuple[str, ...] | None = ()
+    groups: tuple[str, ...] | None = ("data", "model")
+    multirun: bool = False
+    note: str = ""
+
+
+_LISTED = (
+    Command(
+        "train",
+        "fine-tune on a folder of species and score every epoch against the baseline",
+        "[KEY=VALUE ...] [-m]",
+        (
+            ("train", "the built-in butterflies"),
+            ("train data=folder data.root=PATH", "your own images: one folder a species"),
+            ("train experiment=triplet trainer.max_epochs=5", "another recipe, fewer epochs"),
+            ("train -m loss=arcface,triplet seed=1,2,3", "every combination, one after another"),
+            ("train -m experiment=sweep/arcface", "search settings by validation, with Optuna"),
+            ("train dry_run=true", "build everything, read a few images, stop"),
+            ("train resume=RUN", "continue an interrupted run"),
+            ("train --cfg job", "print the whole configuration and stop"),
+        ),
+        TrainConfig,
+        groups=None,
+        multirun=True,
+    ),
+    Command(
+        "evaluate",
+        "score a run again, on its own images or on others",
+        "RUN [KEY=VALUE ...]",
+        (
+            ("evaluate runs/arcface/RUN", "the run's own test images"),
+            ("evaluate RUN protocol=unseen", "another protocol"),
+            ("evaluate RUN data=folder data.root=PATH", "other images"),
+            ("evaluate RUN truncate=64", "with the first 64 dimensions only"),
+            ("evaluate weights=FILE model=efficientnet_lite0 data=butterflies", ""),
+        ),
+        EvaluateConfig,
+        places=("run",),
+    ),
+    Command(
+        "compare",
+        "compare finished runs, query by query",
+        "RUN RUN ... [KEY=VALUE ...]",
+        (
+            ("compare runs/arcface/RUN runs/triplet/RUN", "the second against the first"),
+            ("compare runs/train/MULTIRUN", "all runs in it; seeds of one recipe form a group"),
+            ("compare runs/sweep_arcface/MULTIRUN", "a sweep: every run in one table, with plots"),
+            ("compare RUN RUN ... sweep=true", "the same table for any runs"),
+        ),
+        CompareConfig,
+        places=None,
+        groups=(),
+        note="A few recipes are tested against the first, query by query. Trials of a sweep, and more than 26 "
+        "settings, are sorted by their validation score instead: choose by it, and look at the test once.",
+    ),
+    Command(
+        "soup",
+        "average the weights of several runs into one model",
+        "RUN RUN ... [KEY=VALUE ...]",
+        (
+            ("soup runs/arcface/RUN runs/arcface/RUN", "the mean of their weights, as a folder like a run's"),
+            (
+                "soup runs/sweep_arcface/MULTIRUN greedy=true",
+                "only runs that do not lower validation",
+            ),
+        ),
+        SoupConfig,
+        places=None,
+        groups=(),
+        note="The runs must have the same model, images and splits. Score the soup on the test images with "
+        "conspecific evaluate FOLDER.",
+    ),
+    Command(
+        "embed",
+        "write the embeddings of a folder of images",
+        "RUN [KEY=VALUE ...]",
+        (
+            ("embed RUN data=images data.root=FOLDER output=OUT", "any folder: OUT/vectors.npy, OUT/images.parquet"),
+            ("embed RUN", "the run's own images"),
+        ),
+        EmbedConfig,
+        places=("run",),
+    ),
+    Command(
+        "search",
+        "find the images nearest to one image",
+        "RUN IMAGE [KEY=VALUE ...]",
+        (
+            ("search RUN image.jpg", "the ten nearest of the run's images"),
+            ("search RUN image.jpg k=5 data=folder data.root=PATH", "in another gallery"),
+        ),
+        SearchConfig,
+        places=("run", "image"),
+    ),
+)
+COMMANDS: dict[str, Command] = {command.name: command for command in _LISTED}

@@ -1,0 +1,49 @@
+"""Keys that take one of a few names. The names are listed here and nowhere else. Standard library only."""
+
+from typing import Any, Literal, get_args
+
+from conspecific.config.recipe import EMBEDDER
+from conspecific.errors import ConfigError, did_you_mean
+
+Protocol = Literal["seen", "unseen", "query_gallery"]
+LeakPolicy = Literal["report", "drop", "error"]
+ScoredSubset = Literal["test", "val"]
+PoolingName = Literal["flatten", "avg", "max", "gem"]
+HeadName = Literal["none", "linear", "mlp", "whitened"]
+EmbeddingLayer = Literal["head", "pooled"]
+
+RUN_LEVEL: dict[str, tuple[str, ...]] = {
+    "protocol": get_args(Protocol),
+    "leaks": get_args(LeakPolicy),
+    "subset": get_args(ScoredSubset),
+}
+OF_EMBEDDERS: dict[str, tuple[str, ...]] = {
+    "pooling": get_args(PoolingName),
+    "head": get_args(HeadName),
+    "embedding_layer": get_args(EmbeddingLayer),
+}
+
+
+def check_choice(key: str, value: object, names: tuple[str, ...]) -> None:
+    """Raise ConfigError where a value is not one of the names, with the nearest of them."""
+    if value not in names:
+        raise ConfigError(f"{key}={value} is unknown. {did_you_mean(str(value), names)}")
+
+
+def check_choices(config: Any) -> None:
+    """Check every key of a command's configuration that takes one of a few names; a key that is None is left out.
+
+    config: an instance of one of the schemas. Raises ConfigError.
+    """
+    for key, names in RUN_LEVEL.items():
+        if (value := getattr(config, key, None)) is not None:
+            check_choice(key, value, names)
+    for group in ("model", "teacher"):
+        node = getattr(config, group, None) or {}
+        if node.get("_target_") == EMBEDDER:
+            for name in OF_EMBEDDERS.keys() & node.keys():
+                check_choice(f"{group}.{name}", node[name], OF_EMBEDDERS[name])
+    if hasattr(config, "monitor"):
+        from conspecific.metrics import metric_names  # NumPy, which help does without
+
+        check_choice("monitor", config.monitor, tuple(metric_names(config.metrics.ks)))
