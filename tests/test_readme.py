@@ -2,12 +2,15 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
+import conspecific
 from conspecific.cli.main import COMMANDS
 from conspecific.config.compose import compose_config
 from conspecific.config.targets import build, check_targets
@@ -35,6 +38,32 @@ def test_every_command_composes(words: list[str]):
     name, *rest = words
     config = compose_config(name, [word for word in rest if "=" in word])
     assert config, "a command without a configuration would do nothing"
+
+
+@pytest.mark.slow
+def test_the_python_program_runs(
+    make_folder: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small = ["loader.image_size=64", "loader.train_size=64", "loader.classes_per_batch=4", "loader.samples_per_class=2"]
+    small += [
+        "loader.workers=0",
+        "trainer.max_epochs=1",
+        "trainer.accelerator=cpu",
+        f"paths.cache={tmp_path / 'cache'}",
+    ]
+    photos = make_folder({f"species {letter}": 20 for letter in "abcd"}, name="photos")
+    train = conspecific.train
+    monkeypatch.setattr(conspecific, "train", lambda words: train([*words, *small]))
+    monkeypatch.chdir(tmp_path)
+    images = sorted(photos.rglob("*.png"))
+    names = {"images": images, "labels": [path.parent.name for path in images]}
+    [program] = blocks("python")
+    exec(program, names)
+    assert names["vectors"].shape[0] == 80 and names["vectors"].dtype == np.float32
+    assert f"{names['result'].metrics['recall@4']}" in capsys.readouterr().out
 
 
 def test_the_loss_to_add_is_a_loss():
