@@ -93,12 +93,12 @@ def _print_without_leaks(record: RunRecord, console: Console) -> None:
     if not leaked:
         return
     if leaked == queries:
-        told = "Every test query has a copy in training or validation: these metrics do not measure generalization."
+        text = "Every test query has a copy in training or validation: these metrics do not measure generalization."
     else:
         before, after = (leave_out(result, ids).metrics for result in (record.test["flatten"], best))
         shown = ", ".join(f"{name} {before[name]:.3f} -> {after[name]:.3f}" for name in ("recall@1", "map@r"))
-        told = f"Without the {leaked} of {queries} queries that have a copy in training or validation: {shown}"
-    _print(console, told, style="yellow")
+        text = f"Without the {leaked} of {queries} queries that have a copy in training or validation: {shown}"
+    _print(console, text, style="yellow")
 
 
 def _print(console: Console, text: str, style: str | None = None) -> None:

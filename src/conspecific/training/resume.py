@@ -47,8 +47,8 @@ def load_checkpoint(module: FineTuner, file: Path) -> Checkpoint:
     try:
         module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
-        told = " ".join(str(error).split())[:300]
-        raise RunError(f"{file} belongs to another model, loss or set of species than this run's. {told}") from error
+        reason = " ".join(str(error).split())[:300]
+        raise RunError(f"{file} belongs to another model, loss or set of species than this run's. {reason}") from error
     return checkpoint
 
 

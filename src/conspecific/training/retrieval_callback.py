@@ -17,7 +17,7 @@ Scorer = Callable[[pl.LightningModule], EvalResult]
 class RetrievalCallback(Callback):
     """Embeds validation images after every training epoch, searches them, and logs retrieval metrics.
 
-    It works with any LightningModule whose `forward` takes a batch of images and returns embeddings [B, D]. It logs
+    It works with any LightningModule with a `forward` from a batch of images to embeddings [B, D]. It logs
     `val/METRIC` for every metric and, where there is a reference, `val/METRIC_gain`, the difference to it. `result` is
     the EvalResult of the last epoch, `best` the one with the highest value of `monitor` since the trainer started;
     both are None before the first epoch has ended. Checkpoints and early stopping can monitor what it logs: Lightning

@@ -17,7 +17,7 @@ COLLAPSED = "the embeddings have collapsed: the encoder maps all images to nearl
 
 
 class StopOnNonFiniteWeights(Callback):
-    """Raises TrainingError after an epoch whose last step left NaN or Inf in a weight.
+    """Raises TrainingError where a weight is NaN or Inf after the last step of an epoch.
 
     It comes before the retrieval callback, which cannot score such weights.
     """
