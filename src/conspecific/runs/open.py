@@ -131,9 +131,17 @@ def check_parts(run: RunDirectory, trained: TrainConfig, allow: Sequence[str]) -
 
 
 def _truncated(opened: OpenRun) -> OpenRun:
-    """Shorten the embeddings as asked. Raises ConfigError where they have fewer dimensions than that."""
+    """Truncate the embeddings to `truncate` dimensions.
+
+    Raises ConfigError where they have fewer, or come from the layer below the head, which no loss trains for it.
+    """
     if (asked := opened.config.truncate) is None:
         return opened
+    if not opened.embedder.search_head:
+        raise ConfigError(
+            f"truncate={asked} needs embeddings of the head, as recipe.matryoshka trains them; this model has "
+            "model.embedding_layer=pooled, whose first dimensions are no embedding of their own: leave truncate out"
+        )
     side = opened.image_size
     with torch.inference_mode():
         dimensions = opened.embedder.eval()(torch.zeros(1, 3, side, side)).shape[1]
