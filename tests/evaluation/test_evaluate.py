@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import DataError
-from conspecific.evaluation import evaluate, leave_out
+from conspecific.evaluation import evaluate, without_queries
 from conspecific.metrics import Geometry, describe_geometry, metric_names
 from conspecific.types import EmbeddingSet, EvalResult, Similarity
 
@@ -105,12 +105,12 @@ def test_embeddings_that_are_all_the_same_are_called_collapsed() -> None:
 
 def test_queries_can_be_left_out_of_a_result() -> None:
     whole = scored([0, 1, 3, 7, 12, 13, 14], [0, 1, 0, 0, 1, 2, 2])
-    subset = leave_out(whole, np.array([5, 3, 6, 99]))
+    subset = without_queries(whole, np.array([5, 3, 6, 99]))
     assert subset.per_query.equals(whole.per_query.filter(pl.col("id").is_in([0, 1, 2, 4])))
     assert subset.metrics["mrr"] == pytest.approx(subset.per_query["mrr"].mean())
     assert (subset.facts["queries"], subset.facts["species"], subset.facts["gallery"]) == (4, 2, 7)
-    with pytest.raises(DataError, match="all 7 queries are to be left out"):
-        leave_out(whole, np.arange(7))
+    with pytest.raises(DataError, match="all 7 queries would be excluded"):
+        without_queries(whole, np.arange(7))
 
 
 def test_queries_search_the_gallery_alone() -> None:
@@ -203,7 +203,7 @@ def test_cut_offs_are_as_asked_and_may_exceed_the_gallery() -> None:
     assert list(result.metrics) == list(result.macro) == metric_names((1, 2, 3, 40))
     assert [result.metrics[f"recall@{k}"] for k in (1, 2, 3, 40)] == pytest.approx([0.2, 0.6, 0.8, 1])
     assert result.per_query["recall@3"].to_list() == [1, 0, 1, 1, 1]
-    assert list(leave_out(result, np.array([0])).metrics) == list(result.metrics)
+    assert list(without_queries(result, np.array([0])).metrics) == list(result.metrics)
 
 
 def test_an_embedding_that_is_missing_is_an_error() -> None:

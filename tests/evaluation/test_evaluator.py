@@ -108,7 +108,7 @@ def test_what_the_disk_cannot_hold_is_encoded_anew(
     told, backbone = replace(evaluator, console=Console(width=200)), embedder_of(1).backbone
     assert told.encoded_once(backbone, "train") is told
     assert asked == [4 * len(told.splits.train) * backbone.activations(torch.zeros(1, 3, 32, 32)).numel()]
-    assert "The train images are encoded anew each time: once for all would take 0.0 GB." in capsys.readouterr().out
+    assert "The train images are encoded every time: their activations would take 0.0 GB." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("stages", "backbone"), [(None, "resnet18"), (1, "swin_tiny_patch4_window7_224")])

@@ -63,8 +63,8 @@ def test_agrees_with_scikit_learn() -> None:
         ([0.1, np.nan], [True, True], 0.5, "1 of 2 scores are not finite"),
         ([0.1, -np.inf], [True, True], 0.5, "1 of 2 scores are not finite"),
         ([0.1], [True, True], 0.5, "must share"),
-        ([0.1], [True], 0.0, "above 0 and be at most 1; found 0.0"),
-        ([0.1], [True], 1.1, "above 0 and be at most 1; found 1.1"),
+        ([0.1], [True], 0.0, "above 0 and at most 1; found 0.0"),
+        ([0.1], [True], 1.1, "above 0 and at most 1; found 1.1"),
     ],
 )
 def test_what_cannot_be_is_refused(scores: list[float], hits: list[bool], precision: float, message: str) -> None:

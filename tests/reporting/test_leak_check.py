@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from conspecific.evaluation.evaluate import leave_out
+from conspecific.evaluation.evaluate import without_queries
 from conspecific.leaks.record import Leaks
 from conspecific.leaks.spelling import SpellingMatch
 from conspecific.reporting.run.leak_check import LeakCheck, PairCount, leak_check
@@ -74,7 +74,7 @@ def test_metrics_without_the_leaked_queries_are_shown_with_those_of_all(
     found = looked(run, leaks)
     assert found.leaked == "6 of 96 queries"
     assert [row.metric for row in found.without] == ["recall@1", "precision@10", "map@r"]
-    clean = leave_out(run.record.test["flatten"], leaks.leaked_queries)
+    clean = without_queries(run.record.test["flatten"], leaks.leaked_queries)
     everything, without = run.record.test["flatten"].metrics["map@r"], clean.metrics["map@r"]
     cell = found.without[2].cells[0]
     assert (cell.encoder.role, cell.before, cell.text) == ("baseline", f"{everything:.3f}", f"{without:.3f}")

@@ -1,4 +1,4 @@
-"""What fine-tuning is measured against: the frozen backbone, scored once and kept."""
+"""The references that fine-tuning is compared with: the frozen backbone, scored once and cached."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from conspecific.models import Backbone, flatten_baseline, pooled_reference
 from conspecific.types import EvalResult
 
 REFERENCES = {"flatten": flatten_baseline, "pooled": pooled_reference}
-SCORING = 3  # raise it when a change of code moves numbers, so that results kept from before are computed anew
+SCORING = 3  # raise it when a change of code moves numbers or metrics: cached results are then computed again
 
 
 def references(evaluator: Evaluator, subset: str, backbone: str, weights: str, cache: Path) -> dict[str, EvalResult]:
-    """Return the flatten baseline and the pooled reference on the `val` or `test` subset, from `cache` where it has
-    them.
+    """Return the flatten baseline and the pooled reference on the `val` or `test` subset, from `cache` if they are
+    there.
 
     Both come from one pass of the backbone over the images. backbone, weights: as `models.build_embedder` takes them.
     """
@@ -32,7 +32,7 @@ def references(evaluator: Evaluator, subset: str, backbone: str, weights: str, c
 
 
 def _key(evaluator: Evaluator, subset: str, backbone: str, weights: str) -> str:
-    """A hash of everything the numbers depend on."""
+    """Return a hash of everything that the numbers depend on."""
     ids: Subset = evaluator.subset(subset)
     splits, metrics = evaluator.splits, metric_names(evaluator.ks)
     facts = [SCORING, evaluator.fingerprint, splits.protocol, evaluator.image_size, metrics]
@@ -42,6 +42,6 @@ def _key(evaluator: Evaluator, subset: str, backbone: str, weights: str) -> str:
 
 
 def weights_identity(weights: str) -> str:
-    """A weights file counts by its content, the named weights by their name."""
+    """Return the hash of a weights file, or the name of named weights."""
     file = Path(weights).expanduser()
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else weights

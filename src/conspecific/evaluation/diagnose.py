@@ -1,5 +1,7 @@
-"""What a result says beyond its means: which species suffer, which are confused, which images are hubs, what a score
-is worth. Everything is read from the per-query table, so no embeddings and no model are needed."""
+"""Diagnose a result: scores by species, confused species, hubs, and a threshold on the score.
+
+Everything is computed from the per-query table, without embeddings and without a model.
+"""
 
 from dataclasses import dataclass
 
@@ -15,11 +17,11 @@ CURVE_POINTS = 200
 
 @dataclass(frozen=True, slots=True)
 class Hubs:
-    """How unevenly the gallery is answered with, among the first ten answers of each query.
+    """How often gallery images are among the top ten answers of the queries.
 
-    skewness: of the counts of all gallery images, those never answered included; see `metrics.skewness`.
-    never: share of the gallery that is among nobody's answers. expected: mean count of a gallery image.
-    images: the most frequent: path, label (null where not known), count, wrong (answers known to be wrong).
+    skewness: of the counts of all gallery images, including counts of 0; see `metrics.skewness`.
+    never: share of the gallery that is in no query's top ten. expected: mean count of a gallery image.
+    images: the most frequent ones: path, label (null if unknown), count, wrong (answers of another known species).
     """
 
     skewness: float
@@ -49,7 +51,7 @@ class Calibration:
 
 
 def by_species(result: EvalResult) -> pl.DataFrame:
-    """Return a row for each species that was asked for, the worst first by recall@1, then map@r, then label.
+    """Return a row for each species among the queries, the worst first by recall@1, then map@r, then label.
 
     Columns: label, queries, positives (mean R), and the mean of every metric over the species' queries.
     """
@@ -61,15 +63,15 @@ def by_species(result: EvalResult) -> pl.DataFrame:
 
 
 def confused_pairs(result: EvalResult, most: int = 8) -> pl.DataFrame:
-    """Return the pairs of species that answer each other most often among the first ten answers, both ways together.
+    """Return the pairs of species that are confused most often in the top ten answers, counting both directions.
 
-    Columns: label, other (in the order of the alphabet), wrong (answers of the one to queries of the other), share (of
-    all answers to queries of these two), and the wrong answer of the highest score: query_path, query_label,
-    answer_path, answer_label, score. Answers of unknown species are no confusion, but count among all answers.
+    Columns: label, other (alphabetical), wrong (answers of one species to queries of the other), share (of all answers
+    to queries of the two), and the wrong answer with the highest score: query_path, query_label, answer_path,
+    answer_label, score. Answers of unknown species are not wrong, but count among all answers.
     """
     answers = _answers(result)
     given = dict(answers.group_by("query_label").len().iter_rows())
-    wrong = answers.filter(pl.col("answer_label") != pl.col("query_label"))  # null is neither equal nor unequal
+    wrong = answers.filter(pl.col("answer_label") != pl.col("query_label"))  # null, if unknown, is dropped
     best_first = wrong.sort("score", "query", "answer", descending=[True, False, False])
     pair = [pl.min_horizontal("query_label", "answer_label"), pl.max_horizontal("query_label", "answer_label")]
     example = ("query_path", "query_label", "answer_path", "answer_label", "score")
@@ -80,16 +82,16 @@ def confused_pairs(result: EvalResult, most: int = 8) -> pl.DataFrame:
         .sort("wrong", "label", "other", descending=[True, False, False])
         .head(most)
     )
-    # a species that only the gallery has was given no answers
+    # a species that has no queries was given no answers
     total = [given.get(label, 0) + given.get(other, 0) for label, other in pairs.select("label", "other").iter_rows()]
     share = pairs["wrong"] / pl.Series("share", total, pl.Int64)
     return pairs.insert_column(3, share.alias("share"))
 
 
 def hubs(result: EvalResult, most: int = 8) -> Hubs:
-    """Count how often each gallery image is among the first ten answers; queries that are not scored do not answer.
+    """Count how often each gallery image is among the top ten answers of the scored queries.
 
-    Raises RunError where the result does not say how large its gallery was, or has more images in its answers.
+    Raises RunError if the result does not record the size of its gallery, or has more images in its answers.
     """
     answers = _answers(result)
     seen = answers.group_by("answer").agg(
@@ -112,12 +114,12 @@ def hubs(result: EvalResult, most: int = 8) -> Hubs:
 
 
 def calibrate(chosen_on: EvalResult, result: EvalResult, precision: float = 0.95) -> Calibration:
-    """Choose a threshold on one result, validation, and see what it does on another, test.
+    """Choose a threshold on one result (validation) and apply it to another (test).
 
-    Answers are the first ten of each query, those of unknown species left out: they are neither right nor wrong.
-    precision: the share of kept answers that must be right, in (0, 1]. Chosen and judged on the same answers, a
-    threshold flatters itself: pass one result twice only to see by how much.
-    Raises RunError where the two hold scores of different kinds, which no threshold fits.
+    Answers are the top ten of each query without those of unknown species, which are neither right nor wrong.
+    precision: the share of kept answers that must be right, in (0, 1]. On the answers it was chosen on, a threshold
+    looks better than it is: pass one result twice only to measure by how much.
+    Raises RunError if the two results hold scores of different similarities.
     """
     similarity, other = (str(found.facts.get("similarity")) for found in (result, chosen_on))
     if similarity != other:
@@ -138,7 +140,7 @@ def calibrate(chosen_on: EvalResult, result: EvalResult, precision: float = 0.95
 
 
 def _answers(result: EvalResult) -> pl.DataFrame:
-    """A row for each answer: query, query_path, query_label, answer, answer_path, answer_label, score, hit."""
+    """Return a row for each answer: query, query_path, query_label, answer, answer_path, answer_label, score, hit."""
     columns = {
         "id": "query",
         "path": "query_path",
@@ -155,13 +157,13 @@ def _answers(result: EvalResult) -> pl.DataFrame:
 
 
 def _judged(result: EvalResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Query, score and whether it is right, of each answer whose species is known: [A] each."""
+    """Return query, score and hit of each answer with a known species, [A] each."""
     known = _answers(result).filter(pl.col("answer_label").is_not_null())
     return known["query"].to_numpy(), known["score"].to_numpy(), known["hit"].to_numpy()
 
 
 def _curve(scores: np.ndarray, hits: np.ndarray) -> list[tuple[float, float, float]]:
-    """The precision curve as (threshold, precision, share kept), thinned evenly to CURVE_POINTS, both ends included."""
+    """Return the precision curve as (threshold, precision, share kept), thinned to CURVE_POINTS, with both ends."""
     thresholds, precision, kept = precision_curve(scores, hits)
     points = np.linspace(0, len(kept) - 1, min(CURVE_POINTS, len(kept))).round().astype(np.int64)
     columns = (thresholds[points], precision[points], kept[points] / max(1, scores.size))

@@ -74,14 +74,14 @@ def score(
     return _result(pl.concat(tables), metric_names(ks), counts)
 
 
-def leave_out(result: EvalResult, ids: IntArray) -> EvalResult:
+def without_queries(result: EvalResult, ids: IntArray) -> EvalResult:
     """Return the result without these queries, by sample id; the gallery stays as it was.
 
     Raises DataError when no query remains.
     """
     kept = result.per_query.filter(~pl.col("id").is_in(ids.tolist()))
     if kept.is_empty():
-        raise DataError(f"all {result.per_query.height} queries are to be left out: nothing remains to score")
+        raise DataError(f"all {result.per_query.height} queries would be excluded: no query remains to score")
     return _result(kept, result.metrics, result.facts)
 
 

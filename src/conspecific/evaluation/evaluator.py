@@ -1,4 +1,4 @@
-"""One evaluation set-up: the same images, size and device for the baseline, every epoch and the final test."""
+"""One evaluation set-up for the baseline, every epoch and the final test: the same images, size and device."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ class Evaluator:
     """Embeds and scores the subsets of one manifest.
 
     fingerprint: the manifest's, see `data.check.check_manifest`. image_size: side in pixels. workers: decoding threads.
-    activations: subset -> what the frozen stages make of its images, where they were computed once for all epochs.
+    activations: subset -> activations of its images behind the frozen stages, if they were computed in advance.
     ks: cut-offs of recall, see `metrics.metric_names`.
     """
 
@@ -45,10 +45,10 @@ class Evaluator:
         return found
 
     def encoded_once(self, backbone: Backbone, name: str) -> "Evaluator":
-        """The same, with what the frozen stages of this backbone make of a subset's images computed for all epochs.
+        """Return this evaluator with the activations of a subset behind the frozen stages, computed once.
 
-        name: train, val or test. Only for embedders whose frozen stages are this backbone's. Where it cannot be cut,
-        nothing changes, nor where the disk could not hold it.
+        name: train, val or test. The result is for embedders whose frozen stages are those of this backbone. If the
+        backbone cannot be split, or the activations do not fit on the disk, the evaluator is returned as it is.
         """
         if not backbone.is_split:
             return self
@@ -56,7 +56,7 @@ class Evaluator:
         bytes_needed = 4 * len(ids) * backbone.activation_size(self.image_size)
         if not has_room(bytes_needed):
             self.console.print(
-                f"The {name} images are encoded anew each time: once for all would take {bytes_needed / 1e9:.1f} GB.",
+                f"The {name} images are encoded every time: their activations would take {bytes_needed / 1e9:.1f} GB.",
                 soft_wrap=True,
                 highlight=False,
             )
@@ -74,7 +74,7 @@ class Evaluator:
     def embed(
         self, embedders: Mapping[str, Embedder], ids: IntArray, title: str, activations: Activations | None = None
     ) -> dict[str, EmbeddingSet]:
-        """Embed images with embedders that share a backbone; from its frozen stages' activations, where given."""
+        """Embed images with embedders that share a backbone, from the activations of its frozen stages if given."""
         images = EvaluationImages(self.manifest, ids, self.image_size)
         found = embed(
             list(embedders.values()),
@@ -88,7 +88,7 @@ class Evaluator:
         return dict(zip(embedders, found, strict=True))
 
     def embed_training(self, embedder: Embedder, title: str) -> EmbeddingSet:
-        """Embed the training images as images are evaluated: their middle, at the same side."""
+        """Embed the training images, cropped as in evaluation."""
         return self.embed({"train": embedder}, self.splits.train, title, self.activations.get("train"))["train"]
 
     def score(self, embedders: Mapping[str, Embedder], subset: str, title: str) -> dict[str, EvalResult]:

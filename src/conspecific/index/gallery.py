@@ -1,4 +1,4 @@
-"""A gallery in blocks that fit in memory, in an order that knows nothing of labels."""
+"""A gallery in blocks that fit in memory, in a random order that does not depend on labels."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,13 @@ ORDER_SEED = 0
 
 
 def block_slices(count: int, row_bytes: int) -> list[slice]:
-    """Cut `count` rows into consecutive slices of at most BLOCK_BYTES, of one row at least."""
+    """Return consecutive slices of `count` rows, each of at most BLOCK_BYTES but at least one row."""
     step = max(1, BLOCK_BYTES // max(1, row_bytes))
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def prepared(vectors: FloatArray, metric: Similarity) -> FloatArray:
-    """Vectors as they are indexed and searched with, [N, D] in C order: L2-normalised for cosine, zero staying zero."""
+    """Return vectors as faiss takes them, [N, D] in C order: L2-normalised for cosine, a zero vector stays zero."""
     if metric == "l2":
         return np.ascontiguousarray(vectors)
     norms = np.sqrt(_squared_norms(vectors))
@@ -28,7 +28,7 @@ def prepared(vectors: FloatArray, metric: Similarity) -> FloatArray:
 
 
 def require_finite(embeddings: EmbeddingSet, metric: Similarity, role: str) -> None:
-    """Raise ValueError where a vector is not finite or, for l2, so long that a squared distance overflows float32."""
+    """Raise ValueError if a vector is not finite or, for l2, so long that a squared distance overflows float32."""
     longest = np.inf if metric == "cosine" else float(np.finfo(np.float32).max) / 4
     parts = block_slices(len(embeddings), 4 * embeddings.vectors.shape[1])
     usable = [_squared_norms(embeddings.vectors[part]) < longest for part in parts]
@@ -39,10 +39,10 @@ def require_finite(embeddings: EmbeddingSet, metric: Similarity, role: str) -> N
 
 
 class Gallery:
-    """The gallery in a seeded random order; an image's *place* is its number in that order.
+    """The gallery in a seeded random order; the *place* of an image is its position in that order.
 
-    Where scores tie, what comes first wins; images sorted by species would let ties decide the metrics.
-    A block holds consecutive rows, so that a memory-mapped file is read from front to back, ordered by place.
+    If scores tie, the lower place is nearer. With images sorted by species, ties would decide the metrics.
+    A block holds consecutive rows, so that a memory-mapped file is read sequentially, ordered by place.
 
     ids, labels: [N + 1] int64 by place; the last, place N, is -1: no image.
     """
@@ -79,7 +79,7 @@ class Gallery:
 
 
 def stored_vectors(index: faiss.IndexFlat) -> FloatArray:
-    """The vectors of an index, [N, D], without a copy: valid as long as the index lives."""
+    """Return the vectors of an index, [N, D], without a copy: valid while the index exists."""
     vectors: FloatArray = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d)
     return vectors
 

@@ -10,18 +10,18 @@ from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Sim
 
 
 class Searcher:
-    """Exact search with faiss; a query leaves itself out by its sample id.
+    """Exact search with faiss; a query excludes itself by its sample id.
 
     gallery: N >= 1 embeddings, finite, sample ids >= 0; the vectors may be memory-mapped and larger than memory.
     metric: "cosine" scores with the cosine similarity, 0 for a zero vector; "l2" with minus the squared distance.
 
     Gallery and queries are held in blocks of at most 256 MB, three or four at a time; a gallery of one block is indexed
     once and kept.
-    Ties fall in a seeded random order of the gallery, blind to labels; faiss chooses which of a tie at rank K stay.
+    Ties are ordered by a seeded random order of the gallery; faiss chooses which images of a tie at rank K are kept.
 
     Scores are float32 sums. For l2 faiss sums (q - g)^2 for a small batch and expands it to |q|^2 + |g|^2 - 2 qg for a
-    large one (queries x dimensions >= 128,000 in faiss 1.15): distances are then right to 3e-6 (|q|^2 + |g|^2), not to
-    3e-6 of themselves, and the order among near-duplicates is not to be relied on.
+    large one (queries x dimensions >= 128,000 in faiss 1.15): the error of a distance is then up to 3e-6 (|q|^2 +
+    |g|^2), not 3e-6 of the distance, and the order of near-duplicates is unreliable.
 
     >>> vectors = np.array([[1, 0], [2, 0.1], [0, 1]], np.float32)
     >>> images = EmbeddingSet(vectors, ids=np.array([7, 8, 9]), labels=np.array([0, 0, 1]))
@@ -53,10 +53,10 @@ class Searcher:
     def rank_of_first_positive(self, queries: EmbeddingSet, beyond: int = 0) -> IntArray:
         """Return the 1-based rank, in the whole gallery, of the nearest other image with the query's label.
 
-        beyond: the K of a search that showed these queries no positive. Scores are summed here in another order than in
-            faiss, so where images tie or nearly tie at rank K a positive may count as within K: its rank is K + 1.
-        Returns [Q], 0 where there is no positive (so for a query of label -1).
-        Two passes over the gallery for each block of queries: the best positive, then what lies before it.
+        beyond: the K of a search that found no positive for these queries. Scores are summed in another order than in
+            faiss, so a positive that nearly ties with rank K may seem to be within K: its rank is then K + 1.
+        Returns [Q], 0 if there is no positive (also for a query with label -1).
+        Two passes over the gallery for each block of queries: the best positive, then the images before it.
         """
         self._require_searchable(queries)
         ranks = np.zeros(len(queries), np.int64)
@@ -66,7 +66,7 @@ class Searcher:
         return np.where(ranks > 0, np.maximum(ranks, beyond + 1), 0)
 
     def _nearest(self, vectors: FloatArray, width: int) -> tuple[IntArray, FloatArray]:
-        """Ids and scores [Q, width] of the nearest in all blocks, the query itself not yet left out."""
+        """Return ids and scores [Q, width] of the nearest in all blocks, the query itself included."""
         places = np.empty((len(vectors), 0), np.int64)
         scores = np.empty((len(vectors), 0), np.float32)
         for block_places, index in self._gallery.blocks():
@@ -90,7 +90,7 @@ class Searcher:
             best[rows], first[rows] = np.where(better, nearest, best[rows]), np.where(better, place, first[rows])
         before = np.zeros(len(vectors), np.int64)
         for rows, places, scores in self._score_tiles(vectors):
-            # No positive precedes the best one, so leaving all of them out guards against scores that round otherwise.
+            # No positive precedes the best one; excluding all positives avoids effects of rounding.
             scores[self._positive(places, own[rows], labels[rows])] = -np.inf
             scores[self._gallery.ids[places] == own[rows, None]] = -np.inf
             top, top_place = best[rows, None], first[rows, None]
@@ -132,7 +132,7 @@ def _scores(queries: FloatArray, gallery: FloatArray, metric: Similarity) -> Flo
 
 
 def _without_own(ids: IntArray, scores: FloatArray, own: IntArray) -> tuple[IntArray, FloatArray]:
-    """Drop each query's own id from [Q, k + 1], or the last where it is not there: [Q, k]."""
+    """Remove each query's own id from [Q, k + 1], or the last column if it is absent: [Q, k]."""
     keep = (ids != own[:, None]) | (ids < 0)
     keep[keep.all(axis=1), -1] = False
     shape = (len(ids), ids.shape[1] - 1)

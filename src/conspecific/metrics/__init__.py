@@ -1,4 +1,4 @@
-"""Retrieval metrics, how sure their means are, and what embeddings and scores are like. Pure functions of arrays."""
+"""Retrieval metrics, intervals and tests of their means, and the geometry of embeddings. Pure functions of arrays."""
 
 from conspecific.metrics.calibration import precision_curve, threshold_for
 from conspecific.metrics.geometry import (

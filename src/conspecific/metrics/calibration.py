@@ -1,4 +1,4 @@
-"""Which answers to trust: the precision of those whose score is at least a threshold."""
+"""Precision of the answers whose score is at least a threshold."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +8,11 @@ Hits = NDArray[np.bool_]
 
 
 def precision_curve(scores: Scores, hits: Hits) -> tuple[Scores, Scores, NDArray[np.int64]]:
-    """Precision of the answers at or above each score that occurs, the highest first.
+    """Return the precision of the answers at or above each distinct score, the highest score first.
 
     scores: [A] finite, higher is nearer. hits: [A], whether each answer is right.
     Returns thresholds [T], the distinct scores, descending; precision [T] in [0, 1]; kept [T], how many answers are at
-    or above. Answers of one score are kept or dropped together, so T <= A. Precision rises and falls on its way: it is
-    no function that could be inverted.
+    or above. Answers of equal score are kept or dropped together, so T <= A. Precision is not monotonic.
 
     >>> thresholds, precision, kept = precision_curve(np.array([0.9, 0.5, 0.5, 0.2]), np.array([1, 1, 0, 0], bool))
     >>> thresholds.tolist(), precision.round(3).tolist(), kept.tolist()
@@ -32,16 +31,16 @@ def precision_curve(scores: Scores, hits: Hits) -> tuple[Scores, Scores, NDArray
 
 
 def threshold_for(scores: Scores, hits: Hits, precision: float) -> float | None:
-    """The lowest score at which the answers at or above it, taken together, are right with at least this precision.
+    """Return the lowest threshold at which the kept answers reach this precision.
 
-    The lowest keeps most answers. scores, hits: as in `precision_curve`. precision: in (0, 1].
-    Returns None where no threshold reaches it, as where there is no answer.
+    The lowest threshold keeps the most answers. scores, hits: as in `precision_curve`. precision: in (0, 1].
+    Returns None if no threshold reaches it, or if there are no answers.
 
     >>> threshold_for(np.array([0.9, 0.5, 0.4, 0.2]), np.array([1, 0, 1, 0], bool), precision=0.6)
     0.4
     """
     if not 0 < precision <= 1:
-        raise ValueError(f"precision must lie above 0 and be at most 1; found {precision}")
+        raise ValueError(f"precision must be above 0 and at most 1; found {precision}")
     thresholds, reached, _ = precision_curve(scores, hits)
     enough = np.flatnonzero(reached >= precision)
     return float(thresholds[enough[-1]]) if enough.size else None

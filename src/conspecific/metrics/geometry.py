@@ -1,6 +1,6 @@
-"""What a cloud of embeddings is like, whatever is searched in it: how tight, how spread, in how many directions.
+"""The geometry of embeddings: alignment, uniformity, effective rank and mean similarity.
 
-Every function takes unit vectors [N, D] float32; a zero vector stays as it is and is at distance 1 of all others.
+Every function takes unit vectors [N, D] float32; a zero vector stays zero and is at distance 1 of all others.
 `describe_geometry` takes vectors of any length.
 """
 
@@ -23,10 +23,10 @@ MOST_SIMILAR = 0.98
 class Geometry:
     """The shape of one encoder's embeddings, L2-normalised.
 
-    alignment: over all images, in [0, 4]; None where no species has two. Lower is tighter.
+    alignment: over all images, in [0, 4]; None if no species has two images. Lower is tighter.
     uniformity, effective_rank, mean_similarity: of a sample of `images`. Effective rank is at most their number, so
-        compare it only where `images` is the same.
-    species: how many different ones the images show; 0 where none is known.
+        compare it only if `images` is the same.
+    species: the number of species of the images; 0 if none is known.
     """
 
     alignment: float | None
@@ -38,14 +38,14 @@ class Geometry:
 
     @property
     def is_collapsed(self) -> bool:
-        """Whether the encoder tells hardly any image from another, as after a triplet loss that found no way out.
+        """Whether the embeddings have collapsed, so that images can hardly be distinguished.
 
         A mean similarity above 0.98 is collapse into a point: the mean squared distance of two images is then below
-        0.04, a hundredth of the largest there is. Well below it a common direction is no fault: pooled features are all
-        positive. Effective rank would not see such a point: a little noise in D directions gives it a rank of several.
+        0.04, a hundredth of the maximum. A lower mean similarity is not a collapse: pooled features are all positive.
+        Effective rank does not detect a point: noise in D directions gives it a rank of several.
         An effective rank below 1.9 is collapse into a line, which on the sphere is two opposite points. Perfect
-        embeddings of S species need S - 1 directions (Papyan et al. 2020, arXiv:2008.08186): two species need but one,
-        and the rule is not for them; three need two.
+        embeddings of S species need S - 1 directions (Papyan et al. 2020, arXiv:2008.08186): two species need only
+        one, so the rule does not apply to them; three need two.
         """
         return self.mean_similarity > MOST_SIMILAR or (self.effective_rank < LEAST_RANK and self.species not in (1, 2))
 

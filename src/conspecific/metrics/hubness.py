@@ -1,4 +1,4 @@
-"""Hubs: images that are among the answers of very many queries, right or wrong."""
+"""Hubness: how unevenly gallery images occur among the neighbours of the queries."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,11 +7,11 @@ Counts = NDArray[np.int64]
 
 
 def k_occurrence(neighbor_ids: NDArray[np.int64], gallery_ids: NDArray[np.int64]) -> Counts:
-    """How many queries have each gallery image among their K neighbours (Radovanovic et al. 2010, JMLR 11).
+    """Return how many queries have each gallery image among their K neighbours (Radovanovic et al. 2010, JMLR 11).
 
-    neighbor_ids: [Q, K] sample ids, -1 where there was no neighbour. gallery_ids: [N], each once, in any order.
+    neighbor_ids: [Q, K] sample ids, -1 if there was no neighbour. gallery_ids: [N], each once, in any order.
     Returns [N], in the order of gallery_ids; their sum is the number of neighbours.
-    Raises ValueError where a neighbour is not in the gallery.
+    Raises ValueError if a neighbour is not in the gallery.
 
     >>> k_occurrence(np.array([[7, 8], [7, 9], [8, 7], [9, -1]]), np.array([9, 8, 7, 6])).tolist()
     [2, 2, 3, 0]

@@ -1,4 +1,4 @@
-"""How sure a mean over queries is: bootstrap and randomisation, paired because both models answer the same queries."""
+"""Bootstrap intervals and randomisation tests of mean differences; paired, as both models answer the same queries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Interval:
 
     @property
     def holds_zero(self) -> bool:
-        """Whether there may be no difference at all."""
+        """Whether the interval contains zero."""
         return self.low <= 0 <= self.high
 
 
@@ -67,9 +67,9 @@ def sign_flip_test(
 ) -> NDArray[np.float64]:
     """Two-sided p-value of each mean difference by Fisher's randomisation (Smucker et al. 2007, CIKM).
 
-    Were there no difference between the two models, it would be chance which of them a query's answer came from: each
-    sign is flipped at random, and the p-value is the share of flips whose mean lies as far from zero as the one found,
-    (1 + such flips) / (1 + permutations), so never 0. For metrics of 0 and 1 it is McNemar's test.
+    Under the null hypothesis the sign of each difference is random. Signs are flipped at random, and the p-value is the
+    share of flips whose mean is at least as far from zero as the observed one, (1 + such flips) / (1 + permutations),
+    so never 0. For metrics of 0 and 1 it is McNemar's test.
 
     differences: [Q, M] finite. groups: [Q] the species of each query, whose signs are flipped together; with few groups
     the p-value cannot be small: at least 2 / 2^groups. Returns [M]. Raises ValueError with fewer than two units.
@@ -80,7 +80,7 @@ def sign_flip_test(
     _require_usable(differences, groups)
     sums, _ = _units(differences, groups)
     observed = np.abs(sums.sum(axis=0))
-    observed -= 1e-9 * np.abs(sums).sum(axis=0)  # as far is as far, in whatever order the same values were added
+    observed -= 1e-9 * np.abs(sums).sum(axis=0)  # equal sums count as equal, whatever the order of summation
     rng = np.random.default_rng(seed)
     as_far = np.zeros(sums.shape[1], np.int64)
     step = max(1, BLOCK_DRAWS // len(sums))
@@ -93,9 +93,9 @@ def sign_flip_test(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p-values of several comparisons, so that the chance of any false one stays as stated (Holm 1979).
+    """Adjust the p-values of several comparisons to control the family-wise error rate (Holm 1979).
 
-    Returns them in the order given, each in [0, 1] and at least as large as before.
+    Returns them in the given order, each in [0, 1] and at least as large as the p-value given.
 
     >>> [round(value, 6) for value in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
@@ -107,7 +107,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _drawn(rng: np.random.Generator, rows: int, units: int) -> NDArray[np.float64]:
-    """How often each unit was drawn in each of `rows` resamples: [rows, units], each row summing to `units`."""
+    """Return how often each unit is drawn in each of `rows` resamples: [rows, units], each row summing to `units`."""
     draws = rng.integers(units, size=(rows, units), dtype=np.int32).astype(np.intp)
     draws += np.arange(rows)[:, None] * units
     counts: NDArray[np.float64] = np.bincount(draws.ravel(), minlength=rows * units).reshape(rows, units).astype(float)

@@ -1,4 +1,4 @@
-"""The metrics that are reported: one entry each, expanded for the cut-offs that are asked for."""
+"""The registry of metrics: one entry for each, expanded for the requested cut-offs."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,17 +21,17 @@ from conspecific.metrics.retrieval import (
     require_positives,
 )
 
-KS = (1, 5, 10)  # the cut-offs of recall unless others are asked for
+KS = (1, 5, 10)  # the default cut-offs of recall
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One entry of the registry.
 
-    name: what it is reported as; `@k` is appended where it has a cut-off.
-    values: (hits, positives, first_rank, k) -> one value a query; k is 0 where there is no cut-off.
+    name: the reported name; `@k` is appended if it has a cut-off.
+    values: (hits, positives, first_rank, k) -> one value a query; k is 0 if there is no cut-off.
     sentence: what it means, with `{k}` for the cut-off.
-    at: its cut-offs; None takes those that are asked for, an empty tuple is a metric without one.
+    at: its cut-offs; None takes the requested ones, an empty tuple is a metric without a cut-off.
     """
 
     name: str
@@ -81,7 +81,7 @@ REGISTRY: tuple[Metric, ...] = (
 def metric_names(ks: Sequence[int] = KS) -> list[str]:
     """Return the names of all metrics, in the order of the reports.
 
-    ks: cut-offs of recall, each 1 or more. recall@1 is always there, because reports sort species by it.
+    ks: cut-offs of recall, each 1 or more. recall@1 is always among them: reports sort species by it.
     Raises ConfigError for a cut-off below 1.
 
     >>> metric_names((2, 4))
@@ -91,7 +91,7 @@ def metric_names(ks: Sequence[int] = KS) -> list[str]:
 
 
 def largest_k(ks: Sequence[int] = KS) -> int:
-    """Return how many neighbours must be searched for the cut-offs of all metrics; R may ask for more."""
+    """Return the largest cut-off of all metrics: as many neighbours must be searched, or R if that is larger."""
     return max(k for _, _, k in _expanded(ks))
 
 
@@ -151,7 +151,7 @@ def _entry(name: str) -> tuple[int, int]:
 
 
 def _require_consistent(hits: Hits, positives: Counts, first_rank: Counts) -> None:
-    """Counts that contradict the hits come from another search, another order of queries, or a query among its hits."""
+    """Raise ValueError if counts contradict the hits: they are of another search, or a query is among its own hits."""
     for name, counts in (("positives", positives), ("first_rank", first_rank)):
         require_one_each(name, counts, hits)
     require_positives(positives)

@@ -1,10 +1,10 @@
-"""Retrieval metrics, one value a query: which queries count is the caller's to say, as is which mean to take.
+"""Retrieval metrics, one value for each query; the caller chooses the queries and takes the mean.
 
-Every metric takes what a search left behind, the query itself already left out:
+Every metric takes the result of a search from which each query itself was excluded:
 
-hits: [Q, K] bool, True where the neighbour is a positive, nearest first; False where there were fewer than K.
+hits: [Q, K] bool, nearest first, True if the neighbour is a positive; False if there were fewer than K neighbours.
 positives: [Q] int64, at least 1: R, the positives of each query in the whole gallery.
-first_rank: [Q] int64, at least 1: the rank of the first positive in the whole gallery, also where it lies beyond K.
+first_rank: [Q] int64, at least 1: the rank of the first positive in the whole gallery, which may exceed K.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ Values = NDArray[np.float64]
 
 
 def recall_at_k(hits: Hits, k: int) -> Values:
-    """1 where any of the top k is a positive, else 0: metric learning's recall (Song et al. 2016, arXiv:1511.06452).
+    """1 if any of the top k is a positive, else 0: the recall of metric learning (Song et al. 2016, arXiv:1511.06452).
 
     hits: [Q, K], K >= k. Returns [Q], each 0 or 1.
 
@@ -28,7 +28,7 @@ def recall_at_k(hits: Hits, k: int) -> Values:
 
 
 def precision_at_k(hits: Hits, k: int) -> Values:
-    """Hits in the top k / k, with k as given even where R or the gallery is smaller (Manning et al. 2008, section 8.4).
+    """Hits in the top k / k, also if R or the gallery is smaller than k (Manning et al. 2008, section 8.4).
 
     hits: [Q, K], K >= k. Returns [Q], each in [0, 1]; at most R / k.
 
@@ -40,7 +40,7 @@ def precision_at_k(hits: Hits, k: int) -> Values:
 
 
 def r_precision(hits: Hits, positives: Counts) -> Values:
-    """Hits in the top R / R: precision and recall where they are equal (Manning et al. 2008, section 8.4).
+    """Hits in the top R / R, the rank at which precision and recall are equal (Manning et al. 2008, section 8.4).
 
     hits: [Q, K], K >= the largest R. positives: [Q]. Returns [Q], each in [0, 1].
 
@@ -54,7 +54,7 @@ def r_precision(hits: Hits, positives: Counts) -> Values:
 def map_at_r(hits: Hits, positives: Counts) -> Values:
     """Sum over the hits within the top R of the precision at their rank, / R (Musgrave et al. 2020, arXiv:2003.08505).
 
-    Never above R-precision; 1 only where all R positives come first.
+    At most R-precision; 1 only if all R positives come first.
     hits: [Q, K], K >= the largest R. positives: [Q]. Returns [Q], each in [0, 1].
 
     Ranks 1 and 3 of R = 3 are hits, so (1/1 + 2/3) / 3:
@@ -81,11 +81,11 @@ def reciprocal_rank(first_rank: Counts) -> Values:
 
 
 def ndcg_at_k(hits: Hits, positives: Counts, k: int) -> Values:
-    """Sum over the hits within the top k of 1 / log2(1 + rank), / the same sum had min(R, k) hits come first.
+    """Sum over the hits within the top k of 1 / log2(1 + rank), / the same sum if min(R, k) hits come first.
 
-    Normalised discounted cumulative gain (Jarvelin and Kekalainen 2002, ACM TOIS 20) of gains 0 and 1, with the
-    discount of Burges et al. 2005 (ICML), which is today's; theirs was 1 / max(1, log2(rank)).
-    hits: [Q, K], K >= k. positives: [Q]. Returns [Q], each in [0, 1]; 1 only where min(R, k) hits come first.
+    Normalised discounted cumulative gain (Jarvelin and Kekalainen 2002, ACM TOIS 20) with gains 0 and 1 and the
+    discount of Burges et al. 2005 (ICML), which is in use today; the original was 1 / max(1, log2(rank)).
+    hits: [Q, K], K >= k. positives: [Q]. Returns [Q], each in [0, 1]; 1 only if min(R, k) hits come first.
 
     Ranks 1 and 3 of R = 2 are hits, so (1 + 1/2) / (1 + 1/log2(3)):
 
@@ -96,17 +96,18 @@ def ndcg_at_k(hits: Hits, positives: Counts, k: int) -> Values:
     require_one_each("positives", positives, hits)
     require_positives(positives)
     discount = 1 / np.log2(np.arange(2, k + 2))
-    gain: Values = (top * discount).cumsum(axis=1)[:, -1]  # added in the order of `ideal`, so that perfect is exactly 1
+    # summed in the order of `ideal`, so that a perfect ranking gives exactly 1
+    gain: Values = (top * discount).cumsum(axis=1)[:, -1]
     ideal: Values = discount.cumsum()[np.minimum(positives, k) - 1]
     return gain / ideal
 
 
 def macro_mean(values: Values, species: Counts) -> float:
-    """The mean over species of the mean over each one's queries, where the plain mean over queries is the micro mean.
+    """Return the mean over species of the mean over their queries; the mean over all queries is the micro mean.
 
-    A species with few queries counts as much as one with many (macro-averaging, Manning et al. 2008, section 13.6).
+    Every species counts equally, however many queries it has (macro-averaging, Manning et al. 2008, section 13.6).
     values: [Q]. species: [Q] int64, any numbers. Returns a mean in the range of the values.
-    Raises ValueError where there is no query, or not one species for each.
+    Raises ValueError if there is no query, or not one species for each.
 
     >>> macro_mean(np.array([1.0, 1.0, 1.0, 0.0]), np.array([7, 7, 7, 9]))
     0.5
@@ -128,7 +129,7 @@ def _top(hits: Hits, k: int) -> Hits:
 
 
 def _hits_within_r(hits: Hits, positives: Counts) -> Hits:
-    """The hits of each query's own top R, False beyond it: [Q, largest R]."""
+    """Return the hits within the top R of each query, False beyond R: [Q, largest R]."""
     require_one_each("positives", positives, hits)
     require_positives(positives)
     largest = int(positives.max(initial=0))
@@ -143,6 +144,6 @@ def require_one_each(name: str, counts: Counts, hits: Hits) -> None:
 
 
 def require_positives(counts: Counts) -> None:
-    """A query without a positive has no score: leaving it out, and saying so, is the caller's."""
+    """Raise ValueError if a query has no positive: it has no score, and the caller must exclude it."""
     if (lone := int((counts < 1).sum())) > 0:
         raise ValueError(f"{lone} of {counts.size} queries have no positive in the gallery: leave them out first")

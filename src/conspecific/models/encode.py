@@ -24,7 +24,7 @@ def decoded(images: Iterable[T], decode: Callable[[T], Tensor], batch_size: int,
     """Yield batches [B, 3, H, W] in the order of `images`, decoded by threads up to two batches ahead.
 
     Pillow releases the interpreter lock while it decodes and resizes, so that threads are enough and nothing is forked.
-    decode: gives [3, H, W], of one size for all images. What it raises is raised where its batch is due.
+    decode: returns [3, H, W], of one size for all images. Its errors are raised when its batch is due.
     """
     ahead: deque[list[Future[Tensor]]] = deque()
     remaining = iter(images)

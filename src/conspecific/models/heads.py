@@ -12,19 +12,19 @@ DIMENSIONS = 512  # of the output of a head, unless told otherwise
 
 
 class Whitened(nn.Linear):
-    """A linear layer that starts from what the training images say, not from random weights.
+    """A linear layer that is initialised from the training images.
 
     `fit` makes it the within-species whitening of the pooled layer: directions in which images of one species differ
-    are shrunk, those in which species differ come first. Such a layer improves frozen features of species that it was
-    not fitted on too, and training goes on from there. Sources: within-class covariance normalisation (Hatch, Kajarekar
-    & Stolcke 2006), the order of Fisher's discriminant analysis.
+    are shrunk, and those in which species differ come first. It also improves frozen features of other species
+    than it was fitted on, and training continues from it. Sources: within-class covariance normalisation
+    (Hatch, Kajarekar & Stolcke 2006), the order of Fisher's discriminant analysis.
     """
 
     @torch.no_grad()
     def fit(self, pooled: Tensor, labels: Tensor) -> None:
         """Set the weights from pooled vectors [N, C] of training images and their species [N].
 
-        Outputs get a mean length of sqrt(D). Raises ConfigError where no two images of a species differ.
+        Outputs get a mean length of sqrt(D). Raises ConfigError if no two images of a species differ.
         """
         vectors = pooled.double()
         directions, scales = _within(vectors, labels)

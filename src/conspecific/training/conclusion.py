@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.markup import escape
 
-from conspecific.evaluation import Difference, leave_out
+from conspecific.evaluation import Difference, without_queries
 from conspecific.evaluation.tables import difference_table, plain_table
 from conspecific.runs.record import RunRecord
 
@@ -95,7 +95,7 @@ def _print_without_leaks(record: RunRecord, console: Console) -> None:
     if leaked == queries:
         text = "Every test query has a copy in training or validation: these metrics do not measure generalization."
     else:
-        before, after = (leave_out(result, ids).metrics for result in (record.test["flatten"], best))
+        before, after = (without_queries(result, ids).metrics for result in (record.test["flatten"], best))
         shown = ", ".join(f"{name} {before[name]:.3f} -> {after[name]:.3f}" for name in ("recall@1", "map@r"))
         text = f"Without the {leaked} of {queries} queries that have a copy in training or validation: {shown}"
     _print(console, text, style="yellow")

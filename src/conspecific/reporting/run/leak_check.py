@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from conspecific.evaluation.evaluate import leave_out
+from conspecific.evaluation.evaluate import without_queries
 from conspecific.leaks.record import Leaks
 from conspecific.reporting.page.thumbnails import Side
 from conspecific.reporting.page.wording import MAIN_METRICS, number, plural, species_name
@@ -196,7 +196,7 @@ def _unaffected(run: Subject, leaks: Leaks) -> str:
 def _without(run: Subject, leaks: Leaks) -> tuple[WithoutLeaks, ...]:
     all_leaked = run.leaked == run.best.result.per_query.height
     clean = {
-        encoder.role: {} if all_leaked else leave_out(encoder.result, leaks.leaked_queries).metrics
+        encoder.role: {} if all_leaked else without_queries(encoder.result, leaks.leaked_queries).metrics
         for encoder in run.encoders
     }
     return tuple(
