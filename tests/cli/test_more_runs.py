@@ -1,5 +1,6 @@
 """Runs after the first: the baseline alone, trying out, several at once, going on."""
 
+import csv
 import json
 import shlex
 import shutil
@@ -119,8 +120,10 @@ def test_resume_goes_on_to_more_epochs(conspecific: Command, quick: list[str]) -
     assert config.loss["loss"]["_target_"].endswith("TripletMarginLoss")
     assert "Epoch 1 of 1" in run.log.read_text()
     assert "Epoch 2 of 2" in run.log.read_text()
-    steps = [line.split(",")[1] for line in (run.path / "logs/csv/metrics.csv").read_text().splitlines()[1:]]
-    assert steps == ["0", "1", "1", "2", "3", "3"]
+    with (run.path / "logs/csv/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    before = ["0", "1", "1", "1", "1"]  # two training steps; with the last of them the epoch, the test and the report
+    assert [row["step"] for row in rows] == [*before, "2", "3", "3", "3", "3"]
     assert not Path("runs").exists()
 
 
