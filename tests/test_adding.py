@@ -1,14 +1,18 @@
 """Adding a thing takes the places that CONTRIBUTING.md names, and no other: each is added here once."""
 
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from conspecific import losses
+from conspecific.cli.commands import COMMANDS, Command
+from conspecific.cli.main import main
 from conspecific.config import location
 from conspecific.config.compose import compose_config, load_typed, save_yaml, typed
 from conspecific.config.recipe import RecipeConfig
@@ -95,3 +99,29 @@ def test_a_key_of_a_way_to_train_is_a_field_and_a_line_of_yaml(configs: Path, tm
     save_yaml(config, tmp_path / "config.yaml")
     assert load_typed(tmp_path / "config.yaml", Config).recipe == config.recipe
     assert typed(compose_config("train", ["protocol=unseen"]), Config).recipe.mixup == 0.0
+
+
+def test_a_sub_command_is_a_module_an_entry_and_a_yaml(
+    configs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @dataclass
+    class CountConfig:
+        """Keys of `count`. run: a run directory."""
+
+        run: str | None = None
+        step: int = 1
+
+    module = ModuleType("conspecific.cli.count")
+    module.run = lambda config: print(f"counting {config.run} by {config.step}")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    examples = (("count RUN step=2", "every second image"),)
+    command = Command("count", "count images", "RUN [KEY=VALUE ...]", examples, CountConfig, places=("run",), groups=())
+    monkeypatch.setitem(COMMANDS, "count", command)
+    (configs / "count.yaml").write_text("run: null\nstep: 1\n")
+
+    assert main(["count", "somewhere", "step=2"]) == 0
+    assert capsys.readouterr().out == "counting somewhere by 2\n"
+    assert main(["count", "--help"]) == 0
+    assert "every second image" in capsys.readouterr().out
+    assert main(["count", "somewhere", "stop=2"]) == 2
+    assert "step" in capsys.readouterr().err
