@@ -1,4 +1,4 @@
-"""conspecific compare: set runs beside each other, query by query, and runs of several seeds as one."""
+"""conspecific compare: compare runs query by query; runs that differ only in their seed form one group."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ def run(config: CompareConfig, places: Sequence[str]) -> None:
 
 
 def _print_sweep(console: Console, found: Sweep) -> None:
-    """The best runs on validation, what they were given, and beside it what they scored on the test."""
+    """Runs sorted by their validation score, the settings in which they differ, and their test scores."""
     settings, rows = sweep_rows(found)
     columns = [
         "",

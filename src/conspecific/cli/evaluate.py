@@ -1,4 +1,4 @@
-"""conspecific evaluate: score an embedder on any images and protocol, beside the baseline."""
+"""conspecific evaluate: score an embedder on any images and protocol, and compare it with the references."""
 
 from pathlib import Path
 

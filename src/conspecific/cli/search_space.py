@@ -1,4 +1,4 @@
-"""What a sweep may try: Hydra's words for several values as Optuna's distributions."""
+"""The search space of a sweep: from several values in Hydra's grammar to Optuna's distributions."""
 
 from collections.abc import Iterable
 
@@ -9,11 +9,11 @@ from conspecific.errors import ConfigError
 
 
 def search_space(overrides: Iterable[Override]) -> tuple[list[str], dict[str, BaseDistribution]]:
-    """Divide overrides into what every trial has, as KEY=VALUE, and what is searched: key -> distribution.
+    """Divide overrides into those of every trial, KEY=VALUE, and those that are searched, key -> distribution.
 
-    A later override of a key replaces an earlier one. `interval(a, b)` is any number between, `int(interval(a, b))` any
-    whole one, both by magnitude inside `tag(log, ...)`; `range(a, b)` whole numbers without the last, as everywhere in
-    Hydra; `choice(a, b)` and `a,b` are values without an order. Raises ConfigError where nothing is to be searched.
+    A later override of a key replaces an earlier one. `interval(a, b)` is a float from a to b, and
+    `int(interval(a, b))` an integer, each on a log scale inside `tag(log, ...)`. `range(a, b)` is an integer from a to
+    b - 1, as in Hydra. `choice(a, b)` and `a,b` are categories. Raises ConfigError where nothing is to be searched.
     """
     fixed: dict[str, str] = {}
     space: dict[str, BaseDistribution] = {}

@@ -12,14 +12,14 @@ from conspecific.runs.soup import Soup, make_soup
 
 
 def run(config: SoupConfig, places: Sequence[str]) -> None:
-    """Average, score the soup on validation beside its ingredients, and write a folder that opens like a run."""
+    """Average the weights, score them on validation, and write a folder that can be opened like a run."""
     folder = Path(config.output or f"{config.paths.runs}/soups/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
     console = Console()
     _print(console, make_soup(places, folder, config, console))
 
 
 def _print(console: Console, soup: Soup) -> None:
-    """The score of each run and of the soup with it, then the soup's beside that of the best run."""
+    """Print the score of each run and of the soup with it, then that of the whole soup and of the best run."""
     table = plain_table(
         f"Ingredients, validation {soup.metric}", ["run", "alone", *(["soup with it", "kept"] if soup.greedy else [])]
     )

@@ -1,4 +1,4 @@
-"""Hydra's multirun with Optuna: each trial is a whole run, and the next is drawn from what the others came to."""
+"""Hydra's multirun with Optuna: each trial is a whole run, and the next one is drawn from the scores of the others."""
 
 import importlib.util
 import json
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 STUDY, TRYING = "study.db", "dry_run=true"
 
 
-# Hydra imports this module when it looks for sweepers, for every command: what is heavy is imported where it is used.
+# Hydra imports this module for every command, when it looks for sweepers: heavy imports are inside the functions.
 
 
 class TrialSweeper(Sweeper):
-    """Asks an Optuna study for settings, trains with them, and tells it the validation score; never the test's.
+    """Draws settings from an Optuna study, trains with them, and reports the validation score, never a test score.
 
-    The study lies in the sweep's folder, so that a sweep that was cut off goes on where `hydra.sweep.dir` names it:
-    trials that had begun are begun again, `n_trials` counts those of all sittings. Trials follow one another, because
-    each is drawn from those before. A trial that the pruner stopped is PRUNED to the study, one that ended in an error
-    FAIL; `trials.json` says the same without Optuna.
+    The study is stored in the folder of the sweep. An interrupted sweep continues where `hydra.sweep.dir` names that
+    folder: interrupted trials start again, and `n_trials` is the total of all sessions. Trials run one after another,
+    because each is drawn from the results before it. The state of a trial is PRUNED if the pruner stopped it, and FAIL
+    if it ended in an error; `trials.json` has the same states and can be read without Optuna.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TrialSweeper(Sweeper):
         pruner: Mapping[str, Any],
         params: Mapping[str, Any] | None = None,
     ) -> None:
-        """sampler, pruner: nodes with a `_target_`. params: key -> values in Hydra's words, `interval(1, 2)`."""
+        """sampler, pruner: nodes with a `_target_`. params: key -> values in Hydra's grammar, as `interval(1, 2)`."""
         self.n_trials, self.seed = n_trials, seed
         self.sampler, self.pruner = _plain(sampler), _plain(pruner)
         self.params = dict(params or {})
@@ -87,7 +87,7 @@ class TrialSweeper(Sweeper):
         return best
 
     def _open_study(self, folder: Path, fixed: list[str], space: Mapping[str, "BaseDistribution"]) -> "Study":
-        """The study in a folder, begun or gone on with. Raises RunError where it searches something else."""
+        """Create or continue the study of a folder. Raises RunError if its search space or fixed settings differ."""
         import optuna
 
         study = optuna.create_study(
@@ -166,7 +166,7 @@ def require_optuna() -> None:
 
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """What a trial came to is told here, in one line."""
+    """Silence Optuna: the sweeper prints one line for the result of a trial."""
     import optuna
 
     before = optuna.logging.get_verbosity()
@@ -180,7 +180,7 @@ def _quiet_optuna() -> Iterator[None]:
 
 
 def _begin_again(study: "Study") -> None:
-    """Put trials that were cut off back into the queue, with the settings they had."""
+    """Queue interrupted trials again, with the same settings."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
@@ -191,7 +191,7 @@ def _begin_again(study: "Study") -> None:
 
 
 def _counted(study: "Study") -> list[Any]:
-    """Trials that ended, those that were cut off left out."""
+    """Trials that ended, without those that were interrupted."""
     cut = study.user_attrs.get("cut_off", [])
     return [trial for trial in study.trials if trial.state.is_finished() and trial.number not in cut]
 

@@ -156,7 +156,7 @@ def load_typed(path: Path, schema: type[Schema]) -> Schema:
 
 
 def _escaped(value: Any) -> Any:
-    """Plain containers whose texts OmegaConf reads as they are, interpolations included."""
+    """Escape every `${` in plain containers, so that OmegaConf does not interpolate."""
     if isinstance(value, dict):
         return {name: _escaped(item) for name, item in value.items()}
     if isinstance(value, list):

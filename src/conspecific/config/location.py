@@ -1,4 +1,4 @@
-"""Where the YAML lies: inside an installed wheel, or at the top of a checkout. Standard library only."""
+"""Where the YAML files are: inside an installed wheel, or at the top of a checkout. Standard library only."""
 
 from pathlib import Path
 
@@ -13,7 +13,9 @@ def config_dir() -> Path:
     for folder in (package / "configs", package.parents[1] / "configs"):
         if (folder / "train.yaml").is_file():
             return folder
-    raise ConfigError(f"no configurations beside {package}: reinstall conspecific (its wheel carries them)")
+    raise ConfigError(
+        f"found no YAML files of configurations near {package}: reinstall conspecific, whose wheel contains them"
+    )
 
 
 def options(group: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Overrides as they come from a shell: what names a place is taken as it is written."""
+"""Overrides as they come from a shell: the value of a key that names a path is taken literally."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ PLACES = frozenset(
 
 
 def override(key: str, value: str) -> str:
-    """KEY=VALUE in Hydra's grammar, the value taken to the letter.
+    """Return KEY=VALUE in Hydra's grammar, with the value taken literally.
 
     >>> print(override("run", "runs/it's (mine)"))
     run='runs/it\\'s (mine)'
@@ -37,7 +37,7 @@ def override(key: str, value: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Quote the value of a key that names a place, so that blanks, commas, quotes and brackets in it mean themselves.
+    """Quote the value of a key that names a path, so that Hydra takes spaces, commas, quotes and brackets literally.
 
     A value that is quoted already, an interpolation, or several values with commas that do not exist as one file or
     folder (a sweep) are left to Hydra.
@@ -85,5 +85,5 @@ def _is_plain(parsed: Override) -> bool:
 
 
 def is_override(text: str) -> bool:
-    """Whether a word of a command line is KEY=VALUE rather than a place that has `=` in its name."""
+    """Whether an argument is KEY=VALUE, and not a path that has `=` in its name."""
     return "=" in text and not Path(text).expanduser().exists()
