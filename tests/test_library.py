@@ -24,12 +24,19 @@ def test_the_import_is_fast_and_imports_no_torch() -> None:
 
 
 def test_every_public_name_is_there_and_documented() -> None:
+    functions = {"compare", "evaluate", "load", "train"}
+    assert set(cs.__all__) == functions | {"Embedder", "FineTuner", "RetrievalCallback", "__version__"}
     for name in set(cs.__all__) - {"__version__"}:
         found = getattr(cs, name)
         assert name in dir(cs)
         assert found.__name__ == name and found.__module__.startswith("conspecific.")
         assert found.__doc__ and len(found.__doc__.splitlines()) > 3
     assert set(cs._HOMES) | {"__version__"} == set(cs.__all__)
+
+
+def test_training_from_python_takes_no_options() -> None:
+    with pytest.raises(ValueError, match="train makes one run and takes KEY=VALUE only; found -m"):
+        cs.train(["-m", "seed=1,2"])
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

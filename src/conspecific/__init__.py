@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from conspecific.cli.run_training import train as train
     from conspecific.evaluation.arrays import evaluate as evaluate
     from conspecific.evaluation.compare import compare as compare
     from conspecific.models.embedder import Embedder as Embedder
+    from conspecific.runs.load import load as load
     from conspecific.training.fine_tuner import FineTuner as FineTuner
     from conspecific.training.retrieval_callback import RetrievalCallback as RetrievalCallback
 
@@ -25,9 +27,11 @@ _HOMES = {
     "RetrievalCallback": "conspecific.training.retrieval_callback",
     "compare": "conspecific.evaluation.compare",
     "evaluate": "conspecific.evaluation.arrays",
+    "load": "conspecific.runs.load",
+    "train": "conspecific.cli.run_training",
 }
 
-__all__ = ["Embedder", "FineTuner", "RetrievalCallback", "__version__", "compare", "evaluate"]
+__all__ = ["Embedder", "FineTuner", "RetrievalCallback", "__version__", "compare", "evaluate", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,10 +27,14 @@ from conspecific.training.conclusion import Job, print_conclusion, print_multiru
 from conspecific.training.train import train
 
 
-def run(overrides: Sequence[str], multirun: bool) -> None:
-    """Compose with Hydra and run each job. With `multirun` there can be several; a job that fails stops no other."""
+def run(overrides: Sequence[str], multirun: bool) -> list[RunRecord]:
+    """Compose with Hydra, run each job and return the records of those that trained.
+
+    With `multirun` there can be several jobs; one that fails does not stop the others.
+    """
     failures: list[ConspecificError] = []
     finished: list[Job] = []
+    records: list[RunRecord] = []
 
     def job(config: DictConfig) -> float | None:
         try:
@@ -40,6 +44,7 @@ def run(overrides: Sequence[str], multirun: bool) -> None:
             return None
         if record is None:
             return None
+        records.append(record)
         finished.append(Job.of(record, job_overrides(overrides)))
         return record.score
 
@@ -56,6 +61,7 @@ def run(overrides: Sequence[str], multirun: bool) -> None:
     print_multirun(finished, Console())
     if failures:
         raise failures[0]
+    return records
 
 
 def _job(config: DictConfig, title: str | None) -> RunRecord | None:
