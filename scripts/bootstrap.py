@@ -30,7 +30,7 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
     ("mypy",),
-    ("pytest", "-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term:skip-covered"),
+    ("python", "-m", "slipcover", "-m", "pytest", "-n", "2", "--dist", "worksteal"),
 )
 PIN = r"^([\w.-]+)=="
 UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
@@ -56,7 +56,7 @@ def main() -> int:
 def check(words: Sequence[str]) -> int:
     """Run every check until one fails; `words` go to pytest."""
     for name, *options in CHECKS:
-        command = [name, *options, *(words if name == "pytest" else [])]
+        command = [name, *options, *(words if "pytest" in options else [])]
         print(f"== {' '.join(command)}", flush=True)
         if status := subprocess.call([BIN / name, *command[1:]], cwd=ROOT):
             return status

@@ -2,10 +2,12 @@
 
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+import polars as pl
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,10 @@ from conspecific.config.compose import compose_config, load_typed, save_yaml, ty
 from conspecific.config.recipe import RecipeConfig
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build
+from conspecific.data import sources
+from conspecific.data.check import check_manifest
+from conspecific.data.manifest import Manifest
+from conspecific.data.splits import split
 from conspecific.losses import MetricLoss
 
 
@@ -125,3 +131,26 @@ def test_a_sub_command_is_a_module_an_entry_and_a_yaml(
     assert "every second image" in capsys.readouterr().out
     assert main(["count", "somewhere", "stop=2"]) == 2
     assert "step" in capsys.readouterr().err
+
+
+def test_a_data_source_is_a_function_and_a_yaml(
+    configs: Path, make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def from_list(root: str, file: str = "list.txt") -> Manifest:
+        """Read a text file with a line `PATH SPECIES` for each image."""
+        rows = [line.split() for line in (Path(root) / file).read_text().splitlines()]
+        return Manifest.from_table(Path(root), pl.DataFrame(rows, schema=["path", "label"], orient="row"))
+
+    from_list.__module__ = sources.__name__  # as if it were written in data/sources.py
+    monkeypatch.setattr(sources, "from_list", from_list, raising=False)
+    (configs / "data" / "list.yaml").write_text("_target_: conspecific.data.sources.from_list\nroot: ???\n")
+
+    root = make_folder({"robin": 20, "wren": 20})
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    (root / "list.txt").write_text("".join(f"{name} {name.partition('/')[0]}\n" for name in names))
+    assert "list" in location.options("data")
+    config = typed(compose_config("train", ["data=list", f"data.root={root}"]), TrainConfig)
+    manifest = build(config.data, "data")
+    assert list(manifest.species) == ["robin", "wren"] and len(manifest) == 40
+    assert check_manifest(manifest, root.parent / "cache")
+    assert len(split(manifest, "seen").test.query) == 20

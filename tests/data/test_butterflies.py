@@ -49,7 +49,7 @@ def test_the_tree_holds_one_folder_a_species(tmp_path: Path) -> None:
     heard: list[int] = []
     root = write_butterflies(tmp_path / "deep" / "set", **SMALL, workers=0, progress=heard.append)
     names = species_names(0, 3)
-    assert sorted(tree(root)) == sorted(["butterflies.json", *(f"{n}/{i:04d}.jpg" for n in names for i in range(2))])
+    assert sorted(tree(root)) == sorted([".butterflies.json", *(f"{n}/{i:04d}.jpg" for n in names for i in range(2))])
     assert heard == [2, 4, 6]
     with Image.open(root / names[0] / "0001.jpg") as image:
         assert image.size == (48, 48)
@@ -99,7 +99,7 @@ def test_a_set_that_appears_meanwhile_is_accepted(tmp_path: Path) -> None:
             write_butterflies(root, **SMALL, workers=0)
 
     assert write_butterflies(root, **SMALL, workers=0, progress=race) == root
-    assert json.loads((root / "butterflies.json").read_text())["images"] == 2
+    assert json.loads((root / ".butterflies.json").read_text())["images"] == 2
     assert list(tmp_path.iterdir()) == [root]
 
 

@@ -17,7 +17,7 @@ from conspecific.files import write_json, write_whole_folder
 from .names import species_names
 from .scene import DRAWING_VERSION, draw_image
 
-RECORD = "butterflies.json"
+RECORD = ".butterflies.json"  # hidden, so that it is not counted among the files that are no images
 QUALITY = 92
 CHUNK = 10
 Task = tuple[str, int, int, int, range]
