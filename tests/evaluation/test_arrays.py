@@ -125,7 +125,9 @@ def test_two_results_are_compared_by_their_ids() -> None:
     other = rng.normal(size=(40, 8))
     better = other + np.eye(8)[labels] * 3
     order = rng.permutation(40)
-    found = compare(evaluate(better, labels, ids=ids), evaluate(other[order], labels[order], ids=np.array(ids)[order]))
+    reference = evaluate(other[order], labels[order], ids=np.array(ids)[order])
+    found = compare(evaluate(better, labels, ids=ids), reference)
+    assert evaluate(better, labels, ids=ids, reference=reference).differences == tuple(found)
     assert [difference.metric for difference in found][-1] == "ndcg@10"
     assert found[0].is_significant and found[0].value > found[0].other
 

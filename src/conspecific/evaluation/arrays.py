@@ -1,16 +1,24 @@
 """Score vectors and labels as a notebook has them: arrays, lists or tensors, without a manifest."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from conspecific.errors import DataError
+from conspecific.evaluation.compare import Difference, compare
 from conspecific.evaluation.evaluate import Names, score
 from conspecific.metrics import KS, describe_geometry
 from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray, Similarity
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedResult(EvalResult):
+    """A result with its paired differences over a reference: one `Difference` per metric, as `compare` returns them."""
+
+    differences: tuple[Difference, ...] = ()
 
 
 def evaluate(
@@ -23,12 +31,12 @@ def evaluate(
     gallery_ids: Iterable[Any] | None = None,
     metric: Similarity = "cosine",
     ks: Sequence[int] = KS,
-) -> EvalResult:
+    reference: EvalResult | None = None,
+) -> ComparedResult:
     """Search each vector among the others, or in a gallery, and score whether the nearest share its label.
 
     The search is exact, and it is what `conspecific train` and `conspecific evaluate` score with; docs/metrics.md
-    defines the metrics and names their sources. To compare two sets of embeddings of the same images, evaluate both and
-    give the results to `compare`.
+    defines the metrics and names their sources.
 
     vectors: [N, D] of the queries, an array or tensor of any float type; they are searched as float32.
     labels: N strings or integers, such as species; None or -1 is an unknown label, which is nobody's positive.
@@ -36,10 +44,12 @@ def evaluate(
     ids, gallery_ids: names of the images, unique within each, such as paths; the row numbers if not given. A query that
         is in the gallery under the same id leaves itself out; without `gallery_ids`, gallery images are other images.
     metric: "cosine", or "l2" for the Euclidean distance. ks: the cut-offs of recall@k, each 1 or more.
+    reference: the result of other embeddings of the same queries, such as those before training; `differences` of what
+        is returned then holds the paired difference of every metric with its 95 % interval.
 
-    Returns an EvalResult: `metrics` and `macro` map names to values in [0, 1], `per_query` is a table with a row for
-    each query that has a positive, whose labels are those given. There, `id` is the row of the query in `vectors`,
-    `neighbor_ids` are rows of the gallery, and `path` and `neighbor_paths` are the ids given, as text.
+    Returns an EvalResult with `differences`: `metrics` and `macro` map names to values in [0, 1], `per_query` is a
+    table with a row for each query that has a positive, whose labels are those given. There, `id` is the row of the
+    query in `vectors`, `neighbor_ids` are rows of the gallery, and `path` and `neighbor_paths` are the ids, as text.
 
     Raises ValueError (DataError, ConfigError) for vectors that are not finite or not [N, D], labels or ids of another
     length, labels that are neither strings nor integers, ids that are repeated, an empty gallery, a gallery of other
@@ -51,6 +61,9 @@ def evaluate(
     (1.0, 1.0)
     >>> result.per_query["neighbor_labels"][0].to_list()
     ['wren', 'wren', 'owl', 'owl']
+    >>> other = evaluate(-vectors[:, ::-1] + vectors, ["wren", "wren", "owl", "owl", "wren"], reference=result)
+    >>> other.differences[0].metric, other.differences[0].lost
+    ('recall@1', 0)
     """
     if metric not in ("cosine", "l2"):
         raise DataError(f"metric={metric} is unknown. Known here: cosine, l2.")
@@ -73,7 +86,8 @@ def evaluate(
     row_of[rows] = np.arange(len(rows))
     numbered = result.per_query.with_columns(id=row_of[result.per_query["id"].to_numpy()])
     geometry = describe_geometry(query_vectors, queries.labels).to_json() if len(queries) > 1 else None
-    return replace(result, per_query=numbered, facts={**result.facts, "geometry": geometry})
+    found = ComparedResult(result.metrics, result.macro, numbered, {**result.facts, "geometry": geometry})
+    return found if reference is None else replace(found, differences=tuple(compare(found, reference)))
 
 
 def _vectors(given: Any, name: str) -> FloatArray:

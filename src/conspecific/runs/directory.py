@@ -1,4 +1,4 @@
-"""The run directory is the record: this names each file in it, once."""
+"""The names of the files in a run directory, each defined once."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ class RunDirectory:
 
     @property
     def overrides(self) -> Path:
-        """What was given on the command line, a YAML list."""
+        """The overrides given on the command line, a YAML list."""
         return self.path / "overrides.yaml"
 
     @property
@@ -27,22 +27,22 @@ class RunDirectory:
 
     @property
     def splits(self) -> Path:
-        """Which image was used for what."""
+        """The subset that each image belongs to, as a table."""
         return self.path / "splits.parquet"
 
     @property
     def epochs(self) -> Path:
-        """A JSON line an epoch: loss and validation metrics."""
+        """One JSON line per epoch: loss and validation metrics."""
         return self.path / "epochs.jsonl"
 
     @property
     def summary(self) -> Path:
-        """What the run came to: chosen epoch, minutes, memory, final metrics and differences."""
+        """Selected weights, duration, peak memory, test metrics and paired differences."""
         return self.path / "summary.json"
 
     @property
     def weights(self) -> Path:
-        """The chosen epoch's weights of the whole embedder."""
+        """The selected weights of the whole embedder."""
         return self.path / "weights.safetensors"
 
     @property
@@ -52,7 +52,7 @@ class RunDirectory:
 
     @property
     def start(self) -> Path:
-        """The embedder's weights before training, once a whitened head was fitted."""
+        """The weights of the embedder before the first step, with a whitened head fitted."""
         return self.checkpoints / "start.safetensors"
 
     @property
@@ -62,12 +62,12 @@ class RunDirectory:
 
     @property
     def leaks(self) -> Path:
-        """Images and species that are in more than one of training, validation and test: .json and .parquet."""
+        """The result of the leak check: .json and .parquet."""
         return self.path / "leaks"
 
     @property
     def embeddings(self) -> Path:
-        """Embeddings computed on request, for searching."""
+        """Embeddings that `embed` and `search` computed."""
         return self.path / "embeddings"
 
     @property
@@ -77,10 +77,10 @@ class RunDirectory:
 
     @property
     def log(self) -> Path:
-        """What was logged."""
+        """The output of the run as text."""
         return self.path / "train.log"
 
     @property
     def can_resume(self) -> bool:
-        """Whether there is a checkpoint, and the overrides to go on with."""
+        """Whether the checkpoint and the overrides to resume from exist."""
         return (self.checkpoints / "last.ckpt").is_file() and self.overrides.is_file()

@@ -1,4 +1,4 @@
-"""Several runs on one test: those that differ by their seed alone are one group, and groups are compared."""
+"""Compare runs on one test split. Runs that differ only in their seed form one group."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,14 +14,14 @@ from conspecific.metrics import Interval, holm
 from conspecific.runs.tested import TestedRun, require_one_test
 
 CONFIDENCE = 0.95
-GROUPS = len(ascii_uppercase)  # that can be told apart by a letter
+GROUPS = len(ascii_uppercase)  # one letter each
 
 
 @dataclass(frozen=True)
 class Group:
     """Runs with the same settings and different seeds.
 
-    letter: what it is called. name: what it is, where its runs do not say that; empty otherwise.
+    letter: its label in tables. name: a description of a reference; empty for trained runs.
     means: metric -> mean over the runs. deviations: metric -> standard deviation (n - 1), None for a single run.
     intervals: metric -> 95 % interval of the mean over seeds (Student's t), None for a single run.
     """
@@ -36,11 +36,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A group against the first: each query's values are averaged over the seeds, then paired.
+    """A group compared with the first group: the values of each query are averaged over seeds, then paired.
 
     differences: one a metric. Their p-values are adjusted for the number of groups (Holm 1979).
-    over_seeds: metric -> 95 % interval of the difference over seeds (Welch 1947), None where a group has a single run:
-        how sure one can be that another seed would not turn it, where `differences` say the same of other queries.
+    over_seeds: metric -> 95 % interval of the difference over seeds (Welch 1947), None if a group has a single run.
+        It covers the variation between seeds, as the intervals of `differences` cover that between queries.
     """
 
     group: Group
@@ -51,7 +51,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups, the first of them being what the others are held against, and the settings in which they differ.
+    """Groups, compared with the first of them, and the settings in which they differ.
 
     settings: name of the setting -> its value in each group.
     """
@@ -61,7 +61,7 @@ class Comparison:
     settings: Mapping[str, Sequence[Any]]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for a file."""
+        """Return plain values, for a file."""
         return {
             "facts": dict(self.facts),
             "groups": [
@@ -100,7 +100,7 @@ class Comparison:
 
 
 def compare_runs(runs: Sequence[TestedRun]) -> Comparison:
-    """Group runs by their settings and compare every group with the first; a single group, with its reference.
+    """Group runs by their settings and compare every group with the first, a single group with its reference.
 
     Raises RunError for fewer than two runs, more than 26 groups, or runs that were tested on different things.
     """
@@ -122,7 +122,7 @@ def compare_runs(runs: Sequence[TestedRun]) -> Comparison:
 
 
 def _grouped(runs: Sequence[TestedRun]) -> list[list[TestedRun]]:
-    """Runs of the same settings together; one that repeats a seed too begins a group of its own."""
+    """Return runs of the same settings as lists; a run that also repeats a seed starts another list."""
     groups: list[list[TestedRun]] = []
     for run in runs:
         fitting = [
@@ -138,7 +138,7 @@ def _grouped(runs: Sequence[TestedRun]) -> list[list[TestedRun]]:
 
 
 def _reference(run: TestedRun, metrics: Sequence[str]) -> Group:
-    """What a run's model is to be better than, as a group that is not trained and has no seeds."""
+    """Return the reference of a run as a group without training and seeds."""
     stands_for = {"pooled": "the pooled reference", "flatten": "the flatten baseline"}[run.reference.facts["name"]]
     return _group("R", [replace(run, result=run.reference)], metrics, f"{stands_for}, not trained further")
 
@@ -189,7 +189,7 @@ def _welch_interval(group: Group, first: Group, metric: str) -> Interval | None:
 
 
 def _adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    """With every further group the chance grows that one seems to differ: Holm's adjustment, metric by metric."""
+    """Adjust the p-values of each metric for the number of groups (Holm 1979)."""
     places = range(len(contrasts[0].differences))
     by_metric = [holm([contrast.differences[place].p_value for contrast in contrasts]) for place in places]
     return [
@@ -204,7 +204,7 @@ def _adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:
 
 
 def _different_settings(members: Sequence[Sequence[TestedRun]]) -> dict[str, list[Any]]:
-    """Every setting that is not the same in all groups, the value None where a group does not have it."""
+    """Return the settings that differ between groups, with None for a group without the setting."""
     names = {name: None for group in members for name in group[0].settings}
     found = {name: [group[0].settings.get(name) for group in members] for name in names}
     return {name: values for name, values in found.items() if any(value != values[0] for value in values)}

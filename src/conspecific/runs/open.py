@@ -1,4 +1,4 @@
-"""Opening a run, or a weights file: an embedder with its weights, and the images to use it on."""
+"""Open a run or a weights file: the embedder with its weights, and the images to use it on."""
 
 import hashlib
 from collections.abc import Sequence
@@ -41,26 +41,26 @@ class OpenRun:
 
     @property
     def cache(self) -> Path:
-        """Where checked manifests and baselines are kept."""
+        """The folder of cached manifests and references."""
         return Path(self.config.paths.cache).expanduser()
 
     @property
     def image_size(self) -> int:
-        """Side in pixels: as asked, or as in training's evaluation."""
+        """Side in pixels: the requested one, else the one that the run was evaluated at."""
         return self.config.image_size or self.trained.loader.image_size
 
     @property
     def suffix(self) -> str:
-        """What names of results have behind them, so that shortened embeddings are not taken for whole ones."""
+        """Suffix of the names of results, which tells truncated embeddings from full ones."""
         return "" if self.config.truncate is None else f"_first{self.config.truncate}"
 
     def manifest(self) -> Manifest:
-        """The images asked for, or the run's own."""
+        """The requested images, else those of the run."""
         manifest: Manifest = build(self.config.data or self.trained.data, "data", self.config.allow)
         return manifest
 
     def embed_all(self, folder: Path, console: Console) -> tuple[Manifest, EmbeddingSet]:
-        """Embed every image into `folder`; take what lies there if the same weights made it of the same ones."""
+        """Embed every image into `folder`, unless it holds embeddings of the same images by the same weights."""
         manifest = self.manifest()
         facts = {
             "data": check_manifest(manifest, self.cache, scored=False),
@@ -78,7 +78,10 @@ class OpenRun:
         return manifest, load_embeddings(folder, manifest)
 
     def training_caution(self, evaluator: Evaluator, subset: str) -> str | None:
-        """Say what of a subset the run was trained on, by content wherever the files are; None where it was nothing."""
+        """Return a sentence if queries of a subset were training images or species of the run, else None.
+
+        Images are compared by content, so that copies under other paths are found.
+        """
         if self.run is None:
             return None
         trained = read_splits(self.run).filter("train")
@@ -93,7 +96,7 @@ class OpenRun:
         return None
 
     def evaluator(self, console: Console) -> Evaluator:
-        """Check the images and divide them as asked, or as the run did."""
+        """Check the images and split them as requested, else as the run did."""
         manifest = self.manifest()
         fingerprint = check_manifest(manifest, self.cache)
         asked = self.config if isinstance(self.config, EvaluateConfig) else EvaluateConfig()

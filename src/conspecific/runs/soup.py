@@ -1,4 +1,4 @@
-"""Model soups (Wortsman et al. 2022): the weights of several fine-tunings of one network, averaged into one."""
+"""Model soups (Wortsman et al. 2022): the average of the weights of several fine-tuned models."""
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -86,7 +86,7 @@ def make_soup(places: Sequence[str], folder: Path, config: SoupConfig, console: 
 
 
 def _validated(runs: Sequence[RunDirectory], trained: TrainConfig) -> dict[Path, float]:
-    """The validation score of each run. Raises RunError where one has none: it was interrupted, or trained nothing."""
+    """Return the monitored validation metric of each run. Raises RunError if a run has none."""
     for run in runs:
         if not ((run.results / "val_model.json").is_file() and run.weights.is_file()):
             raise RunError(
@@ -96,7 +96,7 @@ def _validated(runs: Sequence[RunDirectory], trained: TrainConfig) -> dict[Path,
 
 
 def _require_alike(runs: Sequence[RunDirectory]) -> None:
-    """Raise RunError where runs are of different models, or saw different images or parts of them."""
+    """Raise RunError if runs have different models, data or splits."""
     first, *others = runs
     wanted, splits = _identity(first), read_splits(first).sort("path")
     for other in others:
@@ -111,7 +111,7 @@ def _require_alike(runs: Sequence[RunDirectory]) -> None:
 
 
 def _identity(run: RunDirectory) -> dict[str, Any]:
-    """What ingredients must have in common."""
+    """Return what must be equal for all ingredients."""
     config = read_config(run)
     model = {f"model.{name}": value for name, value in config.model.items()}
     data = read_environment(run).data_fingerprint
@@ -119,7 +119,7 @@ def _identity(run: RunDirectory) -> dict[str, Any]:
 
 
 def _set_up(run: RunDirectory, config: SoupConfig, console: Console) -> tuple[Evaluator, Embedder]:
-    """The validation part as the runs had it, and the network to load soups into."""
+    """Return the evaluator of the validation split and the network to load soups into."""
     trained = read_config(run)
     check_parts(run, trained, config.allow)
     embedder = load_embedder(trained, run.weights, config.allow)
@@ -148,7 +148,7 @@ def _cook(
 
 
 def _weights(runs: Sequence[RunDirectory]) -> Iterator[dict[str, Tensor]]:
-    """One run's weights after another."""
+    """Yield the weights of one run after another."""
     for run in runs:
         try:
             yield load_file(run.weights)
@@ -157,7 +157,7 @@ def _weights(runs: Sequence[RunDirectory]) -> Iterator[dict[str, Tensor]]:
 
 
 def _write(soup: Soup, first: RunDirectory, embedder: Embedder) -> None:
-    """The configuration and splits of the best run, the soup's weights, and what it was made of."""
+    """Write the configuration and splits of the best run, the weights of the soup, and its ingredients."""
     run, config = RunDirectory(soup.folder), read_config(first)
     command = " ".join(["conspecific soup", *(each.run for each in soup.ingredients)])
     write_environment(run, command, read_environment(first).data_fingerprint)
@@ -169,9 +169,10 @@ def _write(soup: Soup, first: RunDirectory, embedder: Embedder) -> None:
 
 
 def average_weights(ingredients: Iterable[Weights], shares: Sequence[float] | None = None) -> dict[str, Tensor]:
-    """Return the mean of every tensor, one share of it an ingredient; equal shares without any.
+    """Return the weighted mean of every tensor; without shares, all ingredients have equal weight.
 
-    Summed up in float64 and given back in the type of the first, whose whole numbers (counters of batches) are kept.
+    Sums are float64 and the result has the types of the first ingredient. Integer tensors (counters of batches) are
+    those of the first.
     Ingredients are taken one after another, so a generator needs memory for one. Raises RunError where their names or
     shapes differ, and ValueError where shares are negative, sum up to nothing, or are not one an ingredient.
     """
@@ -195,7 +196,7 @@ def average_weights(ingredients: Iterable[Weights], shares: Sequence[float] | No
 def greedy_soup(
     ingredients: Iterable[Weights], score: Callable[[Weights], float]
 ) -> tuple[dict[str, Tensor], list[SoupStep]]:
-    """Add ingredients in their order, and keep those that do not lower the score.
+    """Add ingredients in the given order, and keep those that do not lower the score.
 
     ingredients: the best on validation first; it is always in. score: of weights, on validation, higher is better.
     Returns the soup, and a step for each ingredient.

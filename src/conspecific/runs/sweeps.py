@@ -1,4 +1,4 @@
-"""Many runs with many settings: what each was given, and what it came to on validation, by which they are sorted."""
+"""A sweep: many runs with different settings, sorted by their validation metric."""
 
 import shlex
 from collections import defaultdict
@@ -15,7 +15,7 @@ from conspecific.runs.groups import GROUPS
 from conspecific.runs.record import RunRecord, read_environment, read_record, read_result
 from conspecific.runs.tested import NOT_SETTINGS, read_run, require_one_test, tested_run
 
-TRIALS = "trials.json"  # what the sweeper keeps beside its trials' run directories
+TRIALS = "trials.json"  # the sweeper writes it into the folder of its trials
 VALIDATION = ("path", "label", "content", "val_query", "val_gallery")
 
 
@@ -39,13 +39,13 @@ class SweptRun:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it had all its epochs."""
+        """Whether it trained for all its epochs."""
         return len(self.curve) >= self.planned
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Runs on one validation subset and one test, the best on validation first.
+    """Runs with the same validation and test splits, the best on validation first.
 
     monitor: the validation metric that they are sorted by. keys: settings in which they differ, as `SweptRun.given` has
     them. unfinished: run directories that were left out because they have no result. facts: what was tested.
@@ -58,12 +58,12 @@ class Sweep:
     facts: Mapping[str, Any]
 
     def name(self, run: SweptRun) -> str:
-        """What a run is called: its folder's name, all of its path where several have that name."""
+        """Return the name of the folder of a run, or its path if several folders have that name."""
         alone = sum(other.path.name == run.path.name for other in self.runs) == 1
         return run.path.name if alone else str(run.path)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for a file."""
+        """Return plain values, for a file."""
         return {
             "facts": dict(self.facts),
             "sorted_by": f"validation {self.monitor}",
@@ -86,7 +86,7 @@ class Sweep:
 
 
 def is_sweep(paths: Sequence[Path]) -> bool:
-    """Whether runs belong into one table: trials of an Optuna sweep, or more settings than `compare_runs` takes."""
+    """Return whether to list runs in one table: trials of an Optuna sweep, or more groups than `compare_runs` takes."""
     if any((path.parent / TRIALS).is_file() for path in paths):
         return True
     finished = [path for path in paths if RunDirectory(path).summary.is_file()]
@@ -100,7 +100,7 @@ def is_sweep(paths: Sequence[Path]) -> bool:
 
 
 def read_sweep(paths: Sequence[Path]) -> Sweep:
-    """Read runs one after another and sort them by the metric that the first of them chose its epoch by.
+    """Read runs one after another and sort them by the monitored metric of the first.
 
     Raises RunError for fewer than two that have ended, or runs with another validation subset or another test.
     """
@@ -140,7 +140,7 @@ def _swept(record: RunRecord, test: Mapping[str, float], monitor: str) -> SweptR
 
 
 def _require_one_validation(first: RunRecord, other: RunRecord) -> None:
-    """Scores on validation can be sorted only where they are of the same images."""
+    """Raise RunError if two runs have different validation images: their metrics cannot be sorted then."""
     used = pl.col("val_query") | pl.col("val_gallery")
     mine, theirs = (record.splits.select(VALIDATION).filter(used).sort("path") for record in (first, other))
     if not mine.equals(theirs):
@@ -152,7 +152,7 @@ def _require_one_validation(first: RunRecord, other: RunRecord) -> None:
 
 
 def _overrides(run: RunDirectory) -> dict[str, str]:
-    """What a run was given on the command line that its numbers may depend on."""
+    """Return the overrides of a run that its metrics can depend on."""
     words = shlex.split(read_environment(run).command)
     found = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
     left_out = {*NOT_SETTINGS, "hydra"} - {"seed"}
@@ -166,7 +166,7 @@ def _below(key: str, above: set[str]) -> bool:
 def _told_apart(
     overrides: Sequence[Mapping[str, str]], settings: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, str | None]]:
-    """What differs, in the words it was given in (`loss=triplet` rather than all that it stands for).
+    """Return the settings that differ, as overrides where possible (`loss=triplet`, not every key that it sets).
 
     Where runs with the same words have different settings, the words do not say it, and the settings themselves are
     taken: the configurations changed in between.
@@ -187,5 +187,5 @@ def _differing(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str | None]]
 
 
 def _plain(value: Any) -> str:
-    """As on the command line."""
+    """Return a value as it is written on the command line."""
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Finished runs as they are compared: what each was tested on, with what settings, and what it scored."""
+"""Finished runs as a comparison reads them: settings, test split and scores."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import RunRecord, read_record, read_result
 from conspecific.types import EvalResult
 
-# These say where and how a run was made, and nothing of what was made.
+# Keys that metrics do not depend on, and the seed, by which runs are grouped.
 NOT_SETTINGS = (
     "name",
     "seed",
@@ -32,10 +32,10 @@ NOT_SETTINGS = (
 class TestedRun:
     """A finished run.
 
-    settings: every key of its configuration that its numbers depend on, but the seed: dotted name -> value.
-    test: a row for each image of its test subset: path, label, content, test_query, test_gallery.
-    result: the score of the model on that subset, of the pooled reference where nothing was trained.
-    reference: what it is to be better than: the pooled reference, the flatten baseline where nothing was trained.
+    settings: dotted key -> value, for every key of the configuration that metrics depend on, without the seed.
+    test: one row per image of the test split: path, label, content, test_query, test_gallery.
+    result: the test result of the model, or of the pooled reference if nothing was trained.
+    reference: the result to compare it with: the pooled reference, or the flatten baseline if nothing was trained.
     """
 
     path: Path
@@ -47,9 +47,9 @@ class TestedRun:
 
 
 def find_runs(places: Sequence[str]) -> list[Path]:
-    """Return the run directories: each place itself, or all that lie in it, as those of a multirun do.
+    """Return run directories: each place itself, or the run directories in it, as in the folder of a multirun.
 
-    Raises RunError where a place is neither.
+    Raises RunError if a place is neither.
     """
     found: dict[Path, None] = {}
     for place in places:
@@ -67,7 +67,7 @@ def read_run(path: Path) -> TestedRun:
 
 
 def tested_run(record: RunRecord) -> TestedRun:
-    """Return of a run what a comparison needs."""
+    """Return the fields of a record that a comparison needs."""
     test = record.splits.filter(pl.col("test_query") | pl.col("test_gallery"))
     return TestedRun(
         record.path,
@@ -80,7 +80,7 @@ def tested_run(record: RunRecord) -> TestedRun:
 
 
 def require_one_test(runs: Sequence[TestedRun]) -> None:
-    """Raise RunError where a run was not tested on what the first was tested on, and say how they differ."""
+    """Raise RunError if the test split of a run differs from that of the first run, and name the differences."""
     first, *others = runs
     for other in others:
         if found := _how_tests_differ(first, other):
@@ -116,7 +116,7 @@ def _runs_in(folder: Path) -> list[Path]:
 
 def _settings(config: TrainConfig) -> Iterator[tuple[str, Any]]:
     for name, value in _flat(asdict(config)):
-        inside = isinstance(value, str) and value.startswith(f"{config.paths.run}/")  # where checkpoints lie, say
+        inside = isinstance(value, str) and value.startswith(f"{config.paths.run}/")  # as checkpoints
         if not inside and not any(f"{name}.".startswith(f"{left_out}.") for left_out in NOT_SETTINGS):
             yield name, value
 

@@ -31,6 +31,7 @@ from conspecific.runs.environment import peak_memory_gb
 from conspecific.runs.record import Cost, Counts, RunRecord, finish_record, start_record
 from conspecific.training.fit import build_parts, fit
 from conspecific.training.header import print_header
+from conspecific.training.ignored import ignored_overrides
 from conspecific.training.loggers import FailSafeLogger, log_test, open_loggers
 from conspecific.training.resume import checkpoint_to_resume
 from conspecific.training.trainer import require_one_device
@@ -54,6 +55,8 @@ def train(
     resumed = checkpoint_to_resume(config)
     evaluator = _evaluator(config, cache, console)
     print_header(config, evaluator, console)
+    for sentence in ignored_overrides(overrides, config):
+        console.print(sentence, style="yellow", soft_wrap=True, highlight=False, markup=False)
     evaluator, leaks, contents, copies = _without_leaks(config, evaluator, cache)
     if config.dry_run:
         _try_everything(config, evaluator)
