@@ -139,9 +139,11 @@ def test_a_finished_run_is_not_resumed_without_more_epochs(
 
 def test_a_run_is_not_resumed_with_another_model(conspecific: Command, run: RunDirectory, tmp_path: Path) -> None:
     copy = shutil.copytree(run.path, tmp_path / "copy")
+    kept = {file: (copy / file).read_bytes() for file in ("config.yaml", "overrides.yaml", "environment.json")}
     done = conspecific("train", f"resume={copy}", "trainer.max_epochs=3", "model.head=mlp")
     assert done.returncode == 2
     assert "last.ckpt belongs to another model, loss or set of species than this run's" in done.stderr
+    assert {file: (copy / file).read_bytes() for file in kept} == kept, "what was refused leaves the run as it was"
 
 
 def test_a_run_that_is_interrupted_says_how_to_go_on(

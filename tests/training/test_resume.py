@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 
+from conspecific.errors import RunError
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import Epoch, RunRecord, read_epochs
 from conspecific.training.fine_tuner import FineTuner
+from conspecific.training.resume import require_same_images
 
 STEPS_AN_EPOCH = 2  # of 10 training images, 6 a batch
 EVERYTHING = [
@@ -138,3 +141,14 @@ def test_other_seeds_see_other_batches(tmp_path: Path, recorder: Recorder) -> No
             recorder.run(tmp_path / str(seed), f"seed={seed}", cut_at=1)
         first.append(recorder.steps[0]["ids"])
     assert first[0] != first[1]
+
+
+def test_a_run_is_not_resumed_on_other_images(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    row = {"path": ["a.png", "b.png", "c.png"], "label": ["owl"] * 3, "content": ["1", "2", "3"], "train": [True] * 3}
+    before = pl.DataFrame(row)
+    before.write_parquet(run.splits)
+    require_same_images(run, before.reverse())
+    now = pl.DataFrame({**row, "path": ["a.png", "b.png", "d.png"], "content": ["1", "0", "4"]})
+    with pytest.raises(RunError, match="1 images are new, 1 are gone, 1 have another content, species or split"):
+        require_same_images(run, now)

@@ -49,8 +49,8 @@ class Splits:
     val: Subset
     test: Subset
 
-    def save(self, path: Path, manifest: Manifest, contents: Sequence[str]) -> None:
-        """Write a Parquet table: path, label, content (a hash of each file) and one bool column for each use."""
+    def table(self, manifest: Manifest, contents: Sequence[str]) -> pl.DataFrame:
+        """Return a row an image: path, label, content (a hash of each file) and one bool column for each use."""
         uses = {
             "train": self.train,
             "val_query": self.val.query,
@@ -63,9 +63,12 @@ class Splits:
             pl.Series("content", contents),
             *(pl.Series(name, np.isin(ids, used)) for name, used in uses.items()),
         ]
-        table = manifest.table.select("path", "label").with_columns(columns)
+        return manifest.table.select("path", "label").with_columns(columns)
+
+    def save(self, path: Path, manifest: Manifest, contents: Sequence[str]) -> None:
+        """Write `table` as Parquet."""
         with write_whole(path) as temporary:
-            table.write_parquet(temporary)
+            self.table(manifest, contents).write_parquet(temporary)
 
 
 def split(

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import RunError
 from conspecific.files import write_whole
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import read_environment, read_splits
 from conspecific.training.fine_tuner import FineTuner
 
 Checkpoint = dict[str, Any]
@@ -22,6 +24,7 @@ def checkpoint_to_resume(config: TrainConfig) -> Path | None:
     if config.resume is None:
         return None
     run = RunDirectory(Path(config.resume).expanduser())
+    read_environment(run)  # a record of another version is refused here
     file, wanted = run.checkpoints / "last.ckpt", config.trainer["max_epochs"]
     if not file.is_file():
         raise RunError(f"{run.path} cannot be resumed: it has no checkpoints/{file.name}. Start a new run.")
@@ -33,6 +36,20 @@ def checkpoint_to_resume(config: TrainConfig) -> Path | None:
         )
     _update_paths(file, checkpoint)
     return file
+
+
+def require_same_images(run: RunDirectory, splits: pl.DataFrame) -> None:
+    """Raise RunError where images, species or splits are not those that the run was started with."""
+    before, now = read_splits(run).sort("path"), splits.sort("path")
+    if before.equals(now):
+        return
+    both = before.join(now, on="path", suffix="_now")
+    changed = both.filter(pl.any_horizontal(pl.col(name) != pl.col(f"{name}_now") for name in before.columns[1:]))
+    raise RunError(
+        f"the data of {run.path} changed since it was started: {now.height - both.height} images are new, "
+        f"{before.height - both.height} are gone, {changed.height} have another content, species or split. Restore "
+        "the data to continue, or start a new run."
+    )
 
 
 def read_checkpoint(file: Path) -> Checkpoint:

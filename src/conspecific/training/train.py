@@ -33,7 +33,7 @@ from conspecific.training.fit import build_parts, fit
 from conspecific.training.header import print_header
 from conspecific.training.ignored import ignored_overrides
 from conspecific.training.loggers import FailSafeLogger, log_test, open_loggers
-from conspecific.training.resume import checkpoint_to_resume
+from conspecific.training.resume import checkpoint_to_resume, load_checkpoint, require_same_images
 from conspecific.training.trainer import require_one_device
 
 
@@ -61,6 +61,9 @@ def train(
     if config.dry_run:
         _try_everything(config, evaluator)
         return None
+    if resumed is not None:  # nothing of the run is overwritten before all that can refuse it was asked
+        require_same_images(run, evaluator.splits.table(evaluator.manifest, contents))
+        load_checkpoint(build_parts(config, evaluator)[0], resumed)
     start_record(run, config, overrides, evaluator.fingerprint)
     evaluator.splits.save(run.splits, evaluator.manifest, contents)
     leaks.save(run.leaks)
