@@ -2,6 +2,7 @@
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 from rich.table import Table
@@ -30,3 +31,13 @@ def test_tables_are_logged_plain_and_bars_are_not(terminal: bool, monkeypatch: p
     assert "Counting" not in log.getvalue()
     assert "\x1b" not in log.getvalue()
     assert "" not in lines
+
+
+def test_names_from_data_are_printed_as_they_are(tmp_path: Path) -> None:
+    table = Table("species [old]")
+    table.add_row("wren [red]")
+    with (tmp_path / "log").open("w") as log:
+        console = LoggedConsole(log)
+        console.print("copy [backup].jpg", table)
+    text = (tmp_path / "log").read_text()
+    assert "copy [backup].jpg" in text and "wren [red]" in text and "species [old]" in text

@@ -22,7 +22,7 @@ LISTED = 30  # runs of a sweep that the terminal shows; the page has all
 
 def run(config: CompareConfig, places: Sequence[str]) -> None:
     """Print what the runs scored and how they differ, and write it as a page and as JSON."""
-    paths, console = find_runs(places), Console()
+    paths, console = find_runs(places), Console(markup=False)
     as_sweep = is_sweep(paths) if config.sweep is None else config.sweep
     found = read_sweep(paths) if as_sweep else compare_runs([read_run(path) for path in paths])
     folder = Path(config.output or f"{config.paths.runs}/comparisons/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()

@@ -10,7 +10,7 @@ from conspecific.runs.open import open_run
 
 def run(config: EmbedConfig) -> None:
     """Embed every image and write vectors.npy, images.parquet and facts.json."""
-    console = Console()
+    console = Console(markup=False)
     opened = open_run(config)
     default = opened.run.embeddings / f"all{opened.suffix}" if opened.run else Path("embeddings")
     folder = Path(config.output).expanduser() if config.output else default

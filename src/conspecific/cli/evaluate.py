@@ -12,7 +12,7 @@ from conspecific.runs.open import OpenRun, open_run
 
 def run(config: EvaluateConfig) -> None:
     """Print the differences to both references, with intervals, and write the results."""
-    console = Console()
+    console = Console(markup=False)
     opened = open_run(config)
     evaluator = opened.evaluator(console)
     model = opened.trained.model

@@ -10,8 +10,8 @@ class LoggedConsole(Console):
     """Prints to the terminal and writes the same, plain and without progress bars, to a file as it happens."""
 
     def __init__(self, log: IO[str]) -> None:
-        super().__init__()
-        self.written = Console(file=log, width=100, force_terminal=False, color_system=None)
+        super().__init__(markup=False)  # names of species and files are never markup
+        self.written = Console(file=log, width=100, force_terminal=False, color_system=None, markup=False)
 
     def print(self, *objects: Any, **options: Any) -> None:
         super().print(*objects, **options)

@@ -32,7 +32,7 @@ def run(config: SearchConfig) -> None:
     output = Path(config.output or f"search_{Path(config.image).stem}.png").expanduser()
     if output.suffix.lower() not in Image.registered_extensions():
         raise ConfigError(f"output={output} must end in a kind of image, such as .png")
-    console = Console()
+    console = Console(markup=False)
     opened = open_run(config)
     image = Path(config.image).expanduser()
     query = _embed_outside(opened, image)

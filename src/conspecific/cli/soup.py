@@ -14,7 +14,7 @@ from conspecific.runs.soup import Soup, make_soup
 def run(config: SoupConfig, places: Sequence[str]) -> None:
     """Average the weights, score them on validation, and write a folder that can be opened like a run."""
     folder = Path(config.output or f"{config.paths.runs}/soups/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
-    console = Console()
+    console = Console(markup=False)
     _print(console, make_soup(places, folder, config, console))
 
 

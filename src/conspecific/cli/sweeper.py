@@ -1,7 +1,6 @@
 """Hydra's multirun with Optuna: each trial is a whole run, and the next one is drawn from the scores of the others."""
 
 import importlib.util
-import json
 import shlex
 import warnings
 from collections.abc import Iterator, Mapping
@@ -52,7 +51,7 @@ class TrialSweeper(Sweeper):
         self.n_trials, self.seed = n_trials, seed
         self.sampler, self.pruner = _plain(sampler), _plain(pruner)
         self.params = dict(params or {})
-        self.console = Console()
+        self.console = Console(markup=False)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra calls this before `sweep`."""
@@ -212,6 +211,7 @@ def _best(study: "Study") -> float | None:
 
 def _write_trials(study: "Study", folder: Path) -> None:
     """Write number, state, score and settings of every trial, whole or not at all."""
+    from conspecific.files import write_json
     from conspecific.runs.sweeps import TRIALS
 
     rows = [
@@ -223,9 +223,7 @@ def _write_trials(study: "Study", folder: Path) -> None:
         }
         for trial in study.trials
     ]
-    partial = folder / f"{TRIALS}.partial"
-    partial.write_text(json.dumps(rows, indent=2) + "\n")
-    partial.replace(folder / TRIALS)
+    write_json(folder / TRIALS, rows)
 
 
 def _lines(asked: Mapping[str, Any]) -> list[str]:

@@ -58,7 +58,7 @@ def run(overrides: Sequence[str], multirun: bool) -> list[RunRecord]:
         raise explained(error, "train", overrides) from error
     finally:
         sys.argv = program
-    print_multirun(finished, Console())
+    print_multirun(finished, Console(markup=False))
     if failures:
         raise failures[0]
     return records

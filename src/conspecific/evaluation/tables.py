@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from conspecific.evaluation.compare import Difference
 from conspecific.metrics import Interval
@@ -102,14 +102,12 @@ def difference_table(
 def plain_table(title: str, columns: Sequence[str]) -> Table:
     """Return a table without a frame, its first column left-justified, the others right-justified.
 
-    title and columns are printed as they are, never as rich markup; cells are markup.
+    title and columns are never rich markup; cells are none on a console with `markup=False`, as all commands have.
     """
-    table = Table(
-        title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.show_edge = False
     for number, column in enumerate(columns):
-        table.add_column(escape(column), justify="left" if number == 0 else "right", no_wrap=True)
+        table.add_column(Text(column), justify="left" if number == 0 else "right", no_wrap=True)
     return table
 
 
@@ -127,10 +125,10 @@ def format_p_value(found: float) -> str:
     return "<0.001" if found < 0.001 else f"{found:.3f}"
 
 
-def _gain(interval: Interval) -> str:
-    """Return the difference as markup, coloured where its interval excludes zero."""
+def _gain(interval: Interval) -> Text:
+    """Return the difference, coloured where its interval excludes zero."""
     colour = "default" if interval.holds_zero else "green" if interval.mean > 0 else "red"
-    return f"[{colour}]{_signed(interval.mean)}[/]"
+    return Text(_signed(interval.mean), colour)
 
 
 def _signed(value: float) -> str:

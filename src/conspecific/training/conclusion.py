@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from conspecific.evaluation import Difference, without_queries
 from conspecific.evaluation.tables import difference_table, plain_table
@@ -78,7 +78,7 @@ def print_multirun(jobs: Sequence[Job], console: Console) -> None:
     for job in sorted(jobs, key=lambda job: -job.score):
         values = (job.score, job.metrics.get("recall@1"), job.metrics.get("map@r"))
         shown = ("" if value is None else f"{value:.3f}" for value in values)
-        table.add_row(escape(f"{job.path.name}: {job.overrides}"), *shown)
+        table.add_row(Text(f"{job.path.name}: {job.overrides}"), *shown)
     console.print(table, "")
     folders = dict.fromkeys(str(job.path.parent) for job in jobs)
     _print(console, f"Next: {shlex.join(['conspecific', 'compare', *folders])}")
