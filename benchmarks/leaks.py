@@ -25,7 +25,7 @@ from rich.console import Console
 
 from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
-from conspecific.evaluation.evaluator import device_for
+from conspecific.evaluation import device_for
 from conspecific.images import open_rgb, workers_for
 from conspecific.leaks.copies import find_copies
 from conspecific.leaks.image_hashes import image_hashes

@@ -49,7 +49,7 @@ def test_the_soup_is_the_mean_and_opens_like_a_run(conspecific: Command, pair: l
             torch.testing.assert_close(tensor, (first[name] + second[name]) / 2, rtol=1e-5, atol=1e-6)
     recipe = json.loads(Path("soup/soup.json").read_text())
     assert [Path(each["run"]).name for each in recipe["ingredients"]] == ["first", "second"]
-    scored = conspecific("evaluate", "soup", "part=val")
+    scored = conspecific("evaluate", "soup", "subset=val")
     assert (scored.returncode, scored.stderr) == (0, "")
     [folder] = Path("soup/evaluations").iterdir()
     assert EvalResult.load(folder / "model").metrics["map@r"] == recipe["score"]

@@ -50,7 +50,7 @@ def test_evaluate_under_another_protocol(conspecific: Command, copied: RunDirect
     done = conspecific("evaluate", copied.path, "protocol=unseen", "output=~/scores")
     assert done.returncode == 0, done.stderr
     assert "test, protocol unseen: model against flatten" in done.stdout
-    assert re.search(r"Caution: the run was trained on \d+ of these 24 queries; this is no test of it", done.stdout)
+    assert re.search(r"Caution: the run was trained on \d+ of these 24 queries: this is not a test of it", done.stdout)
     facts = EvalResult.load(Path("scores/model")).facts
     assert (facts["protocol"], facts["species"], facts["queries"]) == ("unseen", 3, 24)
 

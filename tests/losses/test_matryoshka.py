@@ -88,5 +88,5 @@ def test_dimensions_that_make_no_sense_are_told(dimensions: list[int], found: st
 
 
 def test_an_embedding_that_is_too_short_is_told() -> None:
-    with pytest.raises(ConfigError, match="first 16 components, and an embedding has 8"):
+    with pytest.raises(ConfigError, match="the loss needs 16 dimensions, and an embedding has 8"):
         Matryoshka(maker(losses.SupConLoss), [16, 4])(embeddings(), LABELS)

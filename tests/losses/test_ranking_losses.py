@@ -176,7 +176,7 @@ def test_without_positives_there_is_nothing_to_learn(make: Callable[[], nn.Modul
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RecallAtK(ks=()), r"one k at least, each 1 or more; found ks=\[\]"),
+        (lambda: RecallAtK(ks=()), r"at least one k, each 1 or more; found ks=\[\]"),
         (lambda: RecallAtK(ks=(0, 1)), r"found ks=\[0, 1\]"),
         (lambda: RecallAtK(rank_temperature=0.0), "above 0; found rank_temperature=0.0"),
         (lambda: RecallAtK(similarity_temperature=-1.0), "similarity_temperature=-1.0"),

@@ -166,7 +166,7 @@ def test_without_normalisation_the_metric_is_l2(photos: torch.Tensor) -> None:
         ({"dimensions": 8}, r"model\.dimensions=8 needs a head: set model\.head=whitened, linear or mlp"),
         ({"head": "linear", "dimensions": 0}, r"model\.dimensions=0 must be 1 or more"),
         ({"head": "whitened", "dimensions": 1024}, r"model\.dimensions=1024 is above the 512 channels of the backbone"),
-        ({"embedding_layer": "heads"}, r"model\.embedding_layer=heads is unknown\. Known here: head, pooled"),
+        ({"embedding_layer": "heads"}, r"model\.embedding_layer=heads is unknown\. Did you mean head\?"),
         ({"trainable_stages": -1}, r"model\.trainable_stages must be 0 or more .*; found -1"),
         ({"backbone": "poolformer_s12", "trainable_stages": 1}, r"no stages for poolformer_s12.*=null"),
         ({"backbone": "crossvit_tiny_240"}, r"model\.backbone=crossvit_tiny_240 .* cannot be made"),

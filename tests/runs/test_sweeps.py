@@ -109,7 +109,7 @@ def test_runs_on_another_test_are_refused(make_swept: MakeSwept) -> None:
 def test_a_run_whose_validation_is_gone_is_named(make_swept: MakeSwept) -> None:
     paths = [make_swept("a", [0.1]), make_swept("b", [0.2])]
     (RunDirectory(paths[1]).results / "val_model.json").unlink()
-    with pytest.raises(RunError, match=r"val_model.json cannot be read"):
+    with pytest.raises(RunError, match=r"val_model\.json / \.parquet is not a stored evaluation result"):
         read_sweep(paths)
 
 

@@ -86,7 +86,8 @@ LABELS = torch.tensor([0, 0, 1, 1])
 
 def embedder_of(**options: Any) -> Embedder:
     torch.manual_seed(0)
-    return build_embedder("resnet18", "none", **{"head": "linear", "dimensions": 4, "trainable_stages": 1, **options})
+    small = {"pooling": "avg", "head": "linear", "dimensions": 4, "trainable_stages": 1}
+    return build_embedder("resnet18", "none", **{**small, **options})
 
 
 def real(
@@ -136,14 +137,14 @@ def test_the_backbone_has_no_gradients_in_epochs_of_the_head(monkeypatch: pytest
 
 def test_epochs_of_a_head_need_something_above_the_backbone() -> None:
     recipe = RecipeConfig(head_epochs=1)
-    bare, pairs = embedder_of(head="none"), MetricLoss(TripletMarginLoss, 2, 512)
+    bare, pairs = embedder_of(head="none", dimensions=None), MetricLoss(TripletMarginLoss, 2, 512)
     with pytest.raises(
         ConfigError, match=r"recipe\.head_epochs=1 trains pooling, head and loss first, .* set model\.head=linear"
     ):
         FineTuner(bare, pairs, 2, recipe=recipe)
     for embedder, loss in (
         (embedder_of(), pairs),
-        (embedder_of(head="none", pooling="gem"), pairs),
+        (embedder_of(head="none", pooling="gem", dimensions=None), pairs),
         (bare, MetricLoss(ArcFaceLoss, 2, 512)),
     ):
         FineTuner(embedder, loss, 2, recipe=recipe)

@@ -116,11 +116,21 @@ def test_a_logger_that_fails_is_reported_once_and_not_used_again() -> None:
     assert told == "logger.tracker failed and is not used for the rest of the run. OSError: no route to host\n"
 
 
+def record_in_place_of_csv(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have logger=csv build `recording`: a function of the module, as only those may be named."""
+
+    def csv_logger(save_dir: str) -> Logger:
+        return recording
+
+    csv_logger.__module__ = loggers.__name__
+    monkeypatch.setattr(loggers, "csv_logger", csv_logger)
+
+
 def test_loggers_stay_open_until_the_test_is_scored(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = Recording()
-    monkeypatch.setattr(loggers, "csv_logger", lambda save_dir: recording)
+    record_in_place_of_csv(recording, monkeypatch)
     run_with("csv", tmp_path, cache, "trainer.max_epochs=2")
     assert recording.statuses == ["success"]
     assert recording.hyperparameters["loader"]["image_size"] == 64
@@ -138,7 +148,7 @@ def test_a_run_that_fails_closes_its_loggers_as_failed(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = Recording()
-    monkeypatch.setattr(loggers, "csv_logger", lambda save_dir: recording)
+    record_in_place_of_csv(recording, monkeypatch)
     config = typed(compose_config("train", [f"paths.cache={cache}", f"paths.run={tmp_path}"]), TrainConfig)
     with pytest.raises(ConnectionError), open_loggers(config, Console()) as opened:
         opened[0].finalize("success")  # as Lightning does when training ends

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from conspecific.config.schema import RecipeConfig, TrainConfig
 from conspecific.models import Embedder, build_embedder
+from conspecific.models.weights import save_weights
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.environment import save_weights
+from conspecific.runs.record import SelectedWeights
 from conspecific.training import selection
 from conspecific.types import EvalResult
 
@@ -47,9 +48,9 @@ def test_the_candidate_with_the_best_validation_metric_is_selected(
         return {"epoch": 0}
 
     monkeypatch.setattr(selection, "load_checkpoint", load)
-    monkeypatch.setattr(RunDirectory, "read_epochs", lambda self: [{"epoch": 1}, {"epoch": 2}])
+    monkeypatch.setattr(selection, "read_epochs", lambda run: [SimpleNamespace(epoch=1), SimpleNamespace(epoch=2)])
     config, evaluator = TrainConfig(recipe=RecipeConfig(wise_ft_alphas=[0.25, 0.75])), BiasScore(best)
     found = selection.select(module, Path("best.ckpt"), config, evaluator, run)  # type: ignore[arg-type]
-    assert found.facts == {"chosen_epoch": epoch, "wise_ft_alpha": alpha, "whitening_refitted": False}
+    assert found.weights == SelectedWeights(epoch, alpha, whitening_refitted=False)
     assert found.validation.facts["epoch"] == epoch
     assert evaluator.titles[2:] == ["WiSE-FT, alpha 0.25", "WiSE-FT, alpha 0.75"]
