@@ -51,28 +51,28 @@ REGISTRY: tuple[Metric, ...] = (
     Metric(
         "precision",
         lambda hits, positives, first_rank, k: precision_at_k(hits, k),
-        "Share of the top {k} answers that show the right species, averaged over queries.",
+        "Share of the top {k} images that show the right species.",
         at=(10,),
     ),
     Metric(
         "r_precision",
         lambda hits, positives, first_rank, k: r_precision(hits, positives),
-        "Share of the top R answers that show the right species, R being the images of it that there are to find.",
+        "Share of the top R images that show the right species; R is the number of such images in the gallery.",
     ),
     Metric(
         "map@r",
         lambda hits, positives, first_rank, k: map_at_r(hits, positives),
-        "Like r_precision, but right answers count more the earlier they come: 1 only if all R come first.",
+        "Mean precision at the rank of each correct image within the top R; 1 if all R correct images come first.",
     ),
     Metric(
         "mrr",
         lambda hits, positives, first_rank, k: reciprocal_rank(first_rank),
-        "One divided by the rank of the first right answer, averaged over queries: 1 if it always comes first.",
+        "Mean reciprocal rank of the first correct image; 1 if it always comes first.",
     ),
     Metric(
         "ndcg",
         lambda hits, positives, first_rank, k: ndcg_at_k(hits, positives, k),
-        "Right answers in the top {k}, early ones counting more: 1 only if they come before all others, or fill it.",
+        "Discounted cumulative gain of the top {k} images, divided by that of the best possible order.",
         at=(10,),
     ),
 )
