@@ -65,6 +65,16 @@ def test_a_record_of_another_version_is_refused_before_anything_of_it_is_used(ma
         read_run(path)
 
 
+def test_a_run_without_usable_splits_is_refused(make_run: MakeRun) -> None:
+    run = RunDirectory(make_run("a", [0, 1]))
+    pl.read_parquet(run.splits).drop("content").write_parquet(run.splits)
+    with pytest.raises(RunError, match="made by an older version"):
+        read_run(run.path)
+    run.splits.write_bytes(b"no table")
+    with pytest.raises(RunError, match="cannot be read"):
+        read_run(run.path)
+
+
 def test_runs_on_one_test_pass(make_run: MakeRun) -> None:
     runs = [read_run(make_run(name, [0, 1, 1, 0], f"seed={name}")) for name in ("1", "2", "3")]
     require_one_test(runs)

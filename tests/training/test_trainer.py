@@ -5,7 +5,7 @@ import pytest
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConfigError
-from conspecific.training.trainer import require_one_device
+from conspecific.training.trainer import build_trainer, require_one_device
 
 
 def configured(*overrides: str) -> TrainConfig:
@@ -40,7 +40,9 @@ def test_devices_that_lightning_resolves_to_several_are_refused(monkeypatch: pyt
 
 @pytest.mark.parametrize("devices", ["1", "auto"])
 def test_one_device_is_accepted(devices: str) -> None:
-    require_one_device(configured(f"trainer.devices={devices}"))
+    config = configured(f"trainer.devices={devices}")
+    require_one_device(config)
+    assert build_trainer(config, logger=False, enable_checkpointing=False).world_size == 1
 
 
 def test_an_accelerator_that_is_not_here_is_refused_before_anything_long() -> None:

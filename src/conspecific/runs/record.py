@@ -266,9 +266,12 @@ def read_result(run: RunDirectory, subset: str, name: str) -> EvalResult:
 def read_splits(run: RunDirectory) -> pl.DataFrame:
     """Read which image a run used for what, as `Splits.save` wrote it. Raises RunError where it cannot be read."""
     try:
-        return pl.read_parquet(run.splits)
+        table = pl.read_parquet(run.splits)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{run.splits} cannot be read: {str(error).splitlines()[0]}") from error
+    if "content" not in table.columns:
+        raise RunError(f"{run.path} was made by an older version, which kept no hash of its images. Run it again.")
+    return table
 
 
 def _part(kind: type[Part], summary: Mapping[str, Any]) -> Part:
