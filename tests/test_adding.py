@@ -152,5 +152,5 @@ def test_a_data_source_is_a_function_and_a_yaml(
     config = typed(compose_config("train", ["data=list", f"data.root={root}"]), TrainConfig)
     manifest = build(config.data, "data")
     assert list(manifest.species) == ["robin", "wren"] and len(manifest) == 40
-    assert check_manifest(manifest, root.parent / "cache")
+    assert check_manifest(manifest, root.parent / "cache")[1]
     assert len(split(manifest, "seen").test.query) == 20

@@ -1,13 +1,16 @@
 """Whatever kind of image lies on disk becomes right-side-up RGB, or an OSError."""
 
+import importlib
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from conspecific.images import open_rgb
+from conspecific.errors import ImageError
+from conspecific.images import FORMATS, open_rgb, why_unreadable
 
 RAMP = np.array([[0, 60, 120], [180, 240, 20]], np.uint8)
 CORNERS = {(0.25, 0.25): "red", (0.75, 0.25): "lime", (0.25, 0.75): "blue", (0.75, 0.75): "white"}
@@ -208,7 +211,7 @@ def test_a_file_that_was_cut_off_is_an_os_error(tmp_path: Path, format: str, sha
 )
 def test_what_is_no_image_is_called_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "note.jpg").write_bytes(content)
-    with pytest.raises(OSError, match="not an image"):
+    with pytest.raises(OSError, match=r"note\.jpg cannot be read as an image: not an image of a known format"):
         open_rgb(tmp_path / "note.jpg")
 
 
@@ -222,13 +225,49 @@ def test_a_broken_chunk_is_an_os_error(tmp_path: Path) -> None:
         open_rgb(tmp_path / "broken.png")
 
 
-def test_a_image_of_a_size_that_would_fill_the_memory_is_an_os_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Image.new("L", (64, 64)).save(tmp_path / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(OSError, match="4096 pixels"):
-        open_rgb(tmp_path / "bomb.png")
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_damaged_file_of_any_format_is_read_or_named(tmp_path: Path, format: str) -> None:
+    rng, whole = np.random.default_rng(0), io.BytesIO()
+    image = Image.fromarray(rng.integers(0, 256, (24, 20, 3), np.uint8))
+    importlib.import_module("pillow_heif").from_pillow(image).save(whole) if format == "HEIF" else image.save(
+        whole, format
+    )
+    file, reasons = tmp_path / "damaged", []
+    for number in range(30):
+        damaged = np.frombuffer(whole.getvalue(), np.uint8).copy()
+        reach = 100 if number % 2 else len(damaged)  # headers are small, and decide what is decoded
+        damaged[rng.integers(0, reach, 4)] = rng.integers(0, 256, 4)
+        file.write_bytes(damaged[: len(damaged) if number % 3 else rng.integers(len(damaged))].tobytes())
+        with warnings.catch_warnings(action="ignore"):
+            reasons.append(why_unreadable(file))
+        if reasons[-1] is not None:
+            with pytest.raises(ImageError, match="damaged cannot be read as an image: "), warnings.catch_warnings():
+                open_rgb(file)
+    assert any(reasons), "a file that is cut off cannot be read"
+
+
+@pytest.mark.parametrize("format", ["EPS", "PSD", "ICO", "WMF"])
+def test_formats_that_start_programs_or_hold_no_photographs_are_not_tried(tmp_path: Path, format: str) -> None:
+    contents = {
+        "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n",
+        "PSD": b"8BPS\0\1" + bytes(6) + b"\0\3\0\0\0\1\0\0\0\1\0\x08\0\3" + bytes(16),
+        "ICO": b"\0\0\1\0\1\0" + bytes(16),
+        "WMF": b"\xd7\xcd\xc6\x9a\0\0" + bytes(30),
+    }
+    (tmp_path / "photo.jpg").write_bytes(contents[format])
+    assert why_unreadable(tmp_path / "photo.jpg") == "not an image of a known format"
+
+
+def test_the_limit_of_pixels_is_of_the_decoded_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow's own, which does not apply
+    Image.new("L", (640, 640)).save(tmp_path / "scan.png")
+    Image.new("L", (640, 640)).save(tmp_path / "scan.jpg")
+    assert open_rgb(tmp_path / "scan.png", 32, max_pixels=640 * 640).size == (640, 640)
+    assert open_rgb(tmp_path / "scan.jpg", 32, max_pixels=6400).size == (80, 80)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    for name in ("scan.png", "scan.jpg"):
+        with pytest.raises(ImageError, match=r"640 x 640 pixels are 409,600, more than 409,599: set data\.max_pixels"):
+            open_rgb(tmp_path / name, max_pixels=640 * 640 - 1)
 
 
 def test_heic_is_decoded_where_its_extra_is_installed(tmp_path: Path) -> None:
@@ -238,7 +277,9 @@ def test_heic_is_decoded_where_its_extra_is_installed(tmp_path: Path) -> None:
     assert opened.size == (64, 48) and opened.getpixel((50, 10))[1] > 240
 
 
-def test_missing_files_and_folders_are_os_errors(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_named_once(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing.jpg"):
-        with pytest.raises(OSError):
+        with pytest.raises(ImageError) as caught:
             open_rgb(path)
+        reason = "is a directory" if path.is_dir() else "no such file or directory"
+        assert str(caught.value) == f"{path} cannot be read as an image: {reason}"

@@ -96,7 +96,8 @@ def peers_python(folder: Path) -> Path:
 def prepare(given: argparse.Namespace, protocol: str) -> Evaluator:
     """Split the images, write the training images of the other libraries, and score the weights that all start from."""
     manifest = from_file(str(given.data / "manifest.csv"))
-    fingerprint, splits = check_manifest(manifest, CACHE), split(manifest, protocol)
+    manifest, fingerprint = check_manifest(manifest, CACHE)
+    splits = split(manifest, protocol)
     console = Console(file=sys.stderr)
     evaluator = Evaluator(manifest, splits, fingerprint, SIZE, workers_for(None), device_for("auto"), console)
     folder = given.output / protocol

@@ -16,6 +16,10 @@ class DataError(ConspecificError):
     """Images, manifests or splits that cannot be used as they are."""
 
 
+class ImageError(DataError, OSError):
+    """An image file that cannot be read."""
+
+
 class RunError(ConspecificError):
     """A run directory, weights file or stored result that is missing, incomplete or belongs to something else."""
 

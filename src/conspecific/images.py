@@ -2,9 +2,11 @@
 
 import importlib
 import os
+import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -12,30 +14,79 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from conspecific.errors import ImageError
+
 with suppress(ImportError):  # HEIC needs the extra `heic`; other formats are Pillow's own
     importlib.import_module("pillow_heif").register_heif_opener()
 
+# Pillow goes by the content of a file, not by its name. Formats that start another program (EPS: Ghostscript), need a
+# decoder of the user's own (WMF, HDF5) or hold no photographs are not in this list, and so are never tried.
+RASTER = "JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "JPEG2000", "BMP", "GIF", "PPM", "TGA", "PCX", "SGI", "QOI"
+Image.init()
+FORMATS = tuple(name for name in RASTER if name in Image.OPEN)
+MAX_PIXELS = 500_000_000  # of one decoded image: 1.5 GB of memory
+_pillow_limit = Lock()
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the limit
 
-def open_rgb(path: Path, shorter_side: int | None = None) -> Image.Image:
+
+def open_rgb(path: Path, shorter_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image to 8-bit RGB, rotated as its EXIF orientation says.
 
     Transparency becomes white, 16-bit values are scaled to 8 bits, an animation gives its first frame. With
     `shorter_side`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as at least twice that side remains:
     camera-sized photographs are then several times cheaper to decode, and small ones do not change.
 
-    Raises OSError when it cannot be read.
+    max_pixels: width times height, as decoded, above which an image is refused. Raises ImageError for an image that
+    cannot be read, which is both a DataError and an OSError.
     """
     try:
-        # Pillow 13 garbles a rotated TIFF that it maps into memory, which it does for a path and not for a stream.
-        with path.open("rb") as stream, Image.open(stream) as image:
-            if shorter_side is not None:
-                scale = 2 * shorter_side / min(image.size)
-                image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
-            return to_rgb(ImageOps.exif_transpose(image))
-    except UnidentifiedImageError as error:
-        raise OSError("not an image") from error
-    except (SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise OSError(str(error)) from error  # Pillow's plugins raise different errors for broken files
+        return _decode(path, shorter_side, max_pixels)
+    except Exception as error:  # Pillow's decoders raise errors of any kind for damaged files
+        raise ImageError(f"{path} cannot be read as an image: {_reason(error)}") from error
+
+
+def why_unreadable(path: Path, max_pixels: int = MAX_PIXELS) -> str | None:
+    """Decode an image, a JPEG at 1/8 of its size, which still reads the whole file; return why that fails, or None."""
+    try:
+        _decode(path, 16, max_pixels)
+    except Exception as error:  # as in `open_rgb`
+        return _reason(error)
+    return None
+
+
+def _decode(path: Path, shorter_side: int | None, max_pixels: int) -> Image.Image:
+    # Pillow 13 garbles a rotated TIFF that it maps into memory, which it does for a path and not for a stream.
+    with path.open("rb") as stream, _opened(stream) as image:
+        if shorter_side is not None:
+            scale = 2 * shorter_side / min(image.size)
+            image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
+        if image.width * image.height > max_pixels:
+            size = f"{image.width:,} x {image.height:,} pixels are {image.width * image.height:,}"
+            raise ValueError(f"{size}, more than {max_pixels:,}: set data.max_pixels, or store it smaller")
+        return to_rgb(ImageOps.exif_transpose(image))
+
+
+def _opened(stream: BinaryIO) -> Image.Image:
+    """Open an image whatever its size: Pillow's own limit knows nothing of JPEGs that are decoded at reduced scale."""
+    try:
+        return Image.open(stream, formats=FORMATS)
+    except Image.DecompressionBombError:
+        stream.seek(0)
+        with _pillow_limit:  # one limit for all threads
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                return Image.open(stream, formats=FORMATS)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+
+
+def _reason(error: Exception) -> str:
+    """Return a few words on why decoding failed, without the path."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a known format"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -88,7 +139,7 @@ def any_image_tensor(image: AnyImage, size: int) -> Tensor:
 
     image: a path; a Pillow image; an array, uint8 [H, W, 3] or [H, W, 4] (RGB, RGBA), or grey [H, W] of any range that
         `to_rgb` scales; or a tensor [3, H, W] or [1, H, W], uint8 or float in [0, 1].
-    Raises OSError for a file that cannot be read and ValueError for another shape, type or range.
+    Raises ImageError for a file that cannot be read and ValueError for another shape, type or range.
     """
     if isinstance(image, Tensor):
         image = _channels_last(image)

@@ -1,8 +1,10 @@
 """All problems of the data are counted and named in one message."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import PIL
 import polars as pl
@@ -11,7 +13,7 @@ from PIL import Image
 
 from conspecific.data import check
 from conspecific.data.check import check_manifest
-from conspecific.data.manifest import Manifest
+from conspecific.data.manifest import Manifest, Reading
 from conspecific.data.sources import from_folder
 from conspecific.errors import DataError
 
@@ -25,13 +27,13 @@ def birds(make_folder: Callable[..., Path]) -> Manifest:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the images that were decoded, in no certain order."""
     names: list[str] = []
-    plain = check.open_rgb
+    plain = check.why_unreadable
 
-    def open_and_tell(path: Path, shorter_side: int | None = None) -> Image.Image:
+    def decode_and_tell(path: Path, max_pixels: int) -> str | None:
         names.append(path.name)
-        return plain(path, shorter_side)
+        return plain(path, max_pixels)
 
-    monkeypatch.setattr(check, "open_rgb", open_and_tell)
+    monkeypatch.setattr(check, "why_unreadable", decode_and_tell)
     return names
 
 
@@ -47,7 +49,7 @@ def message_of(manifest: Manifest, cache: Path, **options: bool) -> str:
 
 
 def test_good_data_gives_its_fingerprint(birds: Manifest, tmp_path: Path) -> None:
-    assert check_manifest(birds, tmp_path / "cache") == birds.fingerprint()
+    assert check_manifest(birds, tmp_path / "cache") == (birds, birds.fingerprint())
 
 
 def test_images_that_passed_once_are_not_decoded_again(birds: Manifest, tmp_path: Path, decoded: list[str]) -> None:
@@ -60,23 +62,89 @@ def test_images_that_passed_once_are_not_decoded_again(birds: Manifest, tmp_path
 def test_changed_images_are_decoded_again(birds: Manifest, tmp_path: Path, decoded: list[str]) -> None:
     check_manifest(birds, tmp_path / "cache")
     (birds.root / "wren" / "00.png").write_bytes(b"no image any more")
-    assert "1 images cannot be read: wren/00.png (not an image)" in message_of(birds, tmp_path / "cache")
+    assert "1 images cannot be read: wren/00.png (not an image of a known format)" in message_of(
+        birds, tmp_path / "cache"
+    )
     assert len(decoded) == 10
 
 
-@pytest.mark.parametrize(("module", "name"), [(PIL, "__version__"), (Image, "MAX_IMAGE_PIXELS")])
 def test_images_are_decoded_again_by_another_decoder(
-    module: ModuleType, name: str, birds: Manifest, tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+    birds: Manifest, tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_manifest(birds, tmp_path / "cache")
-    monkeypatch.setattr(module, name, 10_000)
-    check_manifest(birds, tmp_path / "cache")
+    check_manifest(replace(birds, reading=Reading(max_pixels=10_000)), tmp_path / "cache")
     assert len(decoded) == 10
+    monkeypatch.setattr(PIL, "__version__", "14")
+    check_manifest(birds, tmp_path / "cache")
+    assert len(decoded) == 15
 
 
-def test_bad_images_are_not_remembered_as_good(birds: Manifest, tmp_path: Path) -> None:
+def test_bad_images_are_remembered_as_bad(birds: Manifest, tmp_path: Path, decoded: list[str]) -> None:
     (birds.root / "wren" / "00.png").write_bytes(b"no image")
     assert message_of(birds, tmp_path / "cache") == message_of(birds, tmp_path / "cache")
+    assert len(decoded) == 5
+
+
+def test_images_above_the_limit_are_named_with_the_key(birds: Manifest, tmp_path: Path) -> None:
+    small = replace(birds, reading=Reading(max_pixels=1279))
+    told = "40 x 32 pixels are 1,280, more than 1,279: set data.max_pixels, or store it smaller"
+    assert f"5 images cannot be read: robin/00.png ({told})" in message_of(small, tmp_path / "cache")
+    check_manifest(replace(birds, reading=Reading(max_pixels=1280)), tmp_path / "cache")
+
+
+BAD = "robin/gone.png (missing), wren/02.png (image file is truncated)"
+
+
+@pytest.fixture
+def damaged(make_folder: Callable[..., Path]) -> Path:
+    """Ten images of which one is cut off, and a broken link."""
+    root = make_folder({"robin": 5, "wren": 4})
+    (root / "wren" / "02.png").write_bytes((root / "wren" / "02.png").read_bytes()[:-100])
+    (root / "robin" / "gone.png").symlink_to("nowhere.png")
+    return root
+
+
+def test_bad_images_can_be_skipped_and_are_named(damaged: Path, tmp_path: Path, decoded: list[str]) -> None:
+    for _ in range(2):
+        kept, fingerprint = check_manifest(from_folder(str(damaged), "skip", 0.2), tmp_path / "cache")
+        assert [len(kept), kept.labels.tolist()] == [8, [0] * 5 + [1] * 3]
+        assert fingerprint == kept.fingerprint()
+        assert kept.describe() == [
+            f"Data: 8 images of 2 species in {damaged}",
+            f"2 images that cannot be read are left out: {BAD}.",
+        ]
+    assert len(decoded) == 9
+
+
+def test_more_bad_images_than_the_share_are_refused(damaged: Path, tmp_path: Path) -> None:
+    told = f"2 images cannot be read: {BAD}. That is 20.0% of all images, more than data.max_bad_share=0.19. "
+    assert told in message_of(from_folder(str(damaged), "skip", 0.19), tmp_path / "cache")
+    assert "leave them out with data.on_bad=skip" in message_of(from_folder(str(damaged)), tmp_path / "cache")
+
+
+def test_a_species_that_would_be_left_with_one_image_is_named(damaged: Path, tmp_path: Path) -> None:
+    for number in (0, 1):
+        (damaged / "wren" / f"0{number}.png").write_bytes(b"")
+    assert "1 species have a single image: wren." in message_of(
+        from_folder(str(damaged), "skip", 1), tmp_path / "cache"
+    )
+    (damaged / "wren" / "03.png").write_bytes(b"")
+    assert "1 species folders hold no image: wren." in message_of(
+        from_folder(str(damaged), "skip", 1), tmp_path / "cache"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"on_bad": "drop"}, "data.on_bad=drop is unknown"),
+        ({"max_bad_share": 1.5}, "data.max_bad_share is a share, from 0 to 1; found 1.5"),
+        ({"max_pixels": 0}, "data.max_pixels must be 1 or more; found 0"),
+    ],
+)
+def test_how_images_are_read_is_checked(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(DataError, match=re.escape(told)):
+        Reading(**given)
 
 
 def test_other_faults_are_found_in_images_that_passed(birds: Manifest, tmp_path: Path) -> None:
@@ -194,7 +262,8 @@ def test_everything_wrong_is_in_one_message(birds: Manifest, tmp_path: Path) -> 
         f"  - 1 paths are outside the root folder: ../outside.png. Each must be below {birds.root}, "
         "symbolic links resolved: set data.root to a folder that holds all of them.",
         f"  - 1 files are missing: robin/01.png. Paths are relative to {birds.root}.",
-        "  - 1 images cannot be read: robin/00.png (not an image). Repair or remove them.",
+        "  - 1 images cannot be read: robin/00.png (not an image of a known format). Repair or remove them, or leave "
+        "them out with data.on_bad=skip.",
         "  - 1 paths appear more than once: wren/00.png. Keep one row per image.",
         "  - split 'trian' is unknown. Did you mean train? role 'queries' is unknown. Did you mean query?",
         "  - 1 species folders hold no image: owl. Remove them or add images.",

@@ -1,5 +1,7 @@
 """The report of a run is written from its directory."""
 
+from dataclasses import replace
+
 import pytest
 
 from conspecific.errors import RunError
@@ -20,7 +22,8 @@ def save(run: Subject, selection: SelectedWeights | None) -> RunDirectory:
     start_record(record.directory, with_leak_policy(run, "drop"), ["seed=1"], "0")
     for epoch in record.epochs:
         append_epoch(record.directory, epoch)
-    finish_record(record.directory, record.validation, record.test, selection, record.counts, record.cost)
+    counts = replace(record.counts, unreadable=("Species_A/9.jpg (missing)", "Species_A/8.jpg (not an image)"))
+    finish_record(record.directory, record.validation, record.test, selection, counts, record.cost)
     return record.directory
 
 
@@ -36,6 +39,8 @@ def test_the_report_shows_the_files_of_the_run(make_run: MakeSubject, make_leaks
     assert shown.selected_epoch is None
     values = details(shown)
     assert values["facts"]["Epochs"] == "4, selected: WiSE-FT alpha 0.5 of epoch 3, whitening refitted"
+    skipped = "2, left out (data.on_bad=skip): Species_A/9.jpg (missing), Species_A/8.jpg (not an image)"
+    assert values["facts"]["Unreadable images"] == skipped and "Species_A/9.jpg" in directory.report.read_text()
     assert values["command"] == "conspecific train seed=1" and "leaks: drop" in values["config"]
 
 

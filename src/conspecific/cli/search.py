@@ -60,7 +60,7 @@ def _embed_outside(opened: OpenRun, image: Path) -> EmbeddingSet:
 
 
 def _table(manifest: Manifest, neighbors: Neighbors, k: int) -> Table:
-    title = f"Nearest of {len(manifest)} images in {manifest.root}"
+    title = f"Nearest of {len(manifest):,} images"
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column, justify in (("rank", "right"), ("species", "left"), ("score", "right"), ("image", "left")):
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from conspecific.errors import ConfigError, did_you_mean
 Protocol = Literal["seen", "unseen", "query_gallery"]
 LeakPolicy = Literal["report", "drop", "error"]
 ScoredSubset = Literal["test", "val"]
+BadImages = Literal["error", "skip"]
 PoolingName = Literal["flatten", "avg", "max", "gem"]
 HeadName = Literal["none", "linear", "mlp", "whitened"]
 EmbeddingLayer = Literal["head", "pooled"]
@@ -38,6 +39,8 @@ def check_choices(config: Any) -> None:
     for key, names in RUN_LEVEL.items():
         if (value := getattr(config, key, None)) is not None:
             check_choice(key, value, names)
+    if (on_bad := (getattr(config, "data", None) or {}).get("on_bad")) is not None:
+        check_choice("data.on_bad", on_bad, get_args(BadImages))
     for group in ("model", "teacher"):
         node = getattr(config, group, None) or {}
         if node.get("_target_") == EMBEDDER:

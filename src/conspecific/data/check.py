@@ -1,45 +1,51 @@
 """A check of every row and every image before training, with one message that names all problems."""
 
+import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import PIL
 import polars as pl
-from PIL import Image
 
 from conspecific.data.manifest import ROLES, SPLITS, Manifest
 from conspecific.errors import DataError, did_you_mean, name_some
 from conspecific.files import cache_key, write_text
-from conspecific.images import open_rgb
+from conspecific.images import FORMATS, why_unreadable
 from conspecific.progress import progress_bar
 
 
-def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> str:
-    """Verify a manifest and return its fingerprint.
+def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> tuple[Manifest, str]:
+    """Verify a manifest; return it without the images that `reading.on_bad=skip` leaves out, and its fingerprint.
 
-    Each image is decoded once; `cache` remembers that all of them could be, for this manifest and this decoder.
+    Each image is decoded once; `cache` remembers which could not be, for this manifest and this decoder.
 
     scored: whether species will be compared; if not, a species may have a single image.
 
     Raises DataError that counts and names every problem: paths outside the root folder, missing files, repeated paths,
-    unknown split or role names, species without an image or with a single one, images that cannot be decoded.
+    unknown split or role names, species without an image or with a single one, images that cannot be decoded, and more
+    of these and missing files than `reading.max_bad_share` allows.
     """
-    problems = [check(manifest) for check in (_outside, _missing)]
-    fingerprint = "" if any(problems) else manifest.fingerprint()  # which needs every file
-    decoded = cache / "checked" / cache_key(fingerprint, PIL.__version__, Image.MAX_IMAGE_PIXELS)
-    if not fingerprint or not decoded.exists():
-        problems.append(_unreadable(manifest))
-    problems += [check(manifest) for check in (_repeated, _unknown_names, *((_empty, _lone) if scored else ()))]
+    missing = {path: "missing" for path in manifest.table["path"] if not (manifest.root / path).is_file()}
+    fingerprint = manifest.fingerprint(missing)
+    broken = _remembered(manifest, missing, cache / "checked", fingerprint)
+    unreadable = [_missing(manifest, missing), _broken(broken)]
+    bad = {**missing, **broken}
+    if bad and manifest.reading.on_bad == "skip":
+        unreadable = [_too_many(manifest, bad)]
+        if not any(unreadable):
+            manifest = manifest.without(bad)
+            fingerprint = manifest.fingerprint()
+    checks = _repeated, _unknown_names, *((_empty, _lone) if scored else ())
+    problems = [_outside(manifest), *unreadable, *(check(manifest) for check in checks)]
     found = [f"  - {problem}" for problem in problems if problem]
     if found:
         raise DataError("the data cannot be used as it is:\n" + "\n".join(found))
-    write_text(decoded, "")
-    return fingerprint
+    return manifest, fingerprint
 
 
 def _named(count_of: str, names: list[str], what_to_do: str) -> str:
@@ -64,9 +70,26 @@ def _is_below(path: str, root: str) -> bool:
     return path != root and os.path.commonpath((path, root)) == root
 
 
-def _missing(manifest: Manifest) -> str | None:
-    missing = [path for path in manifest.table["path"] if not (manifest.root / path).is_file()]
-    return _named("files are missing", missing, f"Paths are relative to {manifest.root}.") if missing else None
+def _missing(manifest: Manifest, missing: Mapping[str, str]) -> str | None:
+    return _named("files are missing", list(missing), f"Paths are relative to {manifest.root}.") if missing else None
+
+
+def _broken(broken: Mapping[str, str]) -> str | None:
+    names = [f"{path} ({reason})" for path, reason in broken.items()]
+    return (
+        _named("images cannot be read", names, "Repair or remove them, or leave them out with data.on_bad=skip.")
+        if broken
+        else None
+    )
+
+
+def _too_many(manifest: Manifest, bad: Mapping[str, str]) -> str | None:
+    share, allowed = len(bad) / len(manifest), manifest.reading.max_bad_share
+    if share <= allowed:
+        return None
+    names = [f"{path} ({reason})" for path, reason in bad.items()]
+    more = f"{share:.1%} of all images, more than data.max_bad_share={allowed:g}. Repair or remove them, or raise it."
+    return _named("images cannot be read", names, f"That is {more}")
 
 
 def _repeated(manifest: Manifest) -> str | None:
@@ -97,27 +120,30 @@ def _lone(manifest: Manifest) -> str | None:
     )
 
 
-def _unreadable(manifest: Manifest) -> str | None:
-    """Decode every existing file once, JPEGs at 1/8 of their size, which still reads the whole file."""
-    paths = [path for path in manifest.table["path"].unique(maintain_order=True) if (manifest.root / path).is_file()]
+def _remembered(manifest: Manifest, missing: Mapping[str, str], folder: Path, fingerprint: str) -> dict[str, str]:
+    """Return path -> reason of the existing images that cannot be read, from `folder` if they were decoded before."""
+    file = folder / f"{cache_key(fingerprint, PIL.__version__, FORMATS, manifest.reading.max_pixels)}.json"
+    try:
+        found: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not decoded yet, or damaged
+        found = _decode_all(manifest, missing)
+        write_text(file, json.dumps(found))
+    return found
+
+
+def _decode_all(manifest: Manifest, missing: Mapping[str, str]) -> dict[str, str]:
+    paths = [path for path in manifest.table["path"].unique(maintain_order=True) if path not in missing]
     # warnings are silenced here and not in the threads, which share one list of filters
     with warnings.catch_warnings(), progress_bar() as progress:
         warnings.simplefilter("ignore")
-        failures = _failures(manifest.root, paths)
-        tracked = progress.track(failures, len(paths), description="Reading every image once")
-        broken = [failure for failure in tracked if failure is not None]
-    return _named("images cannot be read", broken, "Repair or remove them.") if broken else None
+        reasons = _reasons(manifest, paths)
+        tracked = progress.track(reasons, len(paths), description="Reading every image once")
+        return {path: reason for path, reason in zip(paths, tracked, strict=True) if reason is not None}
 
 
-def _failures(root: Path, paths: list[str]) -> Iterator[str | None]:
+def _reasons(manifest: Manifest, paths: list[str]) -> Iterator[str | None]:
+    """Yield why each image cannot be read, None for those that can."""
+    why = partial(why_unreadable, max_pixels=manifest.reading.max_pixels)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(paths), 4096):  # in slices: a future per image of a large set takes memory
-            yield from pool.map(partial(_failure, root), paths[start : start + 4096])
-
-
-def _failure(root: Path, path: str) -> str | None:
-    try:
-        open_rgb(root / path, shorter_side=16)
-    except OSError as error:
-        return f"{path} ({error})"
-    return None
+            yield from pool.map(why, [manifest.root / path for path in paths[start : start + 4096]])

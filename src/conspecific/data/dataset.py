@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from conspecific.data.manifest import Manifest
-from conspecific.images import center_crop, open_rgb, to_tensor
+from conspecific.images import center_crop, to_tensor
 
 
 class Item(TypedDict):
@@ -47,7 +47,7 @@ class EvaluationImages(Dataset[Item]):
 
     def __getitem__(self, place: int) -> Item:
         index = int(self.ids[place])
-        image = center_crop(open_rgb(self.manifest.path(index), self.size), self.size)
+        image = center_crop(self.manifest.open_rgb(index, self.size), self.size)
         return _item(image, self.manifest, index)
 
 
@@ -63,7 +63,7 @@ class TrainingImages(Dataset[Item]):
         self.manifest, self.crop_scale, self.jitter = manifest, crop_scale, jitter
 
     def __getitem__(self, view: AugmentedView) -> Item:
-        image = open_rgb(self.manifest.path(view.sample_id), view.size)
+        image = self.manifest.open_rgb(view.sample_id, view.size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(view.seed)
             augmented: Image.Image = _augmentation(view.size, self.crop_scale, self.jitter)(image)

@@ -11,9 +11,8 @@ from typing import Self
 from PIL import Image
 
 from conspecific.errors import DataError, name_some
+from conspecific.images import FORMATS
 
-# Pillow knows these formats, but decodes them with the help of other programs only (EPS: Ghostscript), or not at all.
-NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 HEIC = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 KEPT_NAMES = 5  # of the files of one kind that are left out
 
@@ -73,9 +72,8 @@ def is_image(path: Path) -> bool:
 @cache
 def image_suffixes() -> frozenset[str]:
     """Return the suffixes, in lower case and with their dot, of all formats that can be decoded here."""
-    Image.init()
-    readable = Image.OPEN.keys() - NOT_DECODED
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in readable)
+    known = {*FORMATS, "MPO"}  # MPO, several JPEGs in one file, is opened as a JPEG
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in known)
 
 
 def other_files(files: Iterable[Path], root: Path) -> tuple[LeftOut, ...]:

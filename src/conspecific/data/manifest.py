@@ -1,21 +1,46 @@
 """The manifest: one table of images, their species, and what each is used for."""
 
 import hashlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import polars as pl
+from PIL import Image
 
 from conspecific.data.labels import label_text, one_spelling
 from conspecific.data.listing import LeftOut
 from conspecific.errors import DataError, name_some
+from conspecific.images import MAX_PIXELS, open_rgb
 from conspecific.types import IntArray
 
 SPLITS = ("train", "val", "test")
 ROLES = ("query", "gallery")
 COLUMNS = ("path", "label", "split", "role")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How image files are read.
+
+    on_bad: what an image that cannot be read does: `error` stops, `skip` leaves it out. max_bad_share: the share of all
+    images, from 0 to 1, that may be left out. max_pixels: width times height, as decoded, above which an image is
+    refused. Raises DataError for values out of range.
+    """
+
+    on_bad: str = "error"
+    max_bad_share: float = 0.01
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.on_bad not in ("error", "skip"):
+            raise DataError(f"data.on_bad={self.on_bad} is unknown. Known here: error, skip.")
+        if not 0 <= self.max_bad_share <= 1:
+            raise DataError(f"data.max_bad_share is a share, from 0 to 1; found {self.max_bad_share}")
+        if self.max_pixels < 1:
+            raise DataError(f"data.max_pixels must be 1 or more; found {self.max_pixels}")
 
 
 @dataclass(frozen=True)
@@ -30,6 +55,7 @@ class Manifest:
     notes: sentences on how the images were read, where that may not be what was meant.
     own_links: whether symbolic links may lead out of the root folder, because its owner made them, and not the author
         of a table.
+    reading: how the files are read. unreadable: "path (reason)" of each image that `on_bad=skip` left out.
     """
 
     root: Path
@@ -40,6 +66,8 @@ class Manifest:
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     own_links: bool = False
+    reading: Reading = Reading()
+    unreadable: tuple[str, ...] = ()
 
     @classmethod
     def from_table(
@@ -50,6 +78,8 @@ class Manifest:
         left_out: tuple[LeftOut, ...] = (),
         notes: tuple[str, ...] = (),
         own_links: bool = False,
+        reading: Reading = Reading(),
+        unreadable: tuple[str, ...] = (),
     ) -> Self:
         """Build from a table with the columns path and label, and optionally split and role.
 
@@ -67,7 +97,8 @@ class Manifest:
         _require_filled(table)
         species = tuple(sorted(table["label"].unique()))
         numbers = table["label"].replace_strict(list(species), list(range(len(species))), return_dtype=pl.Int64)
-        return cls(root, table, species, numbers.to_numpy(), empty, left_out, (*notes, *respelt), own_links)
+        notes = (*notes, *respelt)
+        return cls(root, table, species, numbers.to_numpy(), empty, left_out, notes, own_links, reading, unreadable)
 
     def __len__(self) -> int:
         return self.table.height
@@ -76,19 +107,54 @@ class Manifest:
         """Return the path of the image with this sample id."""
         return self.root / str(self.table["path"][sample_id])
 
-    def describe_left_out(self) -> str:
-        """Return a sentence on the files and species folders that are left out; empty if there are none."""
-        return _left_out(self.left_out, self.empty)
+    def open_rgb(self, sample_id: int, shorter_side: int | None = None) -> Image.Image:
+        """Decode an image as `images.open_rgb` does, within the limit of this manifest."""
+        return open_rgb(self.path(sample_id), shorter_side, self.reading.max_pixels)
 
-    def fingerprint(self) -> str:
+    def without(self, reasons: Mapping[str, str]) -> "Manifest":
+        """Return the manifest without some images, path -> why; a species that had no other image is in `empty`.
+
+        Raises DataError if no image remains.
+        """
+        kept = self.table.filter(~pl.col("path").is_in(list(reasons)))
+        return Manifest.from_table(
+            self.root,
+            kept,
+            empty=(*self.empty, *sorted(set(self.species) - set(kept["label"]))),
+            left_out=self.left_out,
+            notes=self.notes,
+            own_links=self.own_links,
+            reading=self.reading,
+            unreadable=(*self.unreadable, *(f"{path} ({reason})" for path, reason in reasons.items())),
+        )
+
+    def describe(self) -> list[str]:
+        """Return lines on what was found: images and species, how they were read, and what is left out."""
+        found = f"Data: {len(self):,} images of {len(self.species):,} species in {self.root}"
+        return [line for line in (found, *self.notes, self.describe_left_out()) if line]
+
+    def describe_left_out(self) -> str:
+        """Return sentences on images, other files and species folders that are left out; empty if there are none."""
+        sentences = []
+        if self.unreadable:
+            one = len(self.unreadable) == 1
+            count = (
+                "1 image that cannot be read is" if one else f"{len(self.unreadable)} images that cannot be read are"
+            )
+            sentences.append(f"{count} left out: {name_some(self.unreadable)}.")
+        return " ".join([*sentences, _left_out(self.left_out, self.empty)]).strip()
+
+    def fingerprint(self, leaving_out: Collection[str] = ()) -> str:
         """Return a hash of every path, label, split and role, and of each file's size and time of modification.
 
-        Caches take two manifests with the same fingerprint for the same images. Raises OSError for a missing file.
+        Caches take two manifests with the same fingerprint for the same images. leaving_out: paths that are not looked
+        at. Raises OSError for a missing file.
         """
         digest = hashlib.sha256()
         for row in self.table.iter_rows():
-            stat = (self.root / row[0]).stat()
-            digest.update(repr((row, stat.st_size, stat.st_mtime_ns)).encode())
+            if row[0] not in leaving_out:
+                stat = (self.root / row[0]).stat()
+                digest.update(repr((row, stat.st_size, stat.st_mtime_ns)).encode())
         return digest.hexdigest()[:16]
 
 

@@ -7,9 +7,10 @@ import polars as pl
 
 from conspecific.data.butterflies import DRAWING_VERSION, write_butterflies
 from conspecific.data.listing import LeftOut, is_image, list_files, other_files
-from conspecific.data.manifest import Manifest
+from conspecific.data.manifest import Manifest, Reading
 from conspecific.data.table_file import read_table, slashes
 from conspecific.errors import DataError, name_some
+from conspecific.images import MAX_PIXELS
 from conspecific.progress import progress_bar
 
 TRAIN_FOLDERS = ("train", "training")
@@ -21,14 +22,17 @@ SPLIT_FOLDERS = {
 """What folders of splits are called, in lower case, and the split each stands for."""
 
 
-def from_folder(root: str) -> Manifest:
+def from_folder(
+    root: str, on_bad: str = "error", max_bad_share: float = 0.01, max_pixels: int = MAX_PIXELS
+) -> Manifest:
     """Read an image folder: each folder in `root` is a species, with its images anywhere below it.
 
     If the folders in `root` are splits instead (train, val, test), the folders in them are the species, and `split`
     names the split. Hidden files are ignored, symbolic links are followed. Other files, and images beside the species
     folders, are counted in `Manifest.left_out`.
 
-    Raises DataError if the folder is missing or holds no species folders.
+    on_bad, max_bad_share, max_pixels: see `Reading`. Raises DataError if the folder is missing or holds no
+    species folders.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
     if not _folders(base):
@@ -52,6 +56,7 @@ def from_folder(root: str) -> Manifest:
         left_out=(*loose, *other_files(files, base)),
         notes=_layout_notes(images, level),
         own_links=True,
+        reading=Reading(on_bad, max_bad_share, max_pixels),
     )
 
 
@@ -82,23 +87,36 @@ def _layout_notes(images: list[Path], level: int) -> tuple[str, ...]:
     )
 
 
-def from_images(root: str) -> Manifest:
+def from_images(
+    root: str, on_bad: str = "error", max_bad_share: float = 0.01, max_pixels: int = MAX_PIXELS
+) -> Manifest:
     """Read every image below a folder; its label is the name of the folder that directly holds it.
 
-    For embedding and for galleries, where species need not be known. Raises DataError if there is no image.
+    For embedding and for galleries, where species need not be known. on_bad, max_bad_share, max_pixels: see
+    `Reading`. Raises DataError if there is no image.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
     files = list_files(base)
     rows = [(path.relative_to(base).as_posix(), path.parent.name) for path in files if is_image(path)]
     table = pl.DataFrame(rows, schema={"path": pl.String, "label": pl.String}, orient="row")
-    return Manifest.from_table(base, table, left_out=other_files(files, base), own_links=True)
+    reading = Reading(on_bad, max_bad_share, max_pixels)
+    return Manifest.from_table(base, table, left_out=other_files(files, base), own_links=True, reading=reading)
 
 
-def from_file(path: str, root: str | None = None, image_column: str = "path", label_column: str = "label") -> Manifest:
+def from_file(
+    path: str,
+    root: str | None = None,
+    image_column: str = "path",
+    label_column: str = "label",
+    on_bad: str = "error",
+    max_bad_share: float = 0.01,
+    max_pixels: int = MAX_PIXELS,
+) -> Manifest:
     """Read a CSV or Parquet table with one row per image: path, label, and optionally split and role.
 
     path: the table. root: the folder that image paths are relative to, by default that of the table.
     image_column, label_column: what the columns path and label are called in the table.
+    on_bad, max_bad_share, max_pixels: see `Reading`; a missing file counts as one that cannot be read.
 
     Raises DataError for a missing or unreadable file and for missing columns.
     """
@@ -106,7 +124,8 @@ def from_file(path: str, root: str | None = None, image_column: str = "path", la
     base = file.parent if root is None else _existing(root, "data.root", Path.is_dir, "a folder")
     table = read_table(file, image_column, label_column)
     paths, notes = slashes(table["path"].cast(pl.String, strict=False), base)
-    return Manifest.from_table(base, table.with_columns(paths), notes=notes)
+    reading = Reading(on_bad, max_bad_share, max_pixels)
+    return Manifest.from_table(base, table.with_columns(paths), notes=notes, reading=reading)
 
 
 def butterflies(cache: str, species: int = 100, images: int = 20, size: int = 224, seed: int = 0) -> Manifest:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from conspecific.data.manifest import Manifest
 from conspecific.files import cache_key, write_whole
-from conspecific.images import open_rgb, to_tensor, workers_for
+from conspecific.images import to_tensor, workers_for
 from conspecific.index import near_hashes
 from conspecific.leaks.image_hashes import ImageHashes, hashing_facts
 from conspecific.leaks.perceptual import crop_box, mirrored
@@ -189,7 +189,7 @@ def _embed(manifest: Manifest, views: Sequence[CropView], embedder: Embedder, de
 
 def _image(manifest: Manifest, view: CropView) -> Tensor:
     """Return the view as uint8 [3, H, W], resized to a square: a centre crop would not show the whole of it."""
-    image = open_rgb(manifest.path(view.image), IMAGE_SIZE)
+    image = manifest.open_rgb(view.image, IMAGE_SIZE)
     left, top, right, bottom = crop_box(view.crop)
     box = left * image.width, top * image.height, right * image.width, bottom * image.height
     square = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC, box=box)

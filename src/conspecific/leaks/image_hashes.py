@@ -17,7 +17,6 @@ from rich.console import Console
 
 from conspecific.data.manifest import Manifest
 from conspecific.files import cache_key, write_whole
-from conspecific.images import open_rgb
 from conspecific.leaks import perceptual
 from conspecific.leaks.perceptual import BITS, SIDE, HashArray, crops_of, perceptual_hashes
 from conspecific.progress import progress_bar
@@ -100,17 +99,16 @@ def image_hashes(manifest: Manifest, key: str, cache: Path, workers: int, consol
 def _read(manifest: Manifest, workers: int) -> Iterator[tuple[list[str], FloatArray]]:
     """Yield content hashes and grey squares [B, SIDE, SIDE], in the manifest's order."""
     with ThreadPoolExecutor(max(workers, 1)) as pool:
-        paths = manifest.table["path"].to_list()
-        for start in range(0, len(paths), BLOCK):
-            read = pool.map(partial(_read_one, manifest.root), paths[start : start + BLOCK])
+        for start in range(0, len(manifest), BLOCK):
+            read = pool.map(partial(_read_one, manifest), range(start, min(start + BLOCK, len(manifest))))
             names, squares = zip(*read, strict=True)
             yield list(names), np.stack(squares)
 
 
-def _read_one(root: Path, path: str) -> tuple[str, FloatArray]:
-    with (root / path).open("rb") as file:
+def _read_one(manifest: Manifest, sample_id: int) -> tuple[str, FloatArray]:
+    with manifest.path(sample_id).open("rb") as file:
         content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    grey = open_rgb(root / path, SIDE // 2).convert("L")
+    grey = manifest.open_rgb(sample_id, SIDE // 2).convert("L")
     return content, np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
 
 

@@ -59,11 +59,18 @@ class OpenRun:
         manifest: Manifest = build(self.config.data or self.trained.data, "data", self.config.allow)
         return manifest
 
+    def _checked(self, console: Console, scored: bool) -> tuple[Manifest, str]:
+        """Check the images, print what was found, and return them with their fingerprint."""
+        manifest, fingerprint = check_manifest(self.manifest(), self.cache, scored=scored)
+        for line in manifest.describe():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        return manifest, fingerprint
+
     def embed_all(self, folder: Path, console: Console) -> tuple[Manifest, EmbeddingSet]:
         """Embed every image into `folder`, unless it holds embeddings of the same images by the same weights."""
-        manifest = self.manifest()
+        manifest, fingerprint = self._checked(console, scored=False)
         facts = {
-            "data": check_manifest(manifest, self.cache, scored=False),
+            "data": fingerprint,
             "weights": hashlib.sha256(self.weights.read_bytes()).hexdigest(),
             "image_size": self.image_size,
             "similarity": self.embedder.metric,
@@ -97,8 +104,7 @@ class OpenRun:
 
     def evaluator(self, console: Console) -> Evaluator:
         """Check the images and split them as requested, else as the run did."""
-        manifest = self.manifest()
-        fingerprint = check_manifest(manifest, self.cache)
+        manifest, fingerprint = self._checked(console, scored=True)
         asked = self.config if isinstance(self.config, EvaluateConfig) else EvaluateConfig()
         changed = {name: value for name, value in vars(asked.split).items() if value is not None}
         splits = split(manifest, asked.protocol or self.trained.protocol, **{**vars(self.trained.split), **changed})

@@ -71,7 +71,10 @@ class SelectedWeights:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a run was made of: images and species of the data set, and images in each split."""
+    """What a run was made of: images and species of the data set, and images in each split.
+
+    unreadable: "path (reason)" of each image that `data.on_bad=skip` left out.
+    """
 
     data_root: str
     images: int
@@ -79,6 +82,7 @@ class Counts:
     train: int
     val: int
     tested: int
+    unreadable: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +280,7 @@ def read_splits(run: RunDirectory) -> pl.DataFrame:
 
 def _part(kind: type[Part], summary: Mapping[str, Any]) -> Part:
     """Make a dataclass of those keys of the summary that are its fields."""
-    return kind(**{field.name: summary[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    return kind(**{field.name: summary[field.name] for field in fields(kind) if field.name in summary})  # type: ignore[arg-type]
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -20,11 +20,13 @@ def header(config: TrainConfig, evaluator: Evaluator) -> list[str]:
     trained = "all stages trained" if stages is None else f"last {stages} stages trained"
     head = "no head" if model.get("head") == "none" else f"{model.get('head')} head"
     size = f"evaluated at {config.loader.image_size} px, trained at {config.loader.train_size} px"
+    found, *more = manifest.describe()
     lines = [
-        f"Data: {len(manifest):,} images of {len(manifest.species):,} species in {manifest.root}",
+        found,
         f"Splits: {len(splits.train):,} training, {len(splits.val.ids):,} validation and {len(splits.test.ids):,} test "
         f"images (protocol {config.protocol}, split seed {config.split.seed})",
-        *_left_out(evaluator),
+        *more,
+        *_unused(evaluator),
         f"Network: {model['backbone']}, weights {model['weights']}, pooling {model.get('pooling')}, {head}, {trained}; "
         + size,
         f"Encoder: torch on {evaluator.device}, float32; trained in {precision_of(config)} on "
@@ -34,10 +36,8 @@ def header(config: TrainConfig, evaluator: Evaluator) -> list[str]:
     return lines
 
 
-def _left_out(evaluator: Evaluator) -> list[str]:
-    """Say how names and folders were read if that is not evident, and which files and images are not used."""
-    manifest, splits = evaluator.manifest, evaluator.splits
-    lines = [*manifest.notes, manifest.describe_left_out()]
-    if unused := len(manifest) - len(splits.train) - len(splits.val.ids) - len(splits.test.ids):
-        lines.append(f"Left out: {unused:,} images that are in no split")
-    return [line for line in lines if line]
+def _unused(evaluator: Evaluator) -> list[str]:
+    """Say how many images are in no split."""
+    splits = evaluator.splits
+    unused = len(evaluator.manifest) - len(splits.train) - len(splits.val.ids) - len(splits.test.ids)
+    return [f"Left out: {unused:,} images that are in no split"] if unused else []

@@ -118,8 +118,8 @@ def _prepare(config: TrainConfig) -> None:
 
 
 def _evaluator(config: TrainConfig, cache: Path, console: Console) -> Evaluator:
-    manifest: Manifest = build(config.data, "data", config.allow)
-    fingerprint = check_manifest(manifest, cache)
+    found: Manifest = build(config.data, "data", config.allow)
+    manifest, fingerprint = check_manifest(found, cache)
     splits = split(manifest, config.protocol, **vars(config.split))
     loader = config.loader
     device, workers = device_for("auto"), workers_for(loader.workers)
@@ -152,6 +152,7 @@ def _counts(evaluator: Evaluator) -> Counts:
         train=len(splits.train),
         val=len(splits.val.ids),
         tested=len(splits.test.ids),
+        unreadable=manifest.unreadable,
     )
 
 

@@ -1,8 +1,10 @@
 """How the run was made: facts, encoders, command, configuration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from conspecific.errors import name_some
 from conspecific.reporting.page.wording import DASH
 from conspecific.reporting.run.subject import Encoder, Subject
 from conspecific.runs.record import SelectedWeights
@@ -34,6 +36,7 @@ def _setup(run: Subject) -> dict[str, str]:
     model, stages = config.model, config.model["trainable_stages"]
     return {
         "Data": f"{counts.images:,} images of {counts.species:,} species",
+        **({"Unreadable images": _unreadable(counts.unreadable)} if counts.unreadable else {}),
         "Protocol": config.protocol,
         "Splits": f"train {counts.train:,}, validation {counts.val:,}, test {counts.tested:,} images",
         "Backbone": f"{model['backbone']}, weights: {model['weights']}",
@@ -57,6 +60,10 @@ def _environment(run: Subject) -> dict[str, str]:
         "Git revision": environment.git or "none",
         "Data fingerprint": environment.data_fingerprint,
     }
+
+
+def _unreadable(names: Sequence[str]) -> str:
+    return f"{len(names):,}, left out (data.on_bad=skip): {name_some(names)}"
 
 
 def _selected(selection: SelectedWeights | None) -> str:
