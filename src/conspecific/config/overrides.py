@@ -16,12 +16,15 @@ PLACES = frozenset(
         "data.path",
         "data.root",
         "image",
+        "model.backbone",
         "model.weights",
         "output",
         "paths.cache",
         "paths.runs",
         "resume",
         "run",
+        "teacher.backbone",
+        "teacher.weights",
         "weights",
     }
 )

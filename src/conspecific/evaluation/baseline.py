@@ -8,10 +8,11 @@ from conspecific.data.splits import Subset
 from conspecific.evaluation.evaluator import Evaluator
 from conspecific.metrics import metric_names
 from conspecific.models import Backbone, flatten_baseline, pooled_reference
+from conspecific.models.weights import weights_identity
 from conspecific.types import EvalResult
 
 REFERENCES = {"flatten": flatten_baseline, "pooled": pooled_reference}
-SCORING = 3  # raise it when a change of code moves numbers or metrics: cached results are then computed again
+SCORING = 4  # raise it when a change of code moves numbers or metrics: cached results are then computed again
 
 
 def references(evaluator: Evaluator, subset: str, backbone: str, weights: str, cache: Path) -> dict[str, EvalResult]:
@@ -36,12 +37,6 @@ def _key(evaluator: Evaluator, subset: str, backbone: str, weights: str) -> str:
     ids: Subset = evaluator.subset(subset)
     splits, metrics = evaluator.splits, metric_names(evaluator.ks)
     facts = [SCORING, evaluator.fingerprint, splits.protocol, evaluator.image_size, metrics]
-    digest = hashlib.sha256(json.dumps([*facts, backbone, weights_identity(weights)]).encode())
+    digest = hashlib.sha256(json.dumps([*facts, backbone, weights_identity(backbone, weights)]).encode())
     digest.update(ids.query.tobytes() + b"|" + ids.gallery.tobytes())
     return digest.hexdigest()[:16]
-
-
-def weights_identity(weights: str) -> str:
-    """Return the hash of a weights file, or the name of named weights."""
-    file = Path(weights).expanduser()
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else weights

@@ -8,6 +8,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from conspecific.errors import ConfigError
+from conspecific.models.networks import is_pooled_by_class_token
 from conspecific.models.stage_split import StageSplit, split_at_frozen, used_parameters
 from conspecific.models.weights import create_backbone
 
@@ -15,7 +16,8 @@ from conspecific.models.weights import create_backbone
 class Backbone(nn.Module):
     """A timm model from unnormalised images to its last feature map.
 
-    forward: uint8 [B, 3, H, W], or float in [0, 1], -> [B, C, h, w]; the tokens of a transformer become [B, C, N, 1].
+    forward: uint8 [B, 3, H, W], or float in [0, 1], -> [B, C, h, w]. The tokens of a transformer become
+    [B, C, P + N, 1]: the P `prefix_tokens` that belong to no position, such as the class token, then the N positions.
     """
 
     mean: Tensor
@@ -29,6 +31,7 @@ class Backbone(nn.Module):
         for moment in ("mean", "std"):
             self.register_buffer(moment, torch.tensor(config[moment]).view(1, 3, 1, 1), persistent=False)
         self.channels = int(self.net.num_features)
+        self.prefix_tokens = int(getattr(self.net, "num_prefix_tokens", 0))
         self.frozen_norms = False
         self._split: StageSplit | None = None
         self.to(memory_format=torch.channels_last)  # the faster layout for convolutions, on CPU and GPU
@@ -38,6 +41,17 @@ class Backbone(nn.Module):
             return self._as_map(self.net.forward_features(self._normalised(images)))
         except AssertionError as error:
             raise ConfigError(f"{self.name} does not take images of {images.shape[-1]} px: {error}") from error
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether the first token is a class token, which `model.pooling=cls` takes."""
+        found = getattr(self.net, "has_class_token", getattr(self.net, "cls_token", None) is not None)
+        return bool(found) and self.prefix_tokens > 0
+
+    @property
+    def is_pooled_by_class_token(self) -> bool:
+        """Whether timm embeds an image by the class token, as for most ViTs, DINOv2 and CLIP among them."""
+        return self.has_class_token and is_pooled_by_class_token(self.name)
 
     @property
     def is_split(self) -> bool:
@@ -72,7 +86,7 @@ class Backbone(nn.Module):
 
     def _as_map(self, features: Tensor) -> Tensor:
         if features.ndim == 3:
-            return features[:, getattr(self.net, "num_prefix_tokens", 0) :].transpose(1, 2).unsqueeze(-1)
+            return features.transpose(1, 2).unsqueeze(-1)
         if getattr(self.net, "output_fmt", "NCHW") == "NHWC":
             return features.permute(0, 3, 1, 2)
         return features

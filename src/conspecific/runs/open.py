@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import EvaluateConfig, TrainConfig, UseConfig
@@ -24,6 +22,7 @@ from conspecific.evaluation.store import load_embeddings, read_facts, refuse_oth
 from conspecific.images import workers_for
 from conspecific.leaks.image_hashes import image_hashes
 from conspecific.models import Embedder
+from conspecific.models.state_dict import load_weights, read_state_dict
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import read_config, read_splits
 from conspecific.types import EmbeddingSet
@@ -161,12 +160,15 @@ def _truncated(opened: OpenRun) -> OpenRun:
 
 
 def load_embedder(trained: TrainConfig, weights: Path, allow: Sequence[str] = ()) -> Embedder:
-    """Build the embedder and load its weights, all of them. allow: modules of the user's own it may be built from."""
+    """Build the embedder and load its weights, all of them. allow: modules of the user's own it may be built from.
+
+    weights: a .safetensors file, or a checkpoint of a training. Raises RunError where it is missing or does not fit.
+    """
     if not weights.is_file():
         raise RunError(f"{weights} does not exist: the run was cut off before it ended, or trained nothing")
     embedder: Embedder = build({**trained.model, "weights": "none"}, "model", allow)
     try:
-        embedder.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
-        raise RunError(f"{weights} does not hold the weights of this model: {str(error)[:300]}") from error
+        load_weights(embedder, read_state_dict(weights), weights, "model", whole=True)
+    except ConfigError as error:
+        raise RunError(str(error)) from error
     return embedder

@@ -15,9 +15,9 @@ from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import MARKS, build
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
-from conspecific.evaluation.baseline import weights_identity
 from conspecific.files import write_whole
 from conspecific.models import Embedder, build_embedder
+from conspecific.models.weights import weights_identity
 
 VERSION = 1  # part of the cache key; raise it when a change of code changes the embeddings of a teacher
 
@@ -52,7 +52,8 @@ def _key(teacher: dict[str, Any], evaluator: Evaluator) -> str:
     given = {name: value for name, value in teacher.items() if name not in MARKS}
     bound = inspect.signature(build_embedder).bind(**given)
     bound.apply_defaults()
-    model = {**bound.arguments, "weights": weights_identity(str(bound.arguments["weights"]))}
+    backbone, weights = str(bound.arguments["backbone"]), str(bound.arguments["weights"])
+    model = {**bound.arguments, "weights": weights_identity(backbone, weights)}
     facts = json.dumps(
         [VERSION, timm.__version__, model, evaluator.fingerprint, evaluator.image_size], sort_keys=True, default=str
     )

@@ -14,14 +14,18 @@ from conspecific.training.fine_tuner import FineTuner
 def needs_training_images(module: FineTuner) -> bool:
     """Whether `init_from_data` embeds the training images: for a whitened head or for weight imprinting."""
     imprinted = isinstance(module.loss, MetricLoss | Matryoshka) and module.loss.imprinted
-    return imprinted or isinstance(module.embedder.head, Whitened)
+    return imprinted or _fits_head(module.embedder)
 
 
 def init_from_data(module: FineTuner, evaluator: Evaluator) -> None:
     """Fit a whitened head and imprint the class vectors of the loss, from the embeddings of the training images.
 
-    Weight imprinting is of Qi et al. 2018. A head that is not whitened and a loss without imprinting stay as they are.
+    Weight imprinting is of Qi et al. 2018. A head that is not whitened, one that comes from `model.weights`, and a loss
+    without imprinting stay as they are.
     """
+    if module.embedder.pretrained_head is not None:
+        heads = "come from there too" if module.embedder.pretrained_head else "do not, because it holds others"
+        evaluator.console.print(f"The backbone comes from model.weights; pooling and head {heads}.", soft_wrap=True)
     if not needs_training_images(module):
         return
     parts = module.embedder
@@ -29,8 +33,13 @@ def init_from_data(module: FineTuner, evaluator: Evaluator) -> None:
     found = evaluator.embed_training(pooling, "Embedding the training images")
     pooled, labels = torch.from_numpy(found.vectors), module.class_of_label.cpu()[torch.from_numpy(found.labels)]
     head = parts.head.cpu()
-    if isinstance(head, Whitened):
+    if _fits_head(parts) and isinstance(head, Whitened):
         head.fit(pooled, labels)
     if isinstance(module.loss, MetricLoss | Matryoshka) and module.loss.imprinted:
         with torch.no_grad():
             module.loss.imprint(species_means(F.normalize(head(pooled)), labels))
+
+
+def _fits_head(embedder: Embedder) -> bool:
+    """Whether the head is to be fitted: a whitened one that does not come from the weights of another run."""
+    return isinstance(embedder.head, Whitened) and not embedder.pretrained_head
