@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from conspecific.config.choices import EmbeddingLayer, check_choice
-from conspecific.errors import ConfigError, DataError
+from conspecific.errors import ConfigError, DataError, ImageError
 from conspecific.images import AnyImage, any_image_tensor, workers_for
 from conspecific.models.backbone import Backbone
 from conspecific.models.encode import decoded, device_for, embed_batches
@@ -102,9 +102,10 @@ class Embedder(nn.Module):
         number, image = numbered
         try:
             return any_image_tensor(image, self.image_size)
-        except (OSError, ValueError) as error:
-            name = f" ({os.fspath(image)})" if isinstance(image, str | os.PathLike) else ""
-            raise DataError(f"image {number}{name} cannot be embedded: {error}") from error
+        except ImageError as error:
+            raise DataError(f"image {number}: {error}") from error
+        except ValueError as error:
+            raise DataError(f"image {number} cannot be embedded: {error}") from error
 
     def forward(self, images: Tensor) -> Tensor:
         return self.forward_head(self.backbone(images))
