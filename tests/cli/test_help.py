@@ -143,7 +143,14 @@ def test_an_unknown_command_names_its_neighbour(capsys: pytest.CaptureFixture[st
         (["soup"], "a soup needs two runs or more; found 0"),
         (["search", "runs/gone"], "search needs an image: conspecific search RUN IMAGE"),
         (["search", "runs/gone", "a.jpg", "k=0"], "k must be 1 or more; found 0"),
-        (["search", "runs/gone", "a.jpg", "output=sheet.doc"], "output=sheet.doc must end in a kind of image"),
+        (["search", "runs/gone", "a.jpg", "output=sheet.doc"], "output=sheet.doc must end in .csv, .json or a kind of"),
+        (
+            ["search", "RUN", "a.jpg", "b.jpg", "output=a.png"],
+            "output=a.png shows the answers to one image; for 2,",
+        ),
+        (["search", "RUN", "https://site.org/a.jpg"], "https://site.org/a.jpg is an address of the web: download"),
+        (["search", "RUN", "."], ". is a folder without images: give an image, or a folder that holds some"),
+        (["search", "RUN", "image=a.jpg"], "image is now images"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

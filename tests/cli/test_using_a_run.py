@@ -10,9 +10,11 @@ from subprocess import CompletedProcess
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.load import load
 from conspecific.types import EvalResult
 
 Command = Callable[..., CompletedProcess[str]]
@@ -153,8 +155,41 @@ def test_search_prints_the_nearest_and_saves_their_image(
     assert done.stdout.splitlines()[-1] == f"Image: {sheet.name}"
     with Image.open(sheet) as written:
         assert written.format == "PNG"
-        assert min(written.size) > 200
+        assert written.width > written.height > 200, "three answers and the query take two rows"
     assert (copied.embeddings / "all" / "vectors.npy").is_file()
+
+
+def test_search_overwrites_no_picture_of_another_query(
+    conspecific: Command, copied: RunDirectory, image: Path, here: Path
+) -> None:
+    other = here / "other" / image.name
+    other.parent.mkdir()
+    Image.new("RGB", (90, 90), "teal").save(other)
+    lines = [conspecific("search", copied.path, query).stdout.splitlines()[-1] for query in (image, other, image)]
+    first, second = f"search_{image.stem}.png", f"search_{image.stem}-2.png"
+    assert lines == [f"Image: {first}", f"Image: {second}", f"Image: {first}"]
+
+
+def test_search_with_a_folder_and_a_file_writes_all_answers(
+    conspecific: Command, copied: RunDirectory, image: Path, here: Path
+) -> None:
+    (here / "it's, new").mkdir()
+    for name in ("=SUM(1).png", "two.png"):
+        Image.new("RGB", (90, 90), "teal").save(here / "it's, new" / name)
+    done = conspecific("search", copied.path, image, "it's, new", "k=2", "output=out/answers.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    titles = [line.split(" of ")[0] for line in done.stdout.splitlines() if line.startswith("Nearest to")]
+    assert titles == [f"Nearest to {name}" for name in (image.name, "=SUM(1).png", "two.png")]
+    assert done.stdout.splitlines()[-1] == "Answers: out/answers.csv"
+    assert not list(here.glob("*.png"))
+    table = pl.read_csv("out/answers.csv")
+    assert table.columns == ["query", "rank", "species", "score", "path"]
+    assert table["rank"].to_list() == [1, 2] * 3
+    assert table.row(0, named=True)["path"] == f"{image.parent.name}/{image.name}"
+    done = conspecific("search", copied.path, "it's, new", "k=1", "output=answers.json")
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(Path("answers.json").read_text())["answers"]
+    assert [answer["query"] for answer in answers] == ["it's, new/=SUM(1).png", "it's, new/two.png"]
 
 
 def test_search_with_a_image_from_outside_in_a_gallery_from_outside(
@@ -166,6 +201,8 @@ def test_search_with_a_image_from_outside_in_a_gallery_from_outside(
     assert done.returncode == 0, done.stderr
     assert sum(bool(re.match(r" *\d+  ", line)) for line in done.stdout.splitlines()) == 12
     assert (here / "new" / "sheet.jpg").is_file()
+    [folder] = copied.embeddings.iterdir()
+    assert folder.name != "all", "embeddings of other images do not replace those of the run's own"
 
 
 def test_search_with_something_that_is_no_image_says_so(conspecific: Command, run: RunDirectory, here: Path) -> None:
@@ -179,13 +216,29 @@ def test_search_with_something_that_is_no_image_says_so(conspecific: Command, ru
 
 def test_a_run_without_weights_says_so(conspecific: Command, copied: RunDirectory, image: Path) -> None:
     copied.weights.unlink()
+    shutil.rmtree(copied.checkpoints)
     for arguments in (["evaluate"], ["embed"], ["search", image]):
         command, *rest = arguments
         done = conspecific(command, copied.path, *rest)
         assert done.returncode == 2
-        assert "weights.safetensors does not exist: the run was cut off before it ended" in done.stderr
+        assert "weights.safetensors does not exist: the run trained nothing, or was interrupted" in done.stderr
+
+
+def test_an_interrupted_run_is_opened_at_its_best_epoch(
+    conspecific: Command, copied: RunDirectory, image: Path
+) -> None:
+    copied.weights.unlink()
+    copied.summary.unlink()
+    done = conspecific("search", copied.path, image, "k=1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Caution: {copied.path} was interrupted before its weights were selected: these are of" in done.stdout
+    assert "checkpoints/best.ckpt. To finish it: conspecific train resume=" in done.stdout
+    with pytest.warns(UserWarning, match="was interrupted"):
+        embedder = load(copied.path)
+    stored = torch.load(copied.best, weights_only=True)["state_dict"]
+    assert torch.equal(embedder.head.weight, stored["embedder.head.weight"])
 
 
 def test_the_words_of_search_may_be_given_by_name(conspecific: Command, copied: RunDirectory, image: Path) -> None:
-    done = conspecific("search", f"run={copied.path}", f"image={image}", "k=1")
+    done = conspecific("search", f"run={copied.path}", f"images=[{image}]", "k=1")
     assert done.returncode == 0, done.stderr

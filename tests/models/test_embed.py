@@ -65,7 +65,7 @@ def test_sizes_mix_and_a_stack_is_a_sequence(embedder: Embedder) -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (["missing.jpg"], r"image 0: missing\.jpg cannot be read as an image: no such file"),
+        (["missing.jpg"], r"^missing\.jpg cannot be read as an image: no such file"),
         ([np.zeros((4, 4), np.uint8), None], "image 1 cannot be embedded: an image is a path, .*; found NoneType"),
         ([np.zeros((4, 4, 3))], r"an image array is uint8 .*; found float64 of shape \[4, 4, 3\]"),
         ([np.zeros((0, 4), np.uint8)], r"holds no pixels: its shape is \[0, 4\]"),

@@ -56,6 +56,16 @@ def test_fewer_than_ten_answers_leave_empty_places_and_more_are_cut_off() -> Non
     assert eleven.getpixel(centre(10)) == QUERY
 
 
+@pytest.mark.parametrize(("places", "columns", "rows"), [(1, 3, 1), (2, 4, 1), (3, 4, 2), (10, 4, 3), (12, 5, 3)])
+def test_a_sheet_has_places_for_as_many_as_asked(places: int, columns: int, rows: int) -> None:
+    image = answer_sheet(tile(QUERY), [tile(COLORS[0])] * 12, [None] * 12, places=places)
+    left, top, right, bottom = image_box(places, answers=places)
+    assert image.getpixel(((left + right) // 2, (top + bottom) // 2)) == QUERY
+    left, top, right, bottom = image_box(places - 1, answers=places)
+    assert image.getpixel(((left + right) // 2, (top + bottom) // 2)) == COLORS[0]
+    assert (round(image.width / 171), round(image.height / 193)) == (columns, rows)
+
+
 def test_captions_and_scores_of_any_length_stay_in_their_places() -> None:
     answers = [tile(COLORS[0])] * 10
     names = ["Éclatant " * 30] * 10

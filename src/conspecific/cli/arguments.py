@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import ChoiceSweep
 
 from conspecific.cli.commands import COMMANDS, Command
 from conspecific.config.compose import checked, compose_config, compose_hydra, typed
-from conspecific.config.overrides import is_override, literal, override, overrides_of_run
+from conspecific.config.overrides import is_override, literal, override, overrides_of_run, quoted
 from conspecific.config.targets import check_names
 from conspecific.errors import ConfigError, RunError, did_you_mean
 
@@ -56,12 +56,13 @@ def read(command: Command, given: Arguments) -> Any:
     """
     if command.places is None:
         return typed(compose_config(command.name, given.overrides), command.schema)
-    if len(given.words) > len(command.places):
+    words, rest = given.words[: len(command.places)], given.words[len(command.places) :]
+    if rest and command.rest is None:
         wanted = " ".join(command.places).upper()
-        raise ConfigError(
-            f"{command.name} takes {wanted} and KEY=VALUE; found also: {given.words[len(command.places)]}"
-        )
-    placed = [override(place, word) for place, word in zip(command.places, given.words, strict=False)]
+        raise ConfigError(f"{command.name} takes {wanted} and KEY=VALUE; found also: {rest[0]}")
+    placed = [override(place, word) for place, word in zip(command.places, words, strict=False)]
+    if rest:
+        placed.append(f"{command.rest}=[{','.join(quoted(word) for word in rest)}]")
     return typed(compose_config(command.name, [*placed, *given.overrides]), command.schema)
 
 

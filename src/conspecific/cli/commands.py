@@ -19,8 +19,9 @@ class Command:
 
     words: how arguments without `=` are shown in the help. examples: command lines and what they do.
     schema: the keys of its configuration. places: keys that arguments without `=` fill in order; None where they name
-    any number of runs. groups: groups of options that the help lists. multirun: whether it takes -m and --cfg, and
-    composes its jobs with Hydra. note: a paragraph below the examples.
+    any number of runs. rest: the key of a list that the arguments after those fill. groups: groups of options that the
+    help lists. multirun: whether it takes -m and --cfg, and composes its jobs with Hydra. note: a paragraph below the
+    examples.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Command:
     examples: tuple[tuple[str, str], ...]
     schema: type[Any]
     places: tuple[str, ...] | None = ()
+    rest: str | None = None
     groups: tuple[str, ...] | None = ("data", "model")
     multirun: bool = False
     note: str = ""
@@ -113,14 +115,16 @@ _LISTED = (
     ),
     Command(
         "search",
-        "find the images nearest to one image",
-        "RUN IMAGE [KEY=VALUE ...]",
+        "find the images nearest to an image, or to each of several",
+        "RUN IMAGE ... [KEY=VALUE ...]",
         (
             ("search RUN image.jpg", "the ten nearest of the run's images"),
             ("search RUN image.jpg k=5 data=folder data.root=PATH", "in another gallery"),
+            ("search RUN FOLDER output=answers.csv", "each image of a folder; .csv or .json"),
         ),
         SearchConfig,
-        places=("run", "image"),
+        places=("run",),
+        rest="images",
     ),
 )
 COMMANDS: dict[str, Command] = {command.name: command for command in _LISTED}

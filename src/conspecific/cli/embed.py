@@ -12,9 +12,7 @@ def run(config: EmbedConfig) -> None:
     """Embed every image and write vectors.npy, images.parquet and facts.json."""
     console = Console(markup=False)
     opened = open_run(config)
-    default = opened.run.embeddings / f"all{opened.suffix}" if opened.run else Path("embeddings")
-    folder = Path(config.output).expanduser() if config.output else default
-    _, embeddings = opened.embed_all(folder, console)
+    folder, _, embeddings = opened.embed_all(console, Path(config.output).expanduser() if config.output else None)
     count, dimensions = embeddings.vectors.shape
     metric = opened.embedder.metric
     console.print(f"{count} embeddings of {dimensions} dimensions, compared by {metric}: {folder}", soft_wrap=True)

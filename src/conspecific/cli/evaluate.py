@@ -5,9 +5,9 @@ from pathlib import Path
 from rich.console import Console
 
 from conspecific.config.schema import EvaluateConfig
-from conspecific.evaluation import Evaluator, compare, references
+from conspecific.evaluation import compare, references
 from conspecific.evaluation.tables import difference_table
-from conspecific.runs.open import OpenRun, open_run
+from conspecific.runs.open import open_run
 
 
 def run(config: EvaluateConfig) -> None:
@@ -32,17 +32,7 @@ def run(config: EvaluateConfig) -> None:
         console.print(f"The model's first {facts['dimensions']} dimensions; the references have all of theirs.")
     if caution := opened.training_caution(evaluator, config.subset):
         console.print(f"Caution: {caution}", style="yellow")
-    folder = _folder(config, opened, evaluator)
+    folder = Path(config.output).expanduser() if config.output else opened.evaluation_folder(evaluator)
     for name, result in results.items():
         result.save(folder / name)
     console.print(f"Results: {folder}", soft_wrap=True)
-
-
-def _folder(config: EvaluateConfig, opened: OpenRun, evaluator: Evaluator) -> Path:
-    """As asked; else in the run, named after what was scored."""
-    if config.output is not None:
-        return Path(config.output).expanduser()
-    name = (
-        f"{config.subset}_{evaluator.splits.protocol}_{evaluator.image_size}px_{evaluator.fingerprint}{opened.suffix}"
-    )
-    return (opened.run.path if opened.run else Path.cwd()) / "evaluations" / name

@@ -15,7 +15,6 @@ PLACES = frozenset(
         "data.cache",
         "data.path",
         "data.root",
-        "image",
         "model.backbone",
         "model.weights",
         "output",
@@ -36,7 +35,13 @@ def override(key: str, value: str) -> str:
     >>> print(override("run", "runs/it's (mine)"))
     run='runs/it\\'s (mine)'
     """
-    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+    return f"{key}={quoted(value)}"
+
+
+def quoted(value: str) -> str:
+    """Return a value in Hydra's quotes, so that it is taken literally."""
+    text: str = QuotedString(value, Quote.single).with_quotes()
+    return text
 
 
 def literal(text: str) -> str:

@@ -13,7 +13,8 @@ RENAMED = {
     "data.pictures": "data.images",
     "split.gallery_pictures": "split.gallery_images",
     "split.query_pictures": "split.query_images",
-    "picture": "image",
+    "picture": "images",
+    "image": "images",
 }
 ELSEWHERE = {
     "epochs": "trainer.max_epochs",

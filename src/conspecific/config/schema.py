@@ -218,7 +218,11 @@ class SoupConfig:
 
 @dataclass
 class SearchConfig(UseConfig):
-    """Keys of `search`. image: the query image. k: number of answers."""
+    """Keys of `search`.
 
-    image: str | None = None
+    images: the query images; a folder stands for all images below it. k: number of answers to each. output: a file of
+    all answers, .csv or .json, or for one query a picture of them, such as .png; null: search_NAME.png for one query.
+    """
+
+    images: list[str] = field(default_factory=list)
     k: int = 10

@@ -81,7 +81,7 @@ class Embedder(nn.Module):
         batch_size: images in one forward pass. device: a torch device, to which the model moves; auto takes a GPU if
             there is one. workers: threads that decode ahead; None takes one a core, at most eight.
         progress: show a progress bar on a terminal.
-        Raises DataError for an image that cannot be used, naming its position and path, and if there are no images.
+        Raises DataError for an image that cannot be used, naming its file or position, and if there are no images.
         """
         if isinstance(images, str | os.PathLike | Image.Image) or getattr(images, "ndim", 4) != 4:
             raise DataError("embed takes a sequence of images; for one image, give [image]")
@@ -102,8 +102,8 @@ class Embedder(nn.Module):
         number, image = numbered
         try:
             return any_image_tensor(image, self.image_size)
-        except ImageError as error:
-            raise DataError(f"image {number}: {error}") from error
+        except ImageError:  # it names the file
+            raise
         except ValueError as error:
             raise DataError(f"image {number} cannot be embedded: {error}") from error
 

@@ -51,6 +51,16 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def best(self) -> Path:
+        """The checkpoint of the best epoch so far."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint of the last epoch, to resume from."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
     def start(self) -> Path:
         """The weights of the embedder before the first step, with a whitened head fitted."""
         return self.checkpoints / "start.safetensors"
@@ -83,4 +93,4 @@ class RunDirectory:
     @property
     def can_resume(self) -> bool:
         """Whether the checkpoint and the overrides to resume from exist."""
-        return (self.checkpoints / "last.ckpt").is_file() and self.overrides.is_file()
+        return self.last.is_file() and self.overrides.is_file()

@@ -1,6 +1,7 @@
 """Open a trained embedder in Python."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def load(
 ) -> Embedder:
     """Return the embedder of a run, or of a weights file, in evaluation mode.
 
-    path: a run directory, or a .safetensors file of an embedder's weights together with `model`.
+    path: a run directory, or a .safetensors file of an embedder's weights together with `model`. Of a run that was
+        interrupted, the weights of its best epoch so far are taken, with a warning.
     model: what the weights belong to: a name of `configs/model/`, or overrides as `conspecific train` takes them.
     image_size: side in pixels of the square that images are cropped to; None takes that of the run's evaluation.
     device: a torch device; auto takes a GPU if there is one.
@@ -54,5 +56,7 @@ def load(
         size = image_size or composed.loader.image_size
         config = UseConfig(weights=str(place), model=composed.model, data={}, image_size=size, truncate=truncate)
     opened = open_run(config)
+    if opened.caution:
+        warnings.warn(opened.caution, stacklevel=2)
     opened.embedder.image_size = opened.image_size
     return opened.embedder.eval().to(device_for(device))

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from conspecific.config.compose import compose_config, typed
+from conspecific.config.overrides import override
 from conspecific.config.schema import EvaluateConfig, TrainConfig, UseConfig
 from conspecific.config.targets import build, check_targets
 from conspecific.data.check import check_manifest
@@ -19,6 +20,7 @@ from conspecific.data.splits import split
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator, device_for, embed
 from conspecific.evaluation.store import load_embeddings, read_facts, refuse_other_content, save_embeddings
+from conspecific.files import cache_key
 from conspecific.images import workers_for
 from conspecific.leaks.image_hashes import image_hashes
 from conspecific.models import Embedder
@@ -49,6 +51,16 @@ class OpenRun:
         return self.config.image_size or self.trained.loader.image_size
 
     @property
+    def caution(self) -> str | None:
+        """A sentence where the run was interrupted, and the weights are those of a checkpoint."""
+        if self.run is None or self.weights == self.run.weights:
+            return None
+        return (
+            f"{self.run.path} was interrupted before its weights were selected: these are of checkpoints/"
+            f"{self.weights.name}. To finish it: conspecific train {override('resume', str(self.run.path))}"
+        )
+
+    @property
     def suffix(self) -> str:
         """Suffix of the names of results, which tells truncated embeddings from full ones."""
         return "" if self.config.truncate is None else f"_first{self.config.truncate}"
@@ -60,17 +72,24 @@ class OpenRun:
 
     def _checked(self, console: Console, scored: bool) -> tuple[Manifest, str]:
         """Check the images, print what was found, and return them with their fingerprint."""
+        if self.caution:
+            console.print(f"Caution: {self.caution}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         manifest, fingerprint = check_manifest(self.manifest(), self.cache, scored=scored)
         for line in manifest.describe():
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         return manifest, fingerprint
 
-    def embed_all(self, folder: Path, console: Console) -> tuple[Manifest, EmbeddingSet]:
-        """Embed every image into `folder`, unless it holds embeddings of the same images by the same weights."""
+    def embed_all(self, console: Console, folder: Path | None = None) -> tuple[Path, Manifest, EmbeddingSet]:
+        """Embed every image into a folder, unless it holds embeddings of the same images by the same weights.
+
+        folder: None takes one whose name tells these embeddings from others, so that none are overwritten.
+        """
         manifest, fingerprint = self._checked(console, scored=False)
+        weights = hashlib.sha256(self.weights.read_bytes()).hexdigest()
+        folder = folder or self._embeddings_folder(fingerprint, weights)
         facts = {
             "data": fingerprint,
-            "weights": hashlib.sha256(self.weights.read_bytes()).hexdigest(),
+            "weights": weights,
             "image_size": self.image_size,
             "similarity": self.embedder.metric,
             **({} if self.config.truncate is None else {"truncate": self.config.truncate}),
@@ -81,7 +100,15 @@ class OpenRun:
             device, workers = device_for(self.config.device), workers_for(self.config.workers)
             [embeddings] = embed([self.embedder], images, workers=workers, device=device, console=console)
             save_embeddings(folder, embeddings, manifest, facts)
-        return manifest, load_embeddings(folder, manifest)
+        return folder, manifest, load_embeddings(folder, manifest)
+
+    def _embeddings_folder(self, fingerprint: str, weights: str) -> Path:
+        """In the run, `all` of its own images, and other images by their fingerprint; without a run, by weights too."""
+        size = f"_{self.image_size}px" if self.image_size != self.trained.loader.image_size else ""
+        if self.run is None:
+            return Path("embeddings") / f"{fingerprint}_{weights[:16]}{size}{self.suffix}"
+        name = "all" if self.config.data is None else fingerprint
+        return self.run.embeddings / f"{name}{size}{self.suffix}"
 
     def training_caution(self, evaluator: Evaluator, subset: str) -> str | None:
         """Return a sentence if queries of a subset were training images or species of the run, else None.
@@ -101,27 +128,46 @@ class OpenRun:
             return f"the run was trained on the species of {species} of these {len(ids)} queries: they are not unseen."
         return None
 
+    def evaluation_folder(self, evaluator: Evaluator) -> Path:
+        """The folder of the results of `evaluate`, in the run; its name tells them from those of other evaluations."""
+        assert isinstance(self.config, EvaluateConfig)
+        subset, protocol = self.config.subset, evaluator.splits.protocol
+        changes = _set(self.config.split) | _set(self.config.metrics)
+        other = f"_{cache_key(changes)}" if changes else ""
+        name = f"{subset}_{protocol}_{evaluator.image_size}px_{evaluator.fingerprint}{other}{self.suffix}"
+        return (self.run.path if self.run else Path.cwd()) / "evaluations" / name
+
     def evaluator(self, console: Console) -> Evaluator:
         """Check the images and split them as requested, else as the run did."""
         manifest, fingerprint = self._checked(console, scored=True)
         asked = self.config if isinstance(self.config, EvaluateConfig) else EvaluateConfig()
-        changed = {name: value for name, value in vars(asked.split).items() if value is not None}
-        splits = split(manifest, asked.protocol or self.trained.protocol, **{**vars(self.trained.split), **changed})
+        splits = split(
+            manifest, asked.protocol or self.trained.protocol, **{**vars(self.trained.split), **_set(asked.split)}
+        )
         device, workers = device_for(self.config.device), workers_for(self.config.workers)
         ks = self.trained.metrics.ks if asked.metrics.ks is None else asked.metrics.ks
         return Evaluator(manifest, splits, fingerprint, self.image_size, workers, device, console, ks=ks)
 
 
+def _set(changes: object) -> dict[str, object]:
+    """The keys that are set, of keys that change those of the run."""
+    return {name: value for name, value in vars(changes).items() if value is not None}
+
+
 def open_run(config: UseConfig) -> OpenRun:
-    """Build the embedder of a run directory, or of a weights file and a model. Raises RunError for anything else."""
+    """Build the embedder of a run directory, or of a weights file and a model. Raises RunError for anything else.
+
+    Of a run that was interrupted, the best epoch so far is taken, and `OpenRun.caution` says so.
+    """
     if (config.run is None) == (config.weights is None):
         raise ConfigError("give a run directory, or weights=FILE with model=NAME, and not both")
     if config.run is not None:
         run = RunDirectory(Path(config.run).expanduser())
         trained = read_config(run)
         check_parts(run, trained, config.allow)
-        embedder = load_embedder(trained, run.weights, config.allow)
-        return _truncated(OpenRun(embedder, run.weights, trained, run, config))
+        weights = next((file for file in (run.weights, run.best, run.last) if file.is_file()), run.weights)
+        embedder = load_embedder(trained, weights, config.allow)
+        return _truncated(OpenRun(embedder, weights, trained, run, config))
     if config.model is None or config.data is None:
         raise ConfigError("weights=FILE needs model=NAME, which says what the weights belong to, and data=NAME")
     trained = typed(compose_config("train"), TrainConfig)
@@ -165,7 +211,7 @@ def load_embedder(trained: TrainConfig, weights: Path, allow: Sequence[str] = ()
     weights: a .safetensors file, or a checkpoint of a training. Raises RunError where it is missing or does not fit.
     """
     if not weights.is_file():
-        raise RunError(f"{weights} does not exist: the run was cut off before it ended, or trained nothing")
+        raise RunError(f"{weights} does not exist: the run trained nothing, or was interrupted in its first epoch")
     embedder: Embedder = build({**trained.model, "weights": "none"}, "model", allow)
     try:
         load_weights(embedder, read_state_dict(weights), weights, "model", whole=True)

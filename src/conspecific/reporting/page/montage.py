@@ -1,5 +1,6 @@
-"""Images made of images: a query with its ten nearest images, and two such sheets side by side."""
+"""Images made of images: a query with its nearest images, and two such sheets side by side."""
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -7,8 +8,8 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-COLUMNS, ROWS, ANSWERS = 4, 3, 10
-QUERY_PLACE, LEGEND_PLACE = 10, 11
+ANSWERS = 10
+WIDEST = 4  # columns of a sheet of up to ten answers; larger ones are about as wide as high
 
 PAPER, INK, QUIET, LINE, EMPTY = "#ffffff", "#1c2321", "#5d6764", "#c9d0cd", "#f2f5f4"
 HIT, MISS = "#0f766e", "#b3431e"
@@ -28,12 +29,13 @@ def square(image: Image.Image, side: int) -> Image.Image:
     return ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
 
 
-def image_box(place: int, cell: int = 160) -> Box:
+def image_box(place: int, cell: int = 160, answers: int = ANSWERS) -> Box:
     """Return (left, top, right, bottom) in pixels of the image at a place of the answer sheet.
 
-    Places are numbered from 0, row by row: 0 to 9 are the answers, nearest first, 10 is the query, 11 the legend.
+    Places are numbered from 0, row by row: first the answers, the nearest first, then the query, then the legend.
+    answers: how many the sheet has places for.
     """
-    row, column = divmod(place, COLUMNS)
+    row, column = divmod(place, _columns(answers))
     gap, strip = _gap(cell), _strip(cell)
     left = gap + column * (cell + gap)
     top = gap + row * (cell + strip + gap)
@@ -48,15 +50,16 @@ def answer_sheet(
     captions: Sequence[str] = (),
     query_caption: str = "",
     scores: Sequence[float] = (),
+    places: int = ANSWERS,
     cell: int = 160,
 ) -> Image.Image:
-    """Return a query and its ten nearest images as one image, in the layout
+    """Return a query and its nearest images as one image; ten have the layout
 
          1  2  3  4
          5  6  7  8
          9 10  Q        Q the query, 1 the nearest image
 
-    answers: nearest first; only the first ten are shown, missing ones leave their places empty.
+    answers: nearest first. places: how many are shown; missing ones leave their places empty.
     hits: one for each answer: True for the query's species, False for another, None for an unknown species (no mark).
     captions, scores: one for each answer, or none. cell: side of each image in pixels.
     Raises ValueError where hits, captions or scores have another length than answers.
@@ -64,11 +67,12 @@ def answer_sheet(
     for name, given in (("hits", hits), ("captions", captions or answers), ("scores", scores or answers)):
         if len(given) != len(answers):
             raise ValueError(f"{name} must have one entry for each of the {len(answers)} answers; found {len(given)}")
-    right, bottom = image_box(LEGEND_PLACE, cell)[2:]
+    right = image_box(_columns(places) - 1, cell, places)[2]
+    bottom = image_box(places + 1, cell, places)[3]
     sheet = Image.new("RGB", (right + _gap(cell), bottom + _strip(cell) + _gap(cell)), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for place in range(ANSWERS):
-        box = image_box(place, cell)
+    for place in range(places):
+        box = image_box(place, cell, places)
         if place >= len(answers):
             draw.rectangle(box, fill=EMPTY)
             continue
@@ -76,12 +80,12 @@ def answer_sheet(
         _mark(draw, box, hits[place])
         _badge(draw, box[:2], str(place + 1), INK, cell)
         _caption(draw, box, captions[place] if captions else "", f"{scores[place]:.3f}" if scores else "")
-    box = image_box(QUERY_PLACE, cell)
+    box = image_box(places, cell, places)
     sheet.paste(square(query, cell), box[:2])
     draw.rectangle(box, outline=INK, width=_border(cell))
     _badge(draw, box[:2], "Query", INK, cell)
     _caption(draw, box, query_caption, "")
-    _legend(draw, image_box(LEGEND_PLACE, cell), any(hit is not None for hit in hits))
+    _legend(draw, image_box(places + 1, cell, places), any(hit is not None for hit in hits))
     return sheet
 
 
@@ -100,6 +104,11 @@ def side_by_side(left: Image.Image, right: Image.Image, titles: tuple[str, str])
     middle = left.width + gap // 2
     draw.line((middle, indent, middle, height - indent), fill=LINE, width=1)
     return sheet
+
+
+def _columns(answers: int) -> int:
+    """Return the number of columns of a sheet with the query and the legend after its answers."""
+    return min(WIDEST, answers + 2) if answers <= ANSWERS else math.ceil(math.sqrt(1.3 * (answers + 2)))
 
 
 def _gap(cell: int) -> int:

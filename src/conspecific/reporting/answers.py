@@ -1,0 +1,105 @@
+"""What a search found, as rows for a table or a file, and as a picture."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+
+import polars as pl
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from conspecific.files import write_text, write_whole
+from conspecific.images import open_rgb
+from conspecific.reporting.page.montage import answer_sheet
+from conspecific.reporting.page.wording import species_name
+from conspecific.runs.search import Answers
+
+TABLES = (".csv", ".json")
+PICTURED = 100  # answers in a picture
+MARK = "conspecific-search"  # key of the text in a PNG file that tells whose answers it shows
+FORMULA = r"^([=+\-@\t\r])"  # how a cell begins that a spreadsheet would compute
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """One answer to a query. rank: from 1. score: higher is nearer. path: relative to the root of the data."""
+
+    query: str
+    rank: int
+    species: str
+    score: float
+    path: str
+
+
+def found_images(answers: Answers, query: int) -> list[FoundImage]:
+    """Return the answers to one query, the nearest first. query: its number, from 0."""
+    manifest, found = answers.manifest, answers.neighbors
+    return [
+        FoundImage(
+            str(answers.queries[query]),
+            rank,
+            _species(answers, identity),
+            float(score),
+            manifest.table["path"][identity],
+        )
+        for rank, (identity, score) in enumerate(
+            zip(found.ids[query].tolist(), found.scores[query], strict=True), start=1
+        )
+    ]
+
+
+def write_table(file: Path, answers: Answers) -> None:
+    """Write the answers to all queries, a row each, as .csv or .json.
+
+    A text in a .csv file that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    rows = [asdict(row) for query in range(len(answers.queries)) for row in found_images(answers, query)]
+    if file.suffix.lower() == ".json":
+        write_text(file, json.dumps({"root": str(answers.manifest.root), "answers": rows}, indent=2) + "\n")
+    else:
+        table = pl.DataFrame(rows).with_columns(pl.col(pl.String).str.replace(FORMULA, "'$1"))
+        write_text(file, table.write_csv())
+
+
+def write_picture(file: Path, answers: Answers, query: int, mark: str = "") -> None:
+    """Write a picture of a query and the first hundred answers to it. mark: kept in a PNG file, see `own_picture`."""
+    ids = answers.neighbors.ids[query, :PICTURED].tolist()
+    sheet = answer_sheet(
+        open_rgb(answers.queries[query]),
+        [open_rgb(answers.manifest.path(identity)) for identity in ids],
+        [None] * len(ids),
+        captions=[_species(answers, identity) for identity in ids],
+        query_caption=answers.queries[query].name,
+        scores=answers.neighbors.scores[query, :PICTURED].tolist(),
+        places=len(ids),
+    )
+    information = PngInfo()
+    information.add_text(MARK, mark)
+    with write_whole(file) as temporary:
+        sheet.save(temporary, pnginfo=information)
+
+
+def own_picture(folder: Path, query: Path, weights: Path) -> tuple[Path, str]:
+    """Return a name for the picture of a query, and its mark: search_NAME.png, or search_NAME-2.png ... where that is
+    a file of another query, of other weights, or not of this program.
+    """
+    mark = hashlib.sha256(f"{query.resolve()}|{weights.resolve()}".encode()).hexdigest()
+    for number in count(1):
+        file = folder / f"search_{query.stem}{'' if number == 1 else f'-{number}'}.png"
+        if not file.exists() or _mark_of(file) == mark:
+            return file, mark
+    raise AssertionError("count() does not end")
+
+
+def _mark_of(file: Path) -> str | None:
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            return str(image.info.get(MARK))
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def _species(answers: Answers, identity: int) -> str:
+    return species_name(answers.manifest.species[answers.manifest.labels[identity]])
