@@ -66,6 +66,7 @@ def test_help_says_what_keys_mean_and_take(capsys: pytest.CaptureFixture[str]) -
 
 
 MISTAKES = ["protocoll=seen", "loss=triplex", "leaks=maybe", "monitor=x", "model.pooling=x", "model.poling=avg", "lr=1"]
+MISTAKES += ["trainer.zzz=1", "+data.zzz=1", "+trainer.fast_dev_run=true", "loss.loss.zzz=1"]
 LIGHT = f"""
 import json, sys
 from conspecific.cli.main import main
@@ -77,8 +78,8 @@ print(json.dumps([found, [name for name in ("torch", "pytorch_lightning", "timm"
 
 def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", LIGHT], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [[2] * 11, []]
-    assert done.stderr.count("error: ") == 11
+    assert json.loads(done.stdout) == [[2] * 15, []]
+    assert done.stderr.count("error: ") == 15
 
 
 def test_the_whole_configuration_is_printed_wherever_the_option_stands(

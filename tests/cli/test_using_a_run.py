@@ -106,7 +106,10 @@ def test_evaluate_with_the_first_dimensions_alone(conspecific: Command, copied: 
 def test_embed_any_folder_of_images(conspecific: Command, run: RunDirectory, image: Path) -> None:
     done = conspecific("embed", run.path, "data=images", f"data.root={image.parent}", "output=my vectors")
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"Data: 8 images of 1 species in {image.parent}" in done.stdout.splitlines()
+    assert (
+        f"Data: 8 images in {image.parent}, species not known: no folder of its own for each"
+        in done.stdout.splitlines()
+    )
     vectors, table = np.load("my vectors/vectors.npy"), pl.read_parquet("my vectors/images.parquet")
     assert vectors.shape == (8, 512)
     assert vectors.dtype == np.float32

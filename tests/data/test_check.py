@@ -14,7 +14,7 @@ from PIL import Image
 from conspecific.data import check
 from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest, Reading
-from conspecific.data.sources import from_folder
+from conspecific.data.sources import from_folder, from_images
 from conspecific.errors import DataError
 
 
@@ -248,6 +248,13 @@ def test_images_that_are_not_scored_need_no_company(make_folder: Callable[..., P
     root = make_folder({"robin": 1, "wren": 1})
     (root / "owl").mkdir()
     check_manifest(from_folder(str(root)), tmp_path / "cache", scored=False)
+
+
+def test_images_without_species_are_embedded_but_not_scored(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    flat = from_images(str(make_folder({"robin": 3}) / "robin"))
+    check_manifest(flat, tmp_path / "cache", scored=False)
+    told = f"the 3 images in {flat.root} have no species to train on or to score: all are in one folder."
+    assert message_of(flat, tmp_path / "cache").startswith(told)
 
 
 def test_everything_wrong_is_in_one_message(birds: Manifest, tmp_path: Path) -> None:

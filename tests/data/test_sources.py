@@ -167,6 +167,13 @@ def test_images_anywhere_take_the_label_of_the_folder_they_lie_in(tmp_path: Path
     assert listed(root, from_images) == {"a.jpg": "gallery", "deep/er/b.png": "er"}
 
 
+def test_species_of_images_in_one_folder_are_not_known(tmp_path: Path) -> None:
+    manifest = from_images(str(touch(tmp_path, "a.jpg", "b.jpg")))
+    assert (manifest.labelled, manifest.species, manifest.labels.tolist()) == (False, ("",), [0, 0])
+    assert manifest.table["label"].to_list() == [None, None]
+    assert manifest.describe() == [f"Data: 2 images in {tmp_path}, species not known: no folder of its own for each"]
+
+
 def test_a_table_keeps_labels_as_they_are_written(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("\ufeffpath,label,split\na.jpg,007,train\nb.jpg,1e3,\nc.jpg,true,test\n")
     manifest = from_file(str(tmp_path / "list.csv"))

@@ -18,7 +18,7 @@ from conspecific.config.explain import explain
 from conspecific.config.location import config_dir, groups
 from conspecific.config.neighbours import unknown_key
 from conspecific.config.overrides import literal
-from conspecific.config.targets import check_names, check_targets
+from conspecific.config.targets import check_argument_names, check_names, check_targets
 from conspecific.errors import ConfigError
 from conspecific.files import write_whole
 
@@ -92,6 +92,7 @@ def checked(config: DictConfig, schema: type[Schema]) -> Schema:
     """Do what `typed` does but for the last check: it imports nothing that is to be built."""
     built = _of_schema(config, schema)
     check_names(_parts(built), allow=getattr(built, "allow", ()))
+    check_argument_names(_parts(built))
     check_choices(built)
     return built
 

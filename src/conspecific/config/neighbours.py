@@ -7,7 +7,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from conspecific.config.location import config_dir, groups, options
 from conspecific.config.renamed import renamed_key
-from conspecific.errors import did_you_mean
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
@@ -26,7 +25,8 @@ def neighbours(key: str, known: Iterable[str]) -> str:
     names = [f"{parent}.{name}" if parent else name for name in known if not name.startswith("_")]
     if found := nearest(key, names):
         return found
-    return elsewhere(key) or (did_you_mean(key, names) if names else f"Nothing can be set below {parent}.")
+    listed = f"Known here: {', '.join(sorted(names))}." if names else f"Nothing can be set below {parent}."
+    return elsewhere(key) or listed
 
 
 def nearest(key: str, names: Iterable[str]) -> str | None:
@@ -47,19 +47,27 @@ def elsewhere(key: str) -> str | None:
     'It belongs to data=manifest.'
     >>> elsewhere("data.pth")
     'Did you mean data.path? It belongs to data=manifest.'
+    >>> elsewhere("data.root")
+    'It belongs to data=folder or data=images or data=cars196 and 8 more.'
     """
     group, _, name = key.partition(".")
-    if group not in groups() or not name:
+    if group not in groups() or not name or "." in name:
         return None
-    keys = {option: [each for each in _keys(group, option) if not each.startswith("_")] for option in options(group)}
+    keys = {option: _keys(group, option) for option in options(group)}
     near = difflib.get_close_matches(name, sorted({each for having in keys.values() for each in having}), n=1)
     if not near:
         return None
-    having = " or ".join(f"{group}={option}" for option in keys if near[0] in keys[option])
+    owners = sorted(
+        (option for option in keys if near[0] in keys[option]), key=lambda option: not keys[option][near[0]]
+    )
+    more = f" and {len(owners) - 3} more" if len(owners) > 3 else ""
+    having = " or ".join(f"{group}={option}" for option in owners[:3]) + more
     return ("" if near[0] == name else f"Did you mean {group}.{near[0]}? ") + f"It belongs to {having}."
 
 
-def _keys(group: str, option: str) -> list[str]:
+def _keys(group: str, option: str) -> dict[str, bool]:
+    """Return the keys of an option, and whether they must be given."""
     config = OmegaConf.load(config_dir() / group / f"{option}.yaml")
     assert isinstance(config, DictConfig), "an option is a mapping"
-    return [str(name) for name in config.keys()]  # noqa: SIM118  a DictConfig's `in` leaves out values that are missing
+    names = map(str, config.keys())  # which a DictConfig's own iteration leaves out where values are missing
+    return {name: OmegaConf.is_missing(config, name) for name in names if not name.startswith("_")}

@@ -28,6 +28,8 @@ PLACES = frozenset(
     }
 )
 
+OTHER_TYPE = re.compile(r"[+-]?\d[\d_.]*(e[+-]?\d+)?|\.\d+|true|false|inf|nan", re.IGNORECASE)  # read unless quoted
+
 
 def override(key: str, value: str) -> str:
     """Return KEY=VALUE in Hydra's grammar, with the value taken literally.
@@ -54,9 +56,11 @@ def literal(text: str) -> str:
     "data.root='/home/My Images'"
     >>> literal("seed=1,2")
     'seed=1,2'
+    >>> literal("data.root=2024")
+    "data.root='2024'"
     """
     key, _, value = text.partition("=")
-    plain = re.fullmatch(r"[\w./:%-]*", value, re.ASCII)
+    plain = re.fullmatch(r"[\w./:%-]*", value, re.ASCII) and not OTHER_TYPE.fullmatch(value)
     if key.lstrip("+") not in PLACES or plain or value[0] in "'\"" or "${" in value:
         return text
     if "," in value and not Path(value).expanduser().exists():

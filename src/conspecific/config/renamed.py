@@ -20,8 +20,11 @@ ELSEWHERE = {
     "epochs": "trainer.max_epochs",
     "lr": "optimizer.backbone_lr",
     "learning_rate": "optimizer.backbone_lr",
+    "optimizer.lr": "optimizer.backbone_lr",
     "batch_size": "loader.classes_per_batch times loader.samples_per_class",
+    "loader.batch_size": "loader.classes_per_batch times loader.samples_per_class",
     "num_workers": "loader.workers",
+    "loader.num_workers": "loader.workers",
     "loss.margin": "loss.loss.margin",
     "loss.scale": "loss.loss.scale",
 }

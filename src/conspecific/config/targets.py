@@ -8,10 +8,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from conspecific.config.allowed import check_name, locate
 from conspecific.config.neighbours import unknown_argument
+from conspecific.config.signatures import argument_names
 from conspecific.errors import ConfigError, ConspecificError
 
 TARGET, PARTIAL = "_target_", "_partial_"
 MARKS = frozenset({TARGET, PARTIAL})  # keys of a node that are no arguments
+ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 PLAIN = (bool, int, float, str, NoneType)
 
 
@@ -44,6 +46,18 @@ def check_names(node: Any, key: str = "", allow: Sequence[str] = ()) -> None:
         check_name(found[TARGET], place, allow)
 
 
+def check_argument_names(node: Any, key: str = "") -> None:
+    """Check the names of arguments where the source of a target says which it takes. Imports nothing.
+
+    Raises ConfigError as `check_targets` does.
+    """
+    for place, found in _nodes(node, key):
+        known = argument_names(found[TARGET])
+        for name in found:
+            if known is not None and name not in known and not name.startswith("_"):
+                raise ConfigError(unknown_argument(f"{place}.{name}", found[TARGET], known))
+
+
 def check_targets(node: Any, key: str = "", allow: Sequence[str] = ()) -> None:
     """Check names as `check_names` does, then the arguments of every target against its signature: names and types.
 
@@ -55,7 +69,9 @@ def check_targets(node: Any, key: str = "", allow: Sequence[str] = ()) -> None:
 
 
 def takes(node: Mapping[str, Any], key: str, name: str, allow: Sequence[str] = ()) -> bool:
-    """Whether what a node's `_target_` names has an argument of that name."""
+    """Whether what a node's `_target_` names has an argument of that name; imported if its source does not say."""
+    if TARGET in node and (known := argument_names(node[TARGET])) is not None:
+        return name in known
     return TARGET in node and name in _arguments(locate(node[TARGET], key, allow))[0]
 
 
@@ -69,7 +85,8 @@ def _build(node: Mapping[str, Any], key: str, allow: Sequence[str], arguments: M
     except ConspecificError:
         raise
     except Exception as error:  # whatever the target raises of its arguments
-        raise ConfigError(f"{node[TARGET]} could not be built: {error}") from error
+        reason = repr(error) if isinstance(error, LookupError) else error  # whose text is a key alone
+        raise ConfigError(f"{node[TARGET]} could not be built: {reason}") from error
 
 
 def _built(value: Any, key: str, allow: Sequence[str]) -> Any:
@@ -126,7 +143,7 @@ def _arguments(target: Callable[..., Any]) -> tuple[set[str], bool]:
     known: set[str] = set()
     for maker in makers:
         parameters = inspect.signature(maker).parameters.values()
-        known |= {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL}
+        known |= {parameter.name for parameter in parameters if parameter.kind not in ANY_NUMBER}
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             return known - {"self"}, False
     return known, True

@@ -30,6 +30,11 @@ def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> t
     unknown split or role names, species without an image or with a single one, images that cannot be decoded, and more
     of these and missing files than `reading.max_bad_share` allows.
     """
+    if scored and not manifest.labelled:
+        raise DataError(
+            f"the {len(manifest)} images in {manifest.root} have no species to train on or to score: all are in one "
+            "folder. Make one folder per species (data=folder), or a table with a column of species (data=manifest)."
+        )
     missing = {path: "missing" for path in manifest.table["path"] if not (manifest.root / path).is_file()}
     fingerprint = manifest.fingerprint(missing)
     broken = _remembered(manifest, missing, cache / "checked", fingerprint)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -47,9 +47,10 @@ class Reading:
 class Manifest:
     """Images under one root folder. The row number is the sample id.
 
-    table: columns path (relative to root, posix), label (species name), split (train, val, test or null),
-        role (query, gallery or null).
-    labels: [N] int64, species numbered densely from 0 in the order of their sorted names.
+    table: columns path (relative to root, posix), label (species name; null for all images if species are not known),
+        split (train, val, test or null), role (query, gallery or null).
+    species: their sorted names; a single empty one if species are not known.
+    labels: [N] int64, species numbered densely from 0 in the order of `species`.
     empty: species folders without an image.
     left_out: files of the root folder that are not in the table, by kind.
     notes: sentences on how the images were read, where that may not be what was meant.
@@ -79,11 +80,12 @@ class Manifest:
         notes: tuple[str, ...] = (),
         own_links: bool = False,
         reading: Reading = Reading(),
-        unreadable: tuple[str, ...] = (),
+        labelled: bool = True,
     ) -> Self:
         """Build from a table with the columns path and label, and optionally split and role.
 
-        Empty text and NaN count as null, and each species gets one spelling, see `labels.one_spelling`.
+        Empty text and NaN count as null, and each species gets one spelling, see `labels.one_spelling`. labelled: False
+        where the labels are no species; they are dropped.
         `check.check_manifest` checks that the images exist and can be read.
 
         Raises DataError for missing columns, columns that are not text or numbers, an empty table, and null paths or
@@ -95,10 +97,9 @@ class Manifest:
         label, respelt = one_spelling(table["label"])
         table = table.with_columns(label.replace("", None))
         _require_filled(table)
-        species = tuple(sorted(table["label"].unique()))
-        numbers = table["label"].replace_strict(list(species), list(range(len(species))), return_dtype=pl.Int64)
-        notes = (*notes, *respelt)
-        return cls(root, table, species, numbers.to_numpy(), empty, left_out, notes, own_links, reading, unreadable)
+        if not labelled:
+            table = table.with_columns(pl.lit(None, pl.String).alias("label"))
+        return cls(root, table, *_numbered(table), empty, left_out, (*notes, *respelt), own_links, reading)
 
     def __len__(self) -> int:
         return self.table.height
@@ -106,6 +107,11 @@ class Manifest:
     def path(self, sample_id: int) -> Path:
         """Return the path of the image with this sample id."""
         return self.root / str(self.table["path"][sample_id])
+
+    @property
+    def labelled(self) -> bool:
+        """Whether species are known."""
+        return self.species != ("",)
 
     def open_rgb(self, sample_id: int, shorter_side: int | None = None) -> Image.Image:
         """Decode an image as `images.open_rgb` does, within the limit of this manifest."""
@@ -116,21 +122,19 @@ class Manifest:
 
         Raises DataError if no image remains.
         """
-        kept = self.table.filter(~pl.col("path").is_in(list(reasons)))
-        return Manifest.from_table(
-            self.root,
-            kept,
-            empty=(*self.empty, *sorted(set(self.species) - set(kept["label"]))),
-            left_out=self.left_out,
-            notes=self.notes,
-            own_links=self.own_links,
-            reading=self.reading,
-            unreadable=(*self.unreadable, *(f"{path} ({reason})" for path, reason in reasons.items())),
-        )
+        table = self.table.filter(~pl.col("path").is_in(list(reasons)))
+        if table.is_empty():
+            raise DataError(f"none of {len(self)} images under {self.root} can be read")
+        species, labels = _numbered(table)
+        empty = (*self.empty, *sorted(set(self.species) - set(species)))
+        unreadable = (*self.unreadable, *(f"{path} ({reason})" for path, reason in reasons.items()))
+        return replace(self, table=table, species=species, labels=labels, empty=empty, unreadable=unreadable)
 
     def describe(self) -> list[str]:
         """Return lines on what was found: images and species, how they were read, and what is left out."""
-        found = f"Data: {len(self):,} images of {len(self.species):,} species in {self.root}"
+        species = f" of {len(self.species):,} species" if self.labelled else ""
+        unknown = "" if self.labelled else ", species not known: no folder of its own for each"
+        found = f"Data: {len(self):,} images{species} in {self.root}{unknown}"
         return [line for line in (found, *self.notes, self.describe_left_out()) if line]
 
     def describe_left_out(self) -> str:
@@ -170,6 +174,14 @@ def _with_columns(table: pl.DataFrame) -> pl.DataFrame:
         return table.select(pl.col(COLUMNS).cast(pl.String).replace("", None))
     except pl.exceptions.PolarsError as error:
         raise DataError(f"a manifest's columns hold text; {str(error).splitlines()[0]}") from error
+
+
+def _numbered(table: pl.DataFrame) -> tuple[tuple[str, ...], IntArray]:
+    """Return the species of a manifest's table, and the number of each image's species."""
+    label = table["label"].fill_null("")  # where species are not known
+    species = sorted(label.unique())
+    numbers = label.replace_strict(species, list(range(len(species))), return_dtype=pl.Int64)
+    return tuple(species), numbers.to_numpy()
 
 
 def _require_filled(table: pl.DataFrame) -> None:

@@ -36,7 +36,10 @@ def from_folder(
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
     if not _folders(base):
-        raise DataError(f"{base} has no folders: data=folder needs one folder per species, with its images in it")
+        raise DataError(
+            f"{base} has no folders: data=folder needs one folder per species, with its images in it. To embed or "
+            "search images of unknown species, give data=images."
+        )
     files = list_files(base)
     images = [path.relative_to(base) for path in files if is_image(path)]
     level = 1 if _are_splits(images) else 0  # of the species in a path
@@ -92,15 +95,18 @@ def from_images(
 ) -> Manifest:
     """Read every image below a folder; its label is the name of the folder that directly holds it.
 
-    For embedding and for galleries, where species need not be known. on_bad, max_bad_share, max_pixels: see
-    `Reading`. Raises DataError if there is no image.
+    Species are not known if all images are in `root` itself. For embedding and for galleries.
+
+    on_bad, max_bad_share, max_pixels: see `Reading`. Raises DataError if there is no image.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
     files = list_files(base)
     rows = [(path.relative_to(base).as_posix(), path.parent.name) for path in files if is_image(path)]
     table = pl.DataFrame(rows, schema={"path": pl.String, "label": pl.String}, orient="row")
     reading = Reading(on_bad, max_bad_share, max_pixels)
-    return Manifest.from_table(base, table, left_out=other_files(files, base), own_links=True, reading=reading)
+    labelled = any("/" in path for path, _ in rows)
+    left_out = other_files(files, base)
+    return Manifest.from_table(base, table, left_out=left_out, own_links=True, reading=reading, labelled=labelled)
 
 
 def from_file(

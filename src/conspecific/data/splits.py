@@ -14,6 +14,7 @@ from conspecific.errors import DataError, did_you_mean
 from conspecific.files import write_whole
 from conspecific.types import IntArray
 
+SMALLEST_SEEN = 6  # images of a species that can be in train, validation and test, with a positive in each
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 
@@ -111,6 +112,12 @@ def split(
     if protocol not in PROTOCOLS:
         raise DataError(f"protocol={protocol} is unknown. {did_you_mean(protocol, PROTOCOLS)}")
 
+    if len(manifest.species) < 2:
+        raise DataError(
+            f"all {len(manifest)} images are of one species, {manifest.species[0]}: two or more are needed. Is "
+            f"{manifest.root} the folder that holds the species folders?"
+        )
+
     def divide(name: str) -> Splits:
         rng = np.random.default_rng(seed)
         if name == "seen":
@@ -140,6 +147,12 @@ def _succeeds(divide: Callable[[str], Splits], protocol: str) -> bool:
 
 def _seen(manifest: Manifest, rng: np.random.Generator, test_share: float, val_share: float) -> Splits:
     train, val, test = _named_split(manifest)
+    most = int(np.bincount(manifest.labels).max())
+    if not (val.size or test.size) and most < SMALLEST_SEEN:
+        raise DataError(
+            f"protocol=seen needs {SMALLEST_SEEN} images of a species, two each in train, validation and test; no "
+            f"species has more than {most}. Add images."
+        )
     if train.size and test.size and not _share_species(manifest, train, test):
         raise DataError(
             "protocol=seen tests species that were trained on, but the split column has no species in both train and "
@@ -247,7 +260,7 @@ def require_usable(splits: Splits, manifest: Manifest) -> None:
             "column or the split.* shares."
         )
     if np.unique(manifest.labels[splits.train]).size < 2:
-        raise DataError("training needs images of at least two species; found one. Add species.")
+        raise DataError(f"protocol={splits.protocol} leaves one species in train; two are needed. Add species.")
     # the test is scored last, with intervals over species: a test that cannot be scored must be refused before training
     for name, subset, needed in (("validation", splits.val, 1), ("test", splits.test, 2)):
         answerable = subset.query[subset.count_positives(manifest.labels) > 0]
