@@ -13,6 +13,7 @@ import torch
 from conspecific.errors import RunError
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import Epoch, RunRecord, read_epochs
+from conspecific.training import fit, resume, train
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.resume import require_same_images
 
@@ -119,6 +120,20 @@ def test_all_ways_to_train_together_are_resumed_to_the_bit(tmp_path: Path, recor
     assert runs[0].start.read_bytes() == runs[1].start.read_bytes()
     assert resumed.test["model"].metrics == whole.test["model"].metrics
     assert resumed.selection == whole.selection
+
+
+def test_a_resumed_run_builds_its_parts_and_reads_its_checkpoint_once(
+    tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConnectionError):
+        recorder.run(tmp_path, cut_at=STEPS_AN_EPOCH)
+    done: list[str] = []
+    read, build = resume.read_checkpoint, fit.build_parts
+    monkeypatch.setattr(resume, "read_checkpoint", lambda file: done.append(file.name) or read(file))
+    for module in (train, fit):
+        monkeypatch.setattr(module, "build_parts", lambda *given: done.append("parts") or build(*given))
+    recorder.run(tmp_path, f"resume={tmp_path}")
+    assert done == ["last.ckpt", "parts", "best.ckpt"]
 
 
 def test_a_run_cut_off_after_its_last_epoch_is_scored_when_resumed(tmp_path: Path, recorder: Recorder) -> None:

@@ -73,9 +73,13 @@ def read_training(given: Arguments) -> list[str]:
     ConfigError, and RunError for a run that cannot be resumed.
     """
     overrides = [literal(text) for text in _resumed(given)]
-    for job in _jobs(overrides) if given.multirun else [overrides]:
+    for job in each_value(overrides) if given.multirun else [overrides]:
         config = checked(compose_config("train", job), COMMANDS["train"].schema)
-        check_names(compose_hydra("train", job), "hydra", config.allow)
+        hydra = compose_hydra("train", job)
+        check_names(hydra, "hydra", config.allow)
+        if hydra["sweeper"].get("params") and not given.multirun and config.resume is None:
+            swept = ", ".join(hydra["sweeper"]["params"])
+            raise ConfigError(f"this configuration sweeps {swept}, which one run cannot do: add -m to run the sweep")
     return overrides
 
 
@@ -87,7 +91,7 @@ def _unknown(command: Command, name: str) -> str:
     return f"{name} is not an option of {command.name}. {did_you_mean(name, known)}"
 
 
-def _jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
+def each_value(overrides: Sequence[str]) -> Iterator[list[str]]:
     """Overrides without sweeps, in which every value of every list of values occurs; drawn numbers are left out."""
     choices, fixed = {}, []
     for parsed in OverridesParser.create().parse_overrides(list(overrides)):

@@ -8,9 +8,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
 
-def job_overrides(arguments: Sequence[str]) -> str:
-    """Return the overrides of the running job that differ from job to job, as they would be given."""
-    return " ".join(text for text in HydraConfig.get().overrides.task if text not in arguments)
+def differing_overrides(overrides: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """Return the overrides of a job that differ from job to job, as they would be given.
+
+    arguments: of the command.
+    """
+    return [text for text in overrides if text not in arguments]
 
 
 def job_title(arguments: Sequence[str]) -> str | None:
@@ -23,7 +26,9 @@ def job_title(arguments: Sequence[str]) -> str | None:
         return None
     params = [f"{key}={values}" for key, values in (config.sweeper.params or {}).items()]
     count = count_jobs([*params, *arguments])
-    return f"Job {int(config.job.num) + 1} of {count}: {job_overrides(arguments)}"
+    return (
+        f"Job {int(config.job.num) + 1} of {count}: {' '.join(differing_overrides(config.overrides.task, arguments))}"
+    )
 
 
 def count_jobs(arguments: Sequence[str]) -> int:

@@ -14,15 +14,18 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from conspecific.cli.arguments import each_value
 from conspecific.cli.logged_console import LoggedConsole
-from conspecific.cli.multirun import job_overrides, job_title
-from conspecific.config.compose import explained, typed
+from conspecific.cli.multirun import differing_overrides, job_title
+from conspecific.config.compose import explained, folder_of_run, typed
 from conspecific.config.location import config_dir
+from conspecific.config.overrides import override
 from conspecific.config.schema import TrainConfig
-from conspecific.errors import ConspecificError
+from conspecific.errors import ConspecificError, RunError
 from conspecific.reporting.run.run_report import report_run
-from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import RunRecord
+from conspecific.runs.directory import RunDirectory, make_new_folder
+from conspecific.runs.record import RunRecord, read_record
+from conspecific.runs.tested import runs_in
 from conspecific.training.conclusion import Job, print_conclusion, print_multirun
 from conspecific.training.train import train
 
@@ -33,7 +36,6 @@ def run(overrides: Sequence[str], multirun: bool) -> list[RunRecord]:
     With `multirun` there can be several jobs; one that fails does not stop the others.
     """
     failures: list[ConspecificError] = []
-    finished: list[Job] = []
     records: list[RunRecord] = []
 
     def job(config: DictConfig) -> float | None:
@@ -45,11 +47,12 @@ def run(overrides: Sequence[str], multirun: bool) -> list[RunRecord]:
         if record is None:
             return None
         records.append(record)
-        finished.append(Job.of(record, job_overrides(overrides)))
         return record.score
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised to here, where they become one sentence
-    program, sys.argv = sys.argv, ["conspecific", *(["-m"] if multirun else []), *overrides]
+    folder = _folder(overrides, multirun)
+    place = override(f"hydra.{'sweep' if multirun else 'run'}.dir", str(folder))
+    program, sys.argv = sys.argv, ["conspecific", *(["-m"] if multirun else []), *overrides, place]
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(job)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -58,16 +61,41 @@ def run(overrides: Sequence[str], multirun: bool) -> list[RunRecord]:
         raise explained(error, "train", overrides) from error
     finally:
         sys.argv = program
-    print_multirun(finished, Console(markup=False))
+        _remove_empty(folder, folder.parent)
+    if multirun:
+        print_multirun(_all_jobs(folder, records, overrides), Console(markup=False))
     if failures:
         raise failures[0]
     return records
+
+
+def _folder(overrides: Sequence[str], multirun: bool) -> Path:
+    """Return the folder of the run or multirun: the one that the overrides name, else a new one of its own."""
+    key = f"hydra.{'sweep' if multirun else 'run'}.dir"
+    folder = folder_of_run(next(each_value(overrides)) if multirun else overrides, multirun)
+    named = any(text.lstrip("+").partition("=")[0] == key for text in overrides)
+    return folder if named else make_new_folder(folder)
+
+
+def _all_jobs(folder: Path, records: Sequence[RunRecord], overrides: Sequence[str]) -> list[Job]:
+    """Return the finished jobs of a multirun, those of earlier sessions in its folder included."""
+    found = {record.path: record for record in records}
+    earlier = [path for path in runs_in(folder) if path not in found and RunDirectory(path).summary.is_file()]
+    return [
+        Job.of(record, " ".join(differing_overrides(shlex.split(record.environment.command)[2:], overrides)))
+        for record in (*records, *map(read_record, earlier))
+    ]
 
 
 def _job(config: DictConfig, title: str | None) -> RunRecord | None:
     """Run one configuration; title: its first line in a multirun. Returns None for a dry run."""
     run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
     config.paths.run = str(run.path)
+    if run.config.exists() and config.resume is None:
+        raise RunError(
+            f"{run.path} holds a run already: give another hydra.run.dir, or hydra.sweep.dir with -m, or continue that "
+            f"run with resume={run.path}"
+        )
     try:
         with run.log.open("a", buffering=1) as log:
             console = LoggedConsole(log)
@@ -89,6 +117,10 @@ def _job(config: DictConfig, title: str | None) -> RunRecord | None:
 def _discard(run: RunDirectory) -> None:
     """Take back a directory in which nothing was begun, and nothing that somebody else has put there."""
     run.log.unlink(missing_ok=True)
-    for folder in (run.path / "logs", run.path, run.path.parent):
+    _remove_empty(run.path / "logs", run.path, run.path.parent)
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
         with suppress(OSError):  # not empty, or not there
             folder.rmdir()

@@ -51,6 +51,14 @@ def compose_hydra(name: str, overrides: Sequence[str]) -> Any:
     return OmegaConf.to_container(composed.hydra, resolve=False)
 
 
+def folder_of_run(overrides: Sequence[str], multirun: bool) -> Path:
+    """Return the folder that `conspecific train` makes for a run, or for several, as an absolute path."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        composed = compose("train", list(overrides), return_hydra_config=True)
+    return Path(composed.hydra.sweep.dir if multirun else composed.hydra.run.dir).expanduser().absolute()
+
+
 def to_yaml(config: DictConfig) -> str:
     """A composed configuration as YAML."""
     return OmegaConf.to_yaml(config)

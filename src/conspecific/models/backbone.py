@@ -119,7 +119,12 @@ class Backbone(nn.Module):
             if trainable_stages < 0:
                 raise ConfigError(f"model.trainable_stages must be 0 or more (null: all); found {trainable_stages}")
             stages = self.stages()
-            for parameters in stages[max(0, len(stages) - trainable_stages) :]:
+            if trainable_stages > len(stages):
+                raise ConfigError(
+                    f"model.trainable_stages={trainable_stages} is more than the {len(stages)} stages of {self.name}: "
+                    "set model.trainable_stages=null to train all of it"
+                )
+            for parameters in stages[len(stages) - trainable_stages :]:
                 for parameter in parameters:
                     parameter.requires_grad_(True)
         self.frozen_norms = norms

@@ -1,6 +1,7 @@
-"""The names of the files in a run directory, each defined once."""
+"""A run directory: how it is made, and the names of its files, each defined once."""
 
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 
@@ -94,3 +95,19 @@ class RunDirectory:
     def can_resume(self) -> bool:
         """Whether the checkpoint and the overrides to resume from exist."""
         return self.last.is_file() and self.overrides.is_file()
+
+
+def make_new_folder(path: Path) -> Path:
+    """Make a folder that did not exist, and return it: `path`, or `path`-2, -3 ... where that name is taken.
+
+    Two processes that ask for the same path at once get two folders.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("count() does not end")

@@ -54,11 +54,19 @@ def find_runs(places: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for place in places:
         path = Path(place).expanduser()
-        inside = [path] if RunDirectory(path).config.is_file() else _runs_in(path)
+        inside = [path] if RunDirectory(path).config.is_file() else runs_in(path)
         if not inside:
             raise RunError(f"{path} is not a run directory and holds none. Give folders under runs/.")
         found |= dict.fromkeys(inside)
     return list(found)
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Run directories in a folder, in the order of their numbers or names."""
+    if not folder.is_dir():
+        return []
+    inside = (path for path in folder.iterdir() if RunDirectory(path).config.is_file())
+    return sorted(inside, key=lambda path: (len(path.name), path.name))
 
 
 def read_run(path: Path) -> TestedRun:
@@ -104,14 +112,6 @@ def _how_tests_differ(first: TestedRun, other: TestedRun) -> list[str]:
         if count := both.filter(pl.col(column) != pl.col(f"{column}_other")).height:
             found.append(f"{name}: another for {count} of {both.height} images")
     return found
-
-
-def _runs_in(folder: Path) -> list[Path]:
-    """Run directories in a folder, in the order of their numbers or names."""
-    if not folder.is_dir():
-        return []
-    inside = (path for path in folder.iterdir() if RunDirectory(path).config.is_file())
-    return sorted(inside, key=lambda path: (len(path.name), path.name))
 
 
 def _settings(config: TrainConfig) -> Iterator[tuple[str, Any]]:

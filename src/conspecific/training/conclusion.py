@@ -72,7 +72,7 @@ def print_multirun(jobs: Sequence[Job], console: Console) -> None:
     if len(jobs) < 2:
         return
     table = plain_table(
-        "Jobs of this command, the best on validation first",
+        "Finished jobs, the best on validation first",
         ["job", f"validation {jobs[0].monitor}", "test recall@1", "test map@r"],
     )
     for job in sorted(jobs, key=lambda job: -job.score):

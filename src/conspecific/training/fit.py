@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import polars
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
+from torch import Tensor
 
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build, build_each
-from conspecific.errors import RunError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
@@ -28,13 +29,28 @@ from conspecific.training.recipe.distillation import embed_with_teacher
 from conspecific.training.recipe.hard_negatives import HardNegatives
 from conspecific.training.recipe.initialization import init_from_data, needs_training_images
 from conspecific.training.recipe.matryoshka import matryoshka_loss
-from conspecific.training.resume import load_checkpoint
 from conspecific.training.retrieval_callback import RetrievalCallback
 from conspecific.training.selection import Selection, select
 from conspecific.training.stopping import StopOnCollapse, StopOnNonFiniteWeights
 from conspecific.training.trainer import best_checkpoint, build_trainer
 from conspecific.training.training_data import TrainingData
 from conspecific.types import EvalResult
+
+
+class Parts(NamedTuple):
+    """What a configuration trains. random_state: of torch after they were built, from which training continues."""
+
+    module: FineTuner
+    images: TrainingData
+    random_state: Tensor
+
+
+class Resumed(NamedTuple):
+    """The parts of a run that is continued, with the weights of `checkpoint`. epochs: how many it has finished."""
+
+    parts: Parts
+    checkpoint: Path
+    epochs: int
 
 
 def fit(
@@ -44,21 +60,17 @@ def fit(
     copies: polars.DataFrame,
     run: RunDirectory,
     loggers: Sequence[Logger],
-    resumed: Path | None,
+    resumed: Resumed | None,
 ) -> Selection:
     """Train, select the weights that validation finds best, save them, and return the selection.
 
     references: results on validation by name. copies: pairs of sample ids that are the same image. loggers: they stay
-    open. resumed: the checkpoint to continue from.
+    open. resumed: None for a new run.
     """
-    module, images = build_parts(config, evaluator)
+    module, images, random_state = build_parts(config, evaluator) if resumed is None else resumed.parts
+    torch.set_rng_state(random_state)  # references were scored since the parts of a resumed run were built
     if resumed is not None:
-        checkpoint = load_checkpoint(module, resumed)  # Lightning loads it too, but its error does not say what to do
-        if config.recipe.wise_ft_alphas and not run.start.is_file():
-            raise RunError(
-                f"{run.start} is missing, which recipe.wise_ft_alphas needs: set it to [], or start a new run"
-            )
-        images.batches.set_epoch(checkpoint["epoch"] + 1)  # batches are prefetched before Lightning sets the epoch
+        images.batches.set_epoch(resumed.epochs)  # batches are prefetched before Lightning sets the epoch
     backbone = module.embedder.backbone
     if config.recipe.cached_augmentations:
         images.cached = cache_augmentations(backbone, images, evaluator, config)
@@ -75,7 +87,7 @@ def fit(
     callbacks += build_each(config.callbacks, "callbacks", config.allow).values()
     trainer = build_trainer(config, callbacks=callbacks, logger=list(loggers) or False, default_root_dir=str(run.path))
     with expected_warnings():
-        trainer.fit(module, datamodule=images, ckpt_path=resumed, weights_only=True)
+        trainer.fit(module, datamodule=images, ckpt_path=resumed and resumed.checkpoint, weights_only=True)
     found = select(module, best_checkpoint(trainer), config, evaluator, run)
     save_weights(found.embedder, run.weights)
     return found
@@ -103,7 +115,7 @@ def _own_callbacks(
     yield StopOnCollapse(retrieval, flatten, run)
 
 
-def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, TrainingData]:
+def build_parts(config: TrainConfig, evaluator: Evaluator) -> Parts:
     """Build the module with its loss and optimizer, and the training images."""
     teacher_embeddings = embed_with_teacher(config, evaluator, Path(config.paths.cache).expanduser())
     torch.manual_seed(config.seed)  # again: computing the references may have drawn random numbers
@@ -118,7 +130,7 @@ def build_parts(config: TrainConfig, evaluator: Evaluator) -> tuple[FineTuner, T
     module = FineTuner(
         embedder, loss, labels, optimizer=optimizer, recipe=config.recipe, teacher_embeddings=teacher_embeddings
     )
-    return module, images
+    return Parts(module, images, torch.get_rng_state())
 
 
 def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Matryoshka:

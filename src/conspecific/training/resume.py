@@ -1,7 +1,7 @@
 """Continuing a run that was interrupted, or a finished one with more epochs."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import torch
@@ -16,7 +16,14 @@ from conspecific.training.fine_tuner import FineTuner
 Checkpoint = dict[str, Any]
 
 
-def checkpoint_to_resume(config: TrainConfig) -> Path | None:
+class LastCheckpoint(NamedTuple):
+    """The checkpoint that a run is resumed from, and its content."""
+
+    file: Path
+    content: Checkpoint
+
+
+def checkpoint_to_resume(config: TrainConfig) -> LastCheckpoint | None:
     """Return the last checkpoint of the run that `resume` names, None where `resume` is null.
 
     Raises RunError where it has no checkpoint, or has finished all its epochs and was scored.
@@ -34,8 +41,9 @@ def checkpoint_to_resume(config: TrainConfig) -> Path | None:
         raise RunError(
             f"{run.path} has finished {done} epochs, and trainer.max_epochs is {wanted}: set a larger one to continue"
         )
-    _update_paths(file, checkpoint)
-    return file
+    if config.recipe.wise_ft_alphas and not run.start.is_file():
+        raise RunError(f"{run.start} is missing, which recipe.wise_ft_alphas needs: set it to [], or start a new run")
+    return LastCheckpoint(file, checkpoint)
 
 
 def require_same_images(run: RunDirectory, splits: pl.DataFrame) -> None:
@@ -61,25 +69,33 @@ def read_checkpoint(file: Path) -> Checkpoint:
 def load_checkpoint(module: FineTuner, file: Path) -> Checkpoint:
     """Load all weights of a checkpoint into the module and return it. Raises RunError where they do not fit."""
     checkpoint = read_checkpoint(file)
-    try:
-        module.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise RunError(f"{file} belongs to another model, loss or set of species than this run's. {reason}") from error
+    load_state(module, LastCheckpoint(file, checkpoint))
     return checkpoint
 
 
-def _update_paths(file: Path, checkpoint: Checkpoint) -> None:
+def load_state(module: FineTuner, checkpoint: LastCheckpoint) -> None:
+    """Load all weights of a checkpoint that was read. Raises RunError where they do not fit the module."""
+    try:
+        module.load_state_dict(checkpoint.content["state_dict"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RunError(
+            f"{checkpoint.file} belongs to another model, loss or set of species than this run's. {reason}"
+        ) from error
+
+
+def update_paths(checkpoint: LastCheckpoint) -> None:
     """Rewrite the paths in the checkpoint of a run that was moved: Lightning would forget which epoch was the best."""
+    file, content = checkpoint
     here, moved = str(file.parent.resolve()), False
-    for state in checkpoint["callbacks"].values():
+    for state in content["callbacks"].values():
         old = state.get("dirpath", here)
         if old != here:
             moved = True
             state |= {key: _replaced(value, old, here) for key, value in state.items()}
     if moved:
         with write_whole(file) as temporary:
-            torch.save(checkpoint, temporary)
+            torch.save(content, temporary)
 
 
 def _replaced(value: Any, old: str, new: str) -> Any:

@@ -29,11 +29,11 @@ from conspecific.models import keep_freed_memory
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.environment import peak_memory_gb
 from conspecific.runs.record import Cost, Counts, RunRecord, finish_record, start_record
-from conspecific.training.fit import build_parts, fit
+from conspecific.training.fit import Parts, Resumed, build_parts, fit
 from conspecific.training.header import print_header
 from conspecific.training.ignored import ignored_overrides
 from conspecific.training.loggers import FailSafeLogger, log_test, open_loggers
-from conspecific.training.resume import checkpoint_to_resume, load_checkpoint, require_same_images
+from conspecific.training.resume import checkpoint_to_resume, load_state, require_same_images, update_paths
 from conspecific.training.trainer import require_one_device
 
 
@@ -52,18 +52,23 @@ def train(
     _prepare(config)
     assert config.paths.run is not None, "the caller makes the run directory"
     run, cache = RunDirectory(Path(config.paths.run)), Path(config.paths.cache).expanduser()
-    resumed = checkpoint_to_resume(config)
+    checkpoint = checkpoint_to_resume(config)
     evaluator = _evaluator(config, cache, console)
     print_header(config, evaluator, console)
     for sentence in ignored_overrides(overrides, config):
         console.print(sentence, style="yellow", soft_wrap=True, highlight=False, markup=False)
     evaluator, leaks, contents, copies = _without_leaks(config, evaluator, cache)
-    if config.dry_run:
-        _try_everything(config, evaluator)
-        return None
-    if resumed is not None:  # nothing of the run is overwritten before all that can refuse it was asked
+    resumed = None
+    if checkpoint is not None:  # nothing of the run is overwritten before all that can refuse it was asked
         require_same_images(run, evaluator.splits.table(evaluator.manifest, contents))
-        load_checkpoint(build_parts(config, evaluator)[0], resumed)
+        resumed = Resumed(build_parts(config, evaluator), checkpoint.file, checkpoint.content["epoch"] + 1)
+        load_state(resumed.parts.module, checkpoint)
+    if config.dry_run:
+        _try_everything(config, evaluator, resumed.parts if resumed else build_parts(config, evaluator))
+        return None
+    if checkpoint is not None:
+        update_paths(checkpoint)
+        del checkpoint  # the state of its optimizer takes as much memory as two models
     start_record(run, config, overrides, evaluator.fingerprint)
     evaluator.splits.save(run.splits, evaluator.manifest, contents)
     leaks.save(run.leaks)
@@ -83,7 +88,7 @@ def _train_and_test(
     copies: polars.DataFrame,
     run: RunDirectory,
     loggers: Sequence[FailSafeLogger],
-    resumed: Path | None,
+    resumed: Resumed | None,
     began: float,
 ) -> RunRecord:
     """Score the references, train, score the test, and write the record. began: of the run, in `time.perf_counter`."""
@@ -156,9 +161,9 @@ def _counts(evaluator: Evaluator) -> Counts:
     )
 
 
-def _try_everything(config: TrainConfig, evaluator: Evaluator) -> None:
+def _try_everything(config: TrainConfig, evaluator: Evaluator, parts: Parts) -> None:
     """Build every part, compute the loss of one training batch, embed a few test images, and keep nothing."""
-    module, images = build_parts(config, evaluator)
+    module, images, _ = parts
     build_each(config.callbacks, "callbacks", config.allow)
     build_each(config.logger, "logger", config.allow)
     loader = images.train_dataloader()
