@@ -85,5 +85,5 @@ def test_the_table_of_a_multirun_has_the_jobs_of_earlier_sessions(
     assert conspecific("train", "-m", "hydra.sweep.dir=sweep", "seed=1,2").returncode == 0
     done = conspecific("train", "-m", "hydra.sweep.dir=sweep", "seed=3,4", "hydra.sweep.subdir='s${hydra.job.num}'")
     assert (done.returncode, done.stderr) == (0, "")
-    rows = [line.split() for line in done.stdout.splitlines() if "seed=" in line]
+    rows = [line.split() for line in done.stdout.splitlines() if "seed=" in line and not line.startswith("Job ")]
     assert [row[:2] for row in rows] == [["s0:", "seed=3"], ["s1:", "seed=4"], ["0:", "seed=1"], ["1:", "seed=2"]]

@@ -20,6 +20,7 @@ from conspecific.cli.multirun import differing_overrides, job_title
 from conspecific.config.compose import explained, folder_of_run, typed
 from conspecific.config.location import config_dir
 from conspecific.config.overrides import override
+from conspecific.config.places import absolute_override
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConspecificError, RunError
 from conspecific.reporting.run.run_report import report_run
@@ -35,6 +36,7 @@ def run(overrides: Sequence[str], multirun: bool) -> list[RunRecord]:
 
     With `multirun` there can be several jobs; one that fails does not stop the others.
     """
+    overrides = [absolute_override(text) for text in overrides]
     failures: list[ConspecificError] = []
     records: list[RunRecord] = []
 
@@ -101,7 +103,7 @@ def _job(config: DictConfig, title: str | None) -> RunRecord | None:
             console = LoggedConsole(log)
             if title is not None:
                 console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
-            overrides = list(HydraConfig.get().overrides.task)
+            overrides = [absolute_override(text) for text in HydraConfig.get().overrides.task]
             record = train(typed(config, TrainConfig), overrides, console, lambda made: report_run(made.directory))
             if record is not None:
                 print_conclusion(record, console)

@@ -18,6 +18,7 @@ from conspecific.config.explain import explain
 from conspecific.config.location import config_dir, groups
 from conspecific.config.neighbours import unknown_key
 from conspecific.config.overrides import literal
+from conspecific.config.places import make_absolute
 from conspecific.config.targets import check_argument_names, check_names, check_targets
 from conspecific.errors import ConfigError
 from conspecific.files import write_whole
@@ -32,6 +33,9 @@ def compose_config(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     GlobalHydra.instance().clear()
     plain = _plain_keys(name)
+    if name != "train" and not any(text.startswith("data=") for text in overrides):
+        # data.root=FOLDER alone changes a key of the data of the run, which this configuration does not hold
+        overrides = [f"+{text}" if text.startswith("data.") else text for text in overrides]
     values = [text for text in overrides if text.partition("=")[0] in plain]
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
@@ -84,7 +88,7 @@ def explained(error: Exception, name: str, overrides: Sequence[str]) -> ConfigEr
 
 
 def typed(config: DictConfig, schema: type[Schema]) -> Schema:
-    """Check a composed configuration and return it as an instance of its schema.
+    """Check a composed configuration and return it as an instance of its schema, its paths absolute.
 
     The configuration is the user's own: classes of the modules that its `allow` names can be built. Raises ConfigError
     for a key the schema does not have, a value of another type, a value that is still missing (`???`), a `_target_`
@@ -99,6 +103,7 @@ def typed(config: DictConfig, schema: type[Schema]) -> Schema:
 def checked(config: DictConfig, schema: type[Schema]) -> Schema:
     """Do what `typed` does but for the last check: it imports nothing that is to be built."""
     built = _of_schema(config, schema)
+    make_absolute(built)
     check_names(_parts(built), allow=getattr(built, "allow", ()))
     check_argument_names(_parts(built))
     check_choices(built)

@@ -152,8 +152,9 @@ class UseConfig:
     """Keys that `evaluate`, `embed` and `search` share: they use a finished run.
 
     run: the run directory. weights: a weights file in its place, with `model` for its network. data: images in place of
-    those of the run. image_size: side in pixels; null: that of the run. truncate: use only that many of the first
-    dimensions, for models trained with recipe.matryoshka; null: all. output: where results are written; null: into the
+    those of the run; data.KEY=VALUE alone changes a key of those of the run, as data.root=FOLDER where they were moved.
+    image_size: side in pixels; null: that of the run. truncate: use only that many of the first dimensions,
+    for models trained with recipe.matryoshka; null: all. output: where results are written; null: into the
     run directory. device: a torch device; auto: a GPU where there is one. allow: modules whose classes the run may have
     been trained with, besides the parts of this package.
     """

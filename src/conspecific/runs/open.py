@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from rich.console import Console
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.overrides import override
 from conspecific.config.schema import EvaluateConfig, TrainConfig, UseConfig
-from conspecific.config.targets import build, check_targets
+from conspecific.config.targets import TARGET, build, check_targets
 from conspecific.data.check import check_manifest
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
@@ -26,6 +27,7 @@ from conspecific.leaks.image_hashes import image_hashes
 from conspecific.models import Embedder
 from conspecific.models.state_dict import load_weights, read_state_dict
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.own_images import OwnImages
 from conspecific.runs.record import read_config, read_splits
 from conspecific.types import EmbeddingSet
 
@@ -65,10 +67,26 @@ class OpenRun:
         """Suffix of the names of results, which tells truncated embeddings from full ones."""
         return "" if self.config.truncate is None else f"_first{self.config.truncate}"
 
+    @property
+    def has_own_images(self) -> bool:
+        """Whether the images are those of the run, perhaps in another place."""
+        return self.run is not None and TARGET not in (self.config.data or {})
+
     def manifest(self) -> Manifest:
         """The requested images, else those of the run."""
-        manifest: Manifest = build(self.config.data or self.trained.data, "data", self.config.allow)
+        manifest: Manifest = build(self._data(), "data", self.config.allow)
         return manifest
+
+    def _data(self) -> dict[str, Any]:
+        """The node `data` of the images, with the present cache in place of that of a run made elsewhere."""
+        given = self.config.data or {}
+        if TARGET in given:
+            return given
+        own = {**self.trained.data, **given}
+        if "cache" not in given and own.get("cache") == self.trained.paths.cache:
+            own["cache"] = self.config.paths.cache
+        check_targets({"data": own}, allow=self.config.allow)
+        return own
 
     def _checked(self, console: Console, scored: bool) -> tuple[Manifest, str]:
         """Check the images, print what was found, and return them with their fingerprint."""
@@ -78,6 +96,24 @@ class OpenRun:
         for line in manifest.describe():
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         return manifest, fingerprint
+
+    def _own_images(
+        self, manifest: Manifest, fingerprint: str, console: Console, use: str | None = None
+    ) -> OwnImages | None:
+        """Compare the images of the run with those it recorded, and print what changed; None for other images.
+
+        Raises RunError where most of them, or of those of a use such as `test_query`, are not there.
+        """
+        if self.run is None or not self.has_own_images:
+            return None
+        workers = workers_for(self.config.workers)
+        own = OwnImages.of(
+            self.run, manifest, image_hashes(manifest, fingerprint, self.cache, workers, console).contents
+        )
+        own.require_most(self.run, manifest, use)
+        if own.differ:
+            console.print(own.describe(), style="yellow", highlight=False, soft_wrap=True)
+        return own
 
     def embed_all(self, console: Console, folder: Path | None = None) -> tuple[Path, Manifest, EmbeddingSet]:
         """Embed every image into a folder, unless it holds embeddings of the same images by the same weights.
@@ -95,6 +131,7 @@ class OpenRun:
             **({} if self.config.truncate is None else {"truncate": self.config.truncate}),
         }
         if read_facts(folder) != facts:
+            self._own_images(manifest, fingerprint, console)
             refuse_other_content(folder)  # before the work, not after
             images = EvaluationImages(manifest, np.arange(len(manifest)), self.image_size)
             device, workers = device_for(self.config.device), workers_for(self.config.workers)
@@ -139,11 +176,15 @@ class OpenRun:
 
     def evaluator(self, console: Console) -> Evaluator:
         """Check the images and split them as requested, else as the run did."""
-        manifest, fingerprint = self._checked(console, scored=True)
         asked = self.config if isinstance(self.config, EvaluateConfig) else EvaluateConfig()
-        splits = split(
-            manifest, asked.protocol or self.trained.protocol, **{**vars(self.trained.split), **_set(asked.split)}
-        )
+        protocol, shares = asked.protocol or self.trained.protocol, {**vars(self.trained.split), **_set(asked.split)}
+        recorded = self.has_own_images and (protocol, shares) == (self.trained.protocol, vars(self.trained.split))
+        manifest, fingerprint = self._checked(console, scored=not recorded)
+        own = self._own_images(manifest, fingerprint, console, f"{asked.subset}_query" if recorded else None)
+        if own is not None and own.differ and recorded:
+            splits = own.splits(protocol)
+        else:
+            splits = split(manifest, protocol, **shares)
         device, workers = device_for(self.config.device), workers_for(self.config.workers)
         ks = self.trained.metrics.ks if asked.metrics.ks is None else asked.metrics.ks
         return Evaluator(manifest, splits, fingerprint, self.image_size, workers, device, console, ks=ks)
