@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conspecific.data.dataset import AugmentedView
-from conspecific.data.sampler import PKSampler
+from conspecific.data.sampler import PKSampler, expected_undrawn
 from conspecific.errors import DataError
 
 worlds = st.tuples(
@@ -68,6 +68,20 @@ def test_order_is_decided_by_seed_and_epoch(world: tuple[list[int], int, int, in
     for sampler in (first, again):
         sampler.set_epoch(5)
     assert list(first) == list(again) == list(first)
+
+
+@pytest.mark.parametrize(
+    ("counts", "epochs"), [([1000, 60, 60, 60], 20), ([40, 8, 8, 3], 3), ([10] * 6, 2), ([9, 2], 1)]
+)
+def test_undrawn_images_are_estimated_as_they_turn_out(counts: list[int], epochs: int) -> None:
+    sampler, drawn = batches_of(counts, 4, 2), set()
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        drawn |= {view.sample_id for batch in sampler for view in batch}
+    first = 1000 + np.cumsum([0, *counts])
+    found = [count - len(drawn & set(range(start, start + count))) for start, count in zip(first, counts, strict=False)]
+    np.testing.assert_allclose(expected_undrawn(np.array(counts), 4, 2, epochs), found, atol=3)
+    assert (sum(found) > 0) == (len(set(counts)) > 1)
 
 
 def test_epochs_and_seeds_differ() -> None:

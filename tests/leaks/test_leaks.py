@@ -1,6 +1,7 @@
 """What the subsets share, what a run does about it, and its record."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,15 @@ def test_pairs_between_subsets_are_listed_with_all_columns(manifest: Manifest, s
     ]
     assert (leaks.compared, leaks.blank, leaks.inside, leaks.species) == (22, 1, 0, ())
     assert leaks.leaked_queries.tolist() == [14]
+
+
+def test_one_file_under_two_species_is_named_whatever_its_subset(manifest: Manifest, splits: Splits) -> None:
+    rows = table(exact(0, 1), exact(0, 2), exact(0, 3), exact(4, 6), exact(5, 22))
+    leaks = find_leaks(rows, splits, manifest, looked(manifest))
+    assert leaks.two_species == ("a/0000.jpg (a) and b/0001.jpg (b)", "b/0005.jpg (b) and a/0022.jpg (a)")
+    assert leaks.pairs.is_empty()
+    told = "2 files have an identical copy under another species: a/0000.jpg (a) and b/0001.jpg (b), b/0005.jpg (b) and"
+    assert told in describe(leaks)
 
 
 def test_the_earlier_subset_comes_first_whatever_the_ids(manifest: Manifest) -> None:
@@ -142,7 +152,7 @@ def test_nothing_is_shared_after_leaks_are_dropped(manifest: Manifest, splits: S
         ([near(place, 14) for place in range(10)], "without the 10 images that leaks=drop removes, .*: train"),
         (
             [near(place, 14) for place in range(0, 10, 2)],
-            "without the 5 .* training needs images of at least two species",
+            "without the 5 .* leaves one species in train; two are needed",
         ),
         ([near(place, 14) for place in (10, 11)], "without the 2 .* leaves 0 species in validation"),
     ],
@@ -250,10 +260,11 @@ def test_a_large_data_set_is_said_to_be_searched_without_crops(
 def test_saved_and_loaded_is_the_same(tmp_path: Path, make_manifest: Callable[..., Manifest]) -> None:
     manifest, splits = unseen(make_manifest)
     leaks = find_leaks(table(near(0, 16), exact(17, 18)), splits, manifest, looked(manifest, 3))
+    leaks = replace(leaks, two_species=("a/0.jpg (a) and b/1.jpg (b)",))
     leaks.save(tmp_path / "run" / "leaks")
     loaded = Leaks.load(tmp_path / "run" / "leaks")
     assert loaded.pairs.equals(leaks.pairs) and loaded.pairs.height == 1
-    for name in ("inside", "species", "compared", "blank", "crops", "respelt", "synonyms"):
+    for name in ("inside", "species", "compared", "blank", "crops", "respelt", "synonyms", "two_species"):
         assert getattr(loaded, name) == getattr(leaks, name)
     (tmp_path / "run" / "leaks.json").write_text("{}")
     with pytest.raises(RunError, match="not the record of a leak check"):

@@ -111,6 +111,11 @@ def test_duplicates_within_the_test_split_and_blank_images_are_counted(
     assert notes[1].startswith("1 image without visible content was compared by file content only")
 
 
+def test_one_file_under_two_species_is_named(make_run: MakeSubject, make_leaks: Callable[..., Leaks]) -> None:
+    [note] = looked(make_run(), make_leaks(two_species=("a/1.jpg (a) and b/2.jpg (b)",))).notes
+    assert note == "1 file with an identical copy under another species: a/1.jpg (a) and b/2.jpg (b)."
+
+
 def test_a_species_with_two_names_is_a_leak(make_run: MakeSubject, make_leaks: Callable[..., Leaks]) -> None:
     names = (SpellingMatch("Grey_Jay", "Gray_Jay", True), SpellingMatch("Wren_Tit", "Wrentits", False))
     found = looked(make_run(), make_leaks(species=names))

@@ -10,10 +10,11 @@ from rich.console import Console
 
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
+from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
 from conspecific.evaluation import Evaluator
-from conspecific.training.header import print_header
+from conspecific.training.header import header, print_header
 
 
 def test_it_says_what_was_found_and_what_is_left_out(make_folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -41,3 +42,19 @@ def test_it_says_what_was_found_and_what_is_left_out(make_folder: Callable[..., 
         f"Run: {tmp_path}",
     ], "nothing is wrapped"
     assert "notes.txt" in manifest.describe_left_out() and "dunnock" in manifest.describe_left_out()
+
+
+def test_images_that_are_never_drawn_are_counted_where_species_differ_much(
+    make_manifest: Callable[..., Manifest],
+) -> None:
+    manifest = make_manifest(["gull"] * 1000 + ["owl"] * 20 + ["wren"] * 20)
+    evaluator = Evaluator(manifest, split(manifest, "seen"), "", 96, 0, torch.device("cpu"), Console())
+    lines = {
+        epochs: header(typed(compose_config("train", [f"trainer.max_epochs={epochs}"]), TrainConfig), evaluator)
+        for epochs in (0, 1, 20)
+    }
+    assert lines[1][2] == (
+        "Sampling: about 260 of 416 training images are never drawn in 1 epochs, because every species is drawn "
+        "equally often; 260 of them are of the 400 of gull. More epochs draw more of them (trainer.max_epochs)."
+    )
+    assert not [line for epochs in (0, 20) for line in lines[epochs] if line.startswith("Sampling")]

@@ -7,7 +7,24 @@ from torch.utils.data import Sampler
 
 from conspecific.data.dataset import AugmentedView
 from conspecific.errors import DataError
-from conspecific.types import IntArray
+from conspecific.types import FloatArray, IntArray
+
+
+def batches_per_epoch(images: int, species: int, samples: int) -> int:
+    """Return the number of batches of `species` with `samples` images each in which all images could be."""
+    return max(1, round(images / (species * samples)))
+
+
+def expected_undrawn(counts: IntArray, species: int, samples: int, epochs: int) -> FloatArray:
+    """Return how many images of each species are expected never to be drawn by a PK sampler, [S].
+
+    Every species is drawn equally often, so that an epoch draws few images of a species with many.
+
+    counts: [S] training images of each species. species, samples: classes per batch, and samples of each.
+    """
+    species = min(species, len(counts))
+    drawn = batches_per_epoch(int(counts.sum()), species, samples) * species * samples / len(counts)
+    return (counts * np.clip(1 - drawn / counts, 0, 1) ** epochs).astype(np.float32)
 
 
 class PKSampler(Sampler[list[AugmentedView]]):
@@ -50,7 +67,7 @@ class PKSampler(Sampler[list[AugmentedView]]):
                 f"a training batch needs at least two species and one image of each; found loader.classes_per_batch="
                 f"{species} (of {len(self.groups)} in train) and loader.samples_per_class={images}"
             )
-        self.batches = max(1, round(len(ids) / (self.species * images)))
+        self.batches = batches_per_epoch(len(ids), self.species, images)
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""

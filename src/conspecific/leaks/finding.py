@@ -1,7 +1,7 @@
 """Finding what training or validation shares with the test."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations, cycle, islice, permutations
 
 import numpy as np
@@ -46,6 +46,7 @@ def find_leaks(copies: pl.DataFrame, splits: Splits, manifest: Manifest, found: 
         crops=found.has_crops,
         respelt=respelt,
         synonyms=_synonyms(set(names[subsets != ""]), species),
+        two_species=tuple(_two_species([groups[first] for first in exact], manifest)),
     )
 
 
@@ -86,6 +87,17 @@ def _across(ones: list[int], others: list[int], subsets: np.ndarray) -> Iterator
             if first and second:
                 longer = max(len(first), len(second))
                 yield from zip(islice(cycle(first), longer), islice(cycle(second), longer), strict=True)
+
+
+def _two_species(groups: Iterable[list[int]], manifest: Manifest) -> Iterator[str]:
+    """Name, in each group of identical files, the first image with the first image of each other species."""
+    for group in groups:
+        firsts = {manifest.labels[index]: index for index in reversed(group)}
+        first, *others = sorted(firsts.values())
+        for other in others:
+            yield " and ".join(
+                f"{path} ({name})" for path, name in manifest.table["path", "label"][[first, other]].rows()
+            )
 
 
 def _described(rows: list[tuple[str, str, float, int, int]], subsets: np.ndarray, manifest: Manifest) -> pl.DataFrame:

@@ -39,6 +39,7 @@ class Leaks:
     synonyms: further pairs of names that may mean one species, whatever the protocol.
     compared: number of images. blank: number of those with too little contrast, which are compared as files only.
     crops: whether cropped copies were looked for; in large data sets they are not.
+    two_species: identical files under different species, whatever their subsets: "path (species) and path (species)".
     respelt: sample ids of training and validation images whose species is certainly in the test under another name.
     """
 
@@ -50,6 +51,7 @@ class Leaks:
     crops: bool = True
     respelt: tuple[int, ...] = ()
     synonyms: tuple[SpellingMatch, ...] = ()
+    two_species: tuple[str, ...] = ()
 
     @property
     def leaked_queries(self) -> IntArray:
@@ -60,7 +62,9 @@ class Leaks:
         """Write `stem`.parquet (the pairs), then `stem`.json (the rest): where the JSON is, the record is complete."""
         with write_whole(stem.with_name(f"{stem.name}.parquet")) as temporary:
             self.pairs.write_parquet(temporary)
-        facts = {name: getattr(self, name) for name in ("inside", "compared", "blank", "crops", "respelt")}
+        facts = {
+            name: getattr(self, name) for name in ("inside", "compared", "blank", "crops", "respelt", "two_species")
+        }
         facts |= {name: [asdict(match) for match in getattr(self, name)] for name in MATCHES}
         write_json(stem.with_name(f"{stem.name}.json"), facts)
 
@@ -70,7 +74,7 @@ class Leaks:
         try:
             facts = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
             facts |= {name: tuple(SpellingMatch(**match) for match in facts[name]) for name in MATCHES}
-            facts["respelt"] = tuple(facts["respelt"])
+            facts |= {name: tuple(facts.get(name, ())) for name in ("respelt", "two_species")}
             return cls(pairs=pl.read_parquet(f"{stem}.parquet"), **facts)
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise RunError(f"{stem}.json / .parquet is not the record of a leak check: {error}") from error
@@ -92,6 +96,9 @@ def describe(leaks: Leaks) -> str:
         sentences.append(f"{count} species are in training and in the test under two names: {_named(leaks.species)}.")
     if not sentences:
         sentences.append(f"None of {leaks.compared} images is in more than one subset.")
+    if leaks.two_species:
+        files = "1 file has" if len(leaks.two_species) == 1 else f"{len(leaks.two_species)} files have"
+        sentences.append(f"{files} an identical copy under another species: {name_some(leaks.two_species)}.")
     if leaks.synonyms:
         count = len(leaks.synonyms)
         sentences.append(f"{count} pairs of species names may mean one species each: {_named(leaks.synonyms)}.")

@@ -1,10 +1,14 @@
 """The first lines of a run: what it found and what it will do, so that a wrong folder or key is seen at once."""
 
+import numpy as np
 from rich.console import Console
 
 from conspecific.config.schema import TrainConfig
+from conspecific.data.sampler import expected_undrawn
 from conspecific.evaluation import Evaluator
 from conspecific.training.trainer import precision_of
+
+UNDRAWN = 0.01  # share of the training images
 
 
 def print_header(config: TrainConfig, evaluator: Evaluator, console: Console) -> None:
@@ -27,6 +31,7 @@ def header(config: TrainConfig, evaluator: Evaluator) -> list[str]:
         f"images (protocol {config.protocol}, split seed {config.split.seed})",
         *more,
         *_unused(evaluator),
+        *_undrawn(config, evaluator),
         f"Network: {model['backbone']}, weights {model['weights']}, pooling {model.get('pooling')}, {head}, {trained}; "
         + size,
         f"Encoder: torch on {evaluator.device}, float32; trained in {precision_of(config)} on "
@@ -34,6 +39,22 @@ def header(config: TrainConfig, evaluator: Evaluator) -> list[str]:
         f"Run: {config.paths.run}",
     ]
     return lines
+
+
+def _undrawn(config: TrainConfig, evaluator: Evaluator) -> list[str]:
+    """Say how many training images no batch is expected to hold, if they are a share to mention."""
+    manifest, train, loader = evaluator.manifest, evaluator.splits.train, config.loader
+    species, counts = np.unique(manifest.labels[train], return_counts=True)
+    epochs = config.trainer["max_epochs"]
+    undrawn = expected_undrawn(counts, loader.classes_per_batch, loader.samples_per_class, epochs)
+    if not epochs or undrawn.sum() < UNDRAWN * len(train):
+        return []
+    most = int(undrawn.argmax())
+    return [
+        f"Sampling: about {undrawn.sum():,.0f} of {len(train):,} training images are never drawn in {epochs} epochs, "
+        f"because every species is drawn equally often; {undrawn[most]:,.0f} of them are of the {counts[most]:,} of "
+        f"{manifest.species[species[most]]}. More epochs draw more of them (trainer.max_epochs)."
+    ]
 
 
 def _unused(evaluator: Evaluator) -> list[str]:

@@ -143,7 +143,7 @@ def _without_leaks(
     copies = find_copies(manifest, key, found, cache, evaluator.device, console)
     leaks = find_leaks(copies, evaluator.splits, manifest, found)
     splits = apply_policy(config.leaks, leaks, evaluator.splits, manifest)
-    style = "yellow" if leaks.pairs.height or leaks.species else None
+    style = "yellow" if leaks.pairs.height or leaks.species or leaks.two_species else None
     console.print(f"Leak check: {describe(leaks)}", style=style, soft_wrap=True, highlight=False, markup=False)
     return replace(evaluator, splits=splits), leaks, found.contents, copies
 

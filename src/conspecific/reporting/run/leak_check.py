@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from conspecific.errors import name_some
 from conspecific.evaluation.evaluate import without_queries
 from conspecific.leaks.record import Leaks
 from conspecific.reporting.page.thumbnails import Side
@@ -81,7 +82,11 @@ def described(run: Subject, leaks: Leaks) -> LeakCheck:
         is_good=_is_clean(leaks) or run.record.config.leaks == "drop",
         state=_state(run, leaks),
         verdict=_verdict(leaks),
-        notes=tuple(note for note in (_policy(run, leaks), _inside(leaks), _blank(leaks), _crops(leaks)) if note),
+        notes=tuple(
+            note
+            for note in (_policy(run, leaks), _two_species(leaks), _inside(leaks), _blank(leaks), _crops(leaks))
+            if note
+        ),
         counts=_counts(leaks.pairs),
         pairs=tuple(_pair(row) for row in shown.iter_rows(named=True)),
         further=f"leaks.parquet in the run directory lists {plural(hidden, 'further pair')}." if hidden else "",
@@ -136,6 +141,13 @@ def _policy(run: Subject, leaks: Leaks) -> str:
     if run.record.config.leaks == "report":
         return "With leaks=report, they were kept. Set leaks=drop to remove them from the train and validation splits."
     return ""
+
+
+def _two_species(leaks: Leaks) -> str:
+    if not leaks.two_species:
+        return ""
+    files = plural(len(leaks.two_species), "file")
+    return f"{files} with an identical copy under another species: {name_some(leaks.two_species)}."
 
 
 def _inside(leaks: Leaks) -> str:
