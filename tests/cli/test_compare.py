@@ -8,6 +8,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from conspecific.cli.compare import _new_folder
+from conspecific.config.schema import CompareConfig, PathsConfig
 from conspecific.metrics import metric_names
 from conspecific.runs.directory import RunDirectory
 
@@ -125,3 +127,8 @@ def test_an_unknown_policy_is_named_before_anything_is_done(conspecific: Command
     done = conspecific("train", *tiny, "leaks=dorp", "hydra.run.dir=wrong")
     assert done.returncode == 2
     assert "leaks=dorp is unknown. Did you mean drop?" in done.stderr
+
+
+def test_two_comparisons_in_one_second_have_two_folders(tmp_path: Path) -> None:
+    config = CompareConfig(paths=PathsConfig(runs=str(tmp_path)))
+    assert len({_new_folder(config) for _ in range(2)}) == 2

@@ -1,6 +1,5 @@
 """Made-up runs to compare, and their page as a reader sees it."""
 
-import json
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -87,7 +86,7 @@ def make_comparison(tmp_path: Path) -> MakeComparison:
                 )
                 path = tmp_path / f"run-{group}-{seed}"
                 path.mkdir(exist_ok=True)
-                made.append(runs.TestedRun(path, seed, settings(group), test, result, result))
+                made.append(runs.TestedRun(path, tmp_path / "images", seed, settings(group), test, result, result))
         return compare_runs(made)
 
     return make
@@ -95,13 +94,11 @@ def make_comparison(tmp_path: Path) -> MakeComparison:
 
 @pytest.fixture
 def data_root(tmp_path: Path) -> Path:
-    """Write the images of the made-up runs, and a summary of the first run with their folder."""
+    """Write the images of the made-up runs."""
     for query in range(QUERIES):
         path = tmp_path / "images" / SPECIES[query % len(SPECIES)] / f"{query:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20, 20), (3 * query, 0, 0)).save(path)
-    (tmp_path / "run-0-0").mkdir()
-    (tmp_path / "run-0-0" / "summary.json").write_text(json.dumps({"data_root": str(tmp_path / "images")}))
     return tmp_path / "images"
 
 

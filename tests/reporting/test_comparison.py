@@ -6,7 +6,6 @@ from pathlib import Path
 from string import ascii_uppercase
 
 import polars as pl
-import pytest
 
 from conspecific.metrics import metric_names
 from conspecific.reporting.comparison.page import write_comparison
@@ -36,7 +35,7 @@ def test_every_number_of_every_difference_is_on_the_page(make_comparison: MakeCo
             over_seeds = contrast.over_seeds[row.metric]
             assert over_seeds is not None
             for interval in (row.by_query, row.by_species, over_seeds):
-                assert f"{signed(interval.low)} … {signed(interval.high)}" in text
+                assert f"{signed(interval.low)}…{signed(interval.high)}" in text
             assert f"{row.won} · {row.unchanged} · {row.lost}" in text
     for group in found.groups:
         spread, interval = group.deviations["mrr"], group.intervals["mrr"]
@@ -156,15 +155,6 @@ def test_without_the_data_the_page_has_no_images(
     page = page_of(make_comparison([0.1], [0.2]), tmp_path)
     assert "img" not in {tag for tag, _ in page.tags}
     assert "Retrieved images" not in page.text and "Queries with the largest changes" in page.text
-
-
-@pytest.mark.parametrize("summary", ["{}", "{", '{"data_root": null}'])
-def test_a_summary_without_a_data_folder_is_no_error(
-    make_comparison: MakeComparison, tmp_path: Path, summary: str
-) -> None:
-    found = make_comparison([0.1], [0.2])
-    (tmp_path / "run-0-0" / "summary.json").write_text(summary)
-    assert "B is better than A" in page_of(found, tmp_path).text
 
 
 def test_results_without_answers_are_compared_by_map_at_r(make_comparison: MakeComparison, tmp_path: Path) -> None:

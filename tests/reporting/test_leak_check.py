@@ -5,6 +5,7 @@ from collections.abc import Callable
 from conspecific.evaluation.evaluate import without_queries
 from conspecific.leaks.record import Leaks
 from conspecific.leaks.spelling import SpellingMatch
+from conspecific.reporting.page.template import template
 from conspecific.reporting.run.leak_check import LeakCheck, PairCount, leak_check
 from conspecific.reporting.run.subject import Subject
 
@@ -124,4 +125,15 @@ def test_a_species_with_two_names_is_a_leak(make_run: MakeSubject, make_leaks: C
         "Grey Jay and, in the test split, Gray Jay",
         "Wren Tit and, in the test split, Wrentits (uncertain)",
     )
+    assert found.synonyms == ()
     assert "uncertain match were kept" in looked(make_run(), make_leaks(species=names), "drop").notes[0]
+
+
+def test_names_that_may_mean_one_species_are_listed_but_are_no_leak(
+    make_run: MakeSubject, make_leaks: Callable[..., Leaks]
+) -> None:
+    found = looked(make_run(), make_leaks(synonyms=(SpellingMatch("Gray_Heron", "Grey_Heron", True),)))
+    assert found.is_good
+    assert found.synonyms == ("Gray Heron and Grey Heron",)
+    page = template("run/leak_check.html.j2").render(check=found, run=make_run(), images=None)
+    assert "<li>Gray Heron and Grey Heron</li>" in page

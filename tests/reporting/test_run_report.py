@@ -7,7 +7,7 @@ import pytest
 from conspecific.errors import RunError
 from conspecific.reporting.run.details import details
 from conspecific.reporting.run.learning import validation_table
-from conspecific.reporting.run.run_report import report_run
+from conspecific.reporting.run.report import report_run
 from conspecific.reporting.run.subject import Subject
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import SelectedWeights, append_epoch, finish_record, start_record

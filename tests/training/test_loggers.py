@@ -14,7 +14,7 @@ from rich.console import Console
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConfigError
-from conspecific.reporting.run.run_report import report_run
+from conspecific.reporting.run.report import report_run
 from conspecific.runs.record import read_record
 from conspecific.training import loggers
 from conspecific.training.loggers import FailSafeLogger, csv_logger, open_loggers, tensorboard_logger, wandb_logger

@@ -1,6 +1,5 @@
 """conspecific compare: compare runs query by query; runs that differ only in their seed form one group."""
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,9 +9,11 @@ from rich.table import Table
 
 from conspecific.config.schema import CompareConfig
 from conspecific.evaluation.tables import difference_table, plain_table
+from conspecific.files import write_json
 from conspecific.reporting.comparison.page import write_comparison
 from conspecific.reporting.comparison.settings import SIDE_BY_SIDE, settings_table
 from conspecific.reporting.sweep.page import headline, lead, sweep_rows, tested_metrics, write_sweep
+from conspecific.runs.directory import make_new_folder
 from conspecific.runs.groups import Comparison, Group, compare_runs
 from conspecific.runs.sweeps import Sweep, is_sweep, read_sweep
 from conspecific.runs.tested import find_runs, read_run
@@ -25,16 +26,19 @@ def run(config: CompareConfig, places: Sequence[str]) -> None:
     paths, console = find_runs(places), Console(markup=False)
     as_sweep = is_sweep(paths) if config.sweep is None else config.sweep
     found = read_sweep(paths) if as_sweep else compare_runs([read_run(path) for path in paths])
-    folder = Path(config.output or f"{config.paths.runs}/comparisons/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
     if isinstance(found, Sweep):
         _print_sweep(console, found)
     else:
         _print_comparison(console, found)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "comparison.json").write_text(json.dumps(found.to_json(), indent=2) + "\n")
+    folder = Path(config.output).expanduser() if config.output else _new_folder(config)
+    write_json(folder / "comparison.json", found.to_json())
     page = folder / "comparison.html"
     written = write_sweep(page, found) if isinstance(found, Sweep) else write_comparison(page, found)
     console.print(f"Comparison: {written.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _new_folder(config: CompareConfig) -> Path:
+    return make_new_folder(Path(config.paths.runs).expanduser() / "comparisons" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
 
 
 def _print_sweep(console: Console, found: Sweep) -> None:

@@ -23,7 +23,7 @@ from conspecific.config.overrides import override
 from conspecific.config.places import absolute_override
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConspecificError, RunError
-from conspecific.reporting.run.run_report import report_run
+from conspecific.reporting.run.report import report_run
 from conspecific.runs.directory import RunDirectory, make_new_folder
 from conspecific.runs.record import RunRecord, read_record
 from conspecific.runs.tested import runs_in

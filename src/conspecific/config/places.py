@@ -12,12 +12,15 @@ RECORDED = (
     "data.cache",
     "data.path",
     "data.root",
+    "model.backbone",
     "model.weights",
     "paths.cache",
     "paths.runs",
+    "teacher.backbone",
     "teacher.weights",
 )
 """Keys with a path that the record of a run holds."""
+IN_FOLDER = "local-dir:"  # what timm calls a backbone in a folder
 NAMES_OF_WEIGHTS = frozenset({"bundled", "timm", "none"})
 
 
@@ -47,7 +50,14 @@ def absolute_override(text: str) -> str:
 
 
 def _absolute(key: str, value: str) -> str:
-    """Return a path as an absolute one; a name of weights, which no file has, stays."""
+    """Return a path as an absolute one; a name of weights, which no file has, and of a backbone stays.
+
+    >>> _absolute("model.backbone", "local-dir:/my/vit"), _absolute("model.backbone", "resnet18")
+    ('local-dir:/my/vit', 'resnet18')
+    """
+    if key.endswith(".backbone"):
+        prefix, found, folder = value.partition(IN_FOLDER)
+        return f"{IN_FOLDER}{Path(os.path.expanduser(folder)).absolute()}" if found and not prefix else value
     path = Path(os.path.expanduser(value)).absolute()
     is_name = key.endswith(".weights") and (value in NAMES_OF_WEIGHTS or not path.exists())
     return value if is_name else str(path)

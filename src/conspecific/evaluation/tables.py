@@ -1,6 +1,6 @@
 """Results as tables of at most 80 columns, for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -111,9 +111,14 @@ def plain_table(title: str, columns: Sequence[str]) -> Table:
     return table
 
 
-def format_interval(interval: Interval) -> str:
-    """Return the bounds of an interval of differences, with three digits each."""
-    return f"{_signed(interval.low)}…{_signed(interval.high)}"
+def format_interval(interval: Interval, signed: Callable[[float], str] | None = None) -> str:
+    """Return the bounds of an interval of differences. signed: writes a bound; None writes three digits.
+
+    >>> format_interval(Interval(0.1, 0.05, 0.15))
+    '+0.050…+0.150'
+    """
+    write = signed or _signed
+    return f"{write(interval.low)}…{write(interval.high)}"
 
 
 def format_p_value(found: float) -> str:

@@ -32,6 +32,7 @@ NOT_SETTINGS = (
 class TestedRun:
     """A finished run.
 
+    data_root: the folder of its images when it was made.
     settings: dotted key -> value, for every key of the configuration that metrics depend on, without the seed.
     test: one row per image of the test split: path, label, content, test_query, test_gallery.
     result: the test result of the model, or of the pooled reference if nothing was trained.
@@ -39,6 +40,7 @@ class TestedRun:
     """
 
     path: Path
+    data_root: Path
     seed: int
     settings: Mapping[str, Any]
     test: pl.DataFrame
@@ -79,6 +81,7 @@ def tested_run(record: RunRecord) -> TestedRun:
     test = record.splits.filter(pl.col("test_query") | pl.col("test_gallery"))
     return TestedRun(
         record.path,
+        Path(record.counts.data_root),
         record.config.seed,
         dict(_settings(record.config)),
         test.select("path", "label", "content", "test_query", "test_gallery"),

@@ -1,9 +1,6 @@
 """The page that compares runs: one self-contained HTML file."""
 
-import json
 from pathlib import Path
-
-from PIL import Image
 
 from conspecific.files import write_text
 from conspecific.images import open_rgb
@@ -15,7 +12,6 @@ from conspecific.reporting.page.answers import SHOWN
 from conspecific.reporting.page.section import render_page
 from conspecific.reporting.page.tally import Tally, tally
 from conspecific.reporting.page.thumbnails import Thumbnails
-from conspecific.runs.directory import RunDirectory
 from conspecific.runs.groups import Comparison
 
 
@@ -48,19 +44,6 @@ def _tallies(subject: Subject) -> list[Tally]:
 
 def _images(found: Comparison) -> Thumbnails | None:
     """The test images, None where the data of no run are at their place."""
-    for run in (run for group in found.groups for run in group.runs):
-        if (root := _data_root(run.path)) is not None:
-            return Thumbnails(lambda path: _open(root, path))
-    return None
-
-
-def _open(root: Path, path: str) -> Image.Image:
-    return open_rgb(root / path, shorter_side=224)
-
-
-def _data_root(run: Path) -> Path | None:
-    try:
-        stored = json.loads(RunDirectory(run).summary.read_text(encoding="utf-8")).get("data_root")
-    except (OSError, ValueError):  # the page is complete without images
-        return None
-    return Path(stored) if stored and Path(stored).is_dir() else None
+    roots = [run.data_root for group in found.groups for run in group.runs]
+    root = next((root for root in roots if root.is_dir()), None)
+    return None if root is None else Thumbnails(lambda path: open_rgb(root / path, shorter_side=224))

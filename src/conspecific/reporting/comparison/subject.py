@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from conspecific.evaluation.compare import Difference
+from conspecific.evaluation.tables import format_interval
 from conspecific.reporting.page.statistics import Statistic, statistic
 from conspecific.reporting.page.thumbnails import Thumbnails
-from conspecific.reporting.page.wording import DASH, MAIN_METRIC, format_interval
+from conspecific.reporting.page.wording import DASH, MAIN_METRIC, signed
 from conspecific.runs.groups import Comparison, Contrast, Group
 
 SIGNIFICANT_BELOW = 0.05
@@ -94,7 +95,7 @@ def ordered(contrast: Contrast) -> tuple[Group, Group]:
 def row(contrast: Contrast, metric: str, name: str) -> Row:
     """Return the difference in one metric as a row of a table."""
     found, over_seeds = difference_of(contrast, metric), contrast.over_seeds[metric]
-    return Row(name, verdict(found), format_interval(over_seeds) if over_seeds else DASH, statistic(found))
+    return Row(name, verdict(found), format_interval(over_seeds, signed) if over_seeds else DASH, statistic(found))
 
 
 def count_runs(groups: Sequence[Group]) -> int:

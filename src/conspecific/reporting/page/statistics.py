@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from conspecific.evaluation.compare import Difference
-from conspecific.evaluation.tables import format_p_value
-from conspecific.reporting.page.wording import format_interval, signed
+from conspecific.evaluation.tables import format_interval, format_p_value
+from conspecific.reporting.page.wording import signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ def statistic(difference: Difference) -> Statistic:
     return Statistic(
         metric=difference.metric,
         mean=signed(difference.interval.mean),
-        over_queries=format_interval(difference.by_query),
-        over_species=format_interval(difference.by_species),
+        over_queries=format_interval(difference.by_query, signed),
+        over_species=format_interval(difference.by_species, signed),
         p_value=format_p_value(difference.p_value),
         counts=(f"{difference.won:,}", f"{difference.unchanged:,}", f"{difference.lost:,}"),
         shares=(won, unchanged, lost),

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 from conspecific import metrics
-from conspecific.metrics import Interval
 from conspecific.reporting.page.answers import SHOWN
 
 DASH, MINUS, NO_BREAK = "\u2013", "\u2212", "\u00a0"
@@ -59,15 +58,6 @@ def percent(share: float | None, digits: int = 0) -> str:
     (['50', '%'], ['4.2', '%'], True)
     """
     return DASH if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}{NO_BREAK}%"
-
-
-def format_interval(interval: Interval) -> str:
-    """Return the bounds of an interval of differences.
-
-    >>> format_interval(Interval(0.1, 0.05, 0.15))
-    '+0.050 … +0.150'
-    """
-    return f"{signed(interval.low)} … {signed(interval.high)}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -14,10 +14,12 @@ from conspecific.types import EvalResult
 
 
 def headline(run: Subject) -> str:
-    """Return the mean number of hits among the ten nearest images, of the best encoder and of the baseline."""
+    """Return the mean number of hits among the ten nearest images, of the best encoder and of the better reference."""
     first, best = tallies(run)[0].value, tallies(run)[-1].value
     if run.is_trained:
-        return f"{best} of the {SHOWN} nearest images show the right species; the baseline finds {first}."
+        better = max(run.encoders[:-1], key=lambda encoder: _mean_hits(encoder.result))
+        found = number(_mean_hits(better.result), 1)
+        return f"{best} of the {SHOWN} nearest images show the right species; {better.phrase} finds {found}."
     return f"Without fine-tuning, {first} of the {SHOWN} nearest images show the right species; pooled: {best}."
 
 

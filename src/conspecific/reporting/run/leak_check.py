@@ -8,6 +8,7 @@ import polars as pl
 from conspecific.errors import name_some
 from conspecific.evaluation.evaluate import without_queries
 from conspecific.leaks.record import Leaks
+from conspecific.leaks.spelling import SpellingMatch
 from conspecific.reporting.page.thumbnails import Side
 from conspecific.reporting.page.wording import MAIN_METRICS, number, plural, species_name
 from conspecific.reporting.run.subject import Cell, Subject
@@ -50,7 +51,8 @@ class LeakCheck:
 
     is_good: no leak was found, or the leaks were dropped. state, verdict: the result in a few words and in a sentence.
     notes: further sentences. counts: pairs by splits. pairs: the first of them. further: how many more there are.
-    spellings: species that may be one under two names. leaked: how many queries are leaked; empty for none.
+    spellings: species that may be in the test split under another name. synonyms: other names that may mean one
+    species. leaked: how many queries are leaked; empty for none.
     unaffected: why no metric is shown without the leaked queries. without: the metrics without them.
     """
 
@@ -62,6 +64,7 @@ class LeakCheck:
     pairs: tuple[Pair, ...]
     further: str
     spellings: tuple[str, ...]
+    synonyms: tuple[str, ...]
     leaked: str
     unaffected: str
     without: tuple[WithoutLeaks, ...]
@@ -90,11 +93,8 @@ def described(run: Subject, leaks: Leaks) -> LeakCheck:
         counts=_counts(leaks.pairs),
         pairs=tuple(_pair(row) for row in shown.iter_rows(named=True)),
         further=f"leaks.parquet in the run directory lists {plural(hidden, 'further pair')}." if hidden else "",
-        spellings=tuple(
-            f"{species_name(match.name)} and, in the test split, {species_name(match.other)}"
-            f"{'' if match.certain else ' (uncertain)'}"
-            for match in leaks.species
-        ),
+        spellings=tuple(_names(match, "and, in the test split,") for match in leaks.species),
+        synonyms=tuple(_names(match, "and") for match in leaks.synonyms),
         leaked=f"{run.leaked:,} of {queries}" if run.leaked else "",
         unaffected=_unaffected(run, leaks),
         without=_without(run, leaks) if run.leaked else (),
@@ -177,6 +177,11 @@ def _counts(pairs: pl.DataFrame) -> tuple[PairCount, ...]:
         splits = f"{_SPLITS[first].capitalize()} and {_SPLITS[second]}"
         rows.append(PairCount(splits, f"{kinds.count('exact'):,}", f"{kinds.count('near'):,}"))
     return tuple(rows)
+
+
+def _names(match: SpellingMatch, between: str) -> str:
+    uncertain = "" if match.certain else " (uncertain)"
+    return f"{species_name(match.name)} {between} {species_name(match.other)}{uncertain}"
 
 
 def _pair(row: dict[str, Any]) -> Pair:

@@ -6,9 +6,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from conspecific.metrics import in_order
+from conspecific.evaluation.tables import format_interval
+from conspecific.metrics import Interval, in_order
 from conspecific.reporting.page.plots import learning_curves
-from conspecific.reporting.page.wording import DASH, NO_BREAK, number, signed
+from conspecific.reporting.page.wording import DASH, number, signed
 from conspecific.reporting.run.subject import Subject
 from conspecific.runs.record import Epoch
 
@@ -91,6 +92,5 @@ def _gain(run: Subject, epoch: Epoch) -> str:
     bounds = epoch.gain_intervals.get(metric)
     if bounds is None:
         return ""
-    low, high = (signed(bound) for bound in bounds)
     gain = epoch.metrics[metric] - run.record.validation["flatten"].metrics[metric]
-    return f"{signed(gain)} ({low}{NO_BREAK}…{NO_BREAK}{high})"
+    return f"{signed(gain)} ({format_interval(Interval(gain, *bounds), signed)})"

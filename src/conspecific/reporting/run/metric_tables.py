@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from conspecific.evaluation.compare import Difference
+from conspecific.evaluation.tables import format_interval
 from conspecific.metrics import in_order
 from conspecific.reporting.page.statistics import Statistic, statistic, unit
-from conspecific.reporting.page.wording import explain, format_interval, number, signed
+from conspecific.reporting.page.wording import explain, number, signed
 from conspecific.reporting.run.subject import Cell, Subject
 
 
@@ -136,4 +137,4 @@ def _sorted(rows: Sequence[Difference]) -> list[Difference]:
 
 def _gain(row: Difference) -> Gain:
     verdict = "better" if row.interval.low > 0 else "worse" if row.interval.high < 0 else "unsure"
-    return Gain(signed(row.interval.mean), format_interval(row.interval), verdict)
+    return Gain(signed(row.interval.mean), format_interval(row.interval, signed), verdict)

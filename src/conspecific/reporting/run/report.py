@@ -5,7 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from conspecific.files import write_text, write_whole_folder
+from conspecific.files import write_text, write_whole
+from conspecific.images import open_rgb
 from conspecific.reporting.page.answers import Answer, count_hits
 from conspecific.reporting.page.montage import answer_sheet, side_by_side
 from conspecific.reporting.page.section import Section, render_page
@@ -15,6 +16,8 @@ from conspecific.reporting.run.examples import Example, pairs_of, selected_queri
 from conspecific.reporting.run.headline import headline, lead, tallies
 from conspecific.reporting.run.sections import SECTIONS
 from conspecific.reporting.run.subject import Subject
+from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import read_record
 
 
 def write_report(path: Path, run: Subject, sections: Sequence[Section[Subject]] = SECTIONS) -> Path:
@@ -32,12 +35,25 @@ def write_report(path: Path, run: Subject, sections: Sequence[Section[Subject]] 
     return path
 
 
+def report_run(run: RunDirectory) -> Subject:
+    """Write `report.html` and the images of the example queries into the directory of a finished run."""
+    record = read_record(run.path)
+    root = Path(record.counts.data_root)
+    subject = Subject(record, lambda path: open_rgb(root / path, shorter_side=224))
+    write_report(run.report, subject)
+    return subject
+
+
 def save_example_images(folder: Path, run: Subject, images: Thumbnails) -> None:
-    """Replace `folder` with a PNG for each selected query: baseline and best encoder side by side."""
-    with write_whole_folder(folder) as temporary:
-        for rank, example in enumerate(selected_queries(pairs_of(run)), start=1):
-            name = f"query-{rank}-{example.rule.lower().replace(' ', '-')}.png"
-            _comparison(example, run, images).save(temporary / name)
+    """Write a PNG for each selected query: baseline and best encoder side by side. Other files are left alone."""
+    names = []
+    for rank, example in enumerate(selected_queries(pairs_of(run)), start=1):
+        names.append(f"query-{rank}-{example.rule.lower().replace(' ', '-')}.png")
+        with write_whole(folder / names[-1]) as temporary:
+            _comparison(example, run, images).save(temporary)
+    for earlier in folder.glob("query-[0-9]-*.png"):
+        if earlier.name not in names:
+            earlier.unlink()
 
 
 def _comparison(example: Example, run: Subject, images: Thumbnails) -> Image.Image:
