@@ -66,7 +66,15 @@ def test_help_says_what_keys_mean_and_take(capsys: pytest.CaptureFixture[str]) -
 
 
 MISTAKES = ["protocoll=seen", "loss=triplex", "leaks=maybe", "monitor=x", "model.pooling=x", "model.poling=avg", "lr=1"]
-MISTAKES += ["trainer.zzz=1", "+data.zzz=1", "+trainer.fast_dev_run=true", "loss.loss.zzz=1"]
+MISTAKES += [
+    "trainer.zzz=1",
+    "+data.zzz=1",
+    "+trainer.fast_dev_run=true",
+    "loss.loss.zzz=1",
+    "data.species=many",
+    "trainer.max_epochs=ten",
+    "model.dimensions=x",
+]
 LIGHT = f"""
 import json, sys
 from conspecific.cli.main import main
@@ -78,8 +86,8 @@ print(json.dumps([found, [name for name in ("torch", "pytorch_lightning", "timm"
 
 def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", LIGHT], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [[2] * 15, []]
-    assert done.stderr.count("error: ") == 15
+    assert json.loads(done.stdout) == [[2] * 18, []]
+    assert done.stderr.count("error: ") == 18
 
 
 def test_the_whole_configuration_is_printed_wherever_the_option_stands(
@@ -118,7 +126,7 @@ def test_an_unknown_command_names_its_neighbour(capsys: pytest.CaptureFixture[st
         (["train", "~loss"], "a run needs loss: choose loss=arcface or "),
         (["train", "monitor=map"], "monitor=map is unknown. Did you mean map@r?"),
         (["train", "trainer.max_epochs=-1"], "trainer.max_epochs must be a number of epochs, 0 for the baseline alone"),
-        (["train", "data=folder", "data.root=My Birds (2024)"], "data.root=My Birds (2024) is not a folder."),
+        (["train", "data=folder", "data.root=/My Birds (2024)"], "data.root=/My Birds (2024) is not a folder."),
         (["train", "resume=runs/gone"], "runs/gone cannot be resumed: it has no checkpoints/last.ckpt"),
         (["train", "-m", "resume=runs/gone"], "resume=RUN continues one run: leave out -m"),
         (["train", "--mutlirun"], "--mutlirun is not an option of train. Did you mean --multirun?"),

@@ -19,7 +19,7 @@ from conspecific.config.location import config_dir, groups
 from conspecific.config.neighbours import unknown_key
 from conspecific.config.overrides import literal
 from conspecific.config.places import make_absolute
-from conspecific.config.targets import check_argument_names, check_names, check_targets
+from conspecific.config.targets import check_arguments_as_written, check_names, check_targets
 from conspecific.errors import ConfigError
 from conspecific.files import write_whole
 
@@ -105,7 +105,7 @@ def checked(config: DictConfig, schema: type[Schema]) -> Schema:
     built = _of_schema(config, schema)
     make_absolute(built)
     check_names(_parts(built), allow=getattr(built, "allow", ()))
-    check_argument_names(_parts(built))
+    check_arguments_as_written(_parts(built))
     check_choices(built)
     return built
 

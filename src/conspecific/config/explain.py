@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from conspecific.config.location import all_groups, groups, options
 from conspecific.config.neighbours import elsewhere, nearest, neighbours, unknown_key
 from conspecific.config.renamed import renamed_key, renamed_option
-from conspecific.config.signatures import argument_names
+from conspecific.config.signatures import written_arguments
 from conspecific.config.targets import TARGET, takes
 from conspecific.errors import did_you_mean
 
@@ -67,7 +67,7 @@ def _not_there(key: str, overrides: Sequence[str], tree: Tree) -> str:
     if not near and takes(node, above, name):
         return f"{key} is not set in this configuration, but can be: +{key}=VALUE"
     if TARGET in node and all(each.startswith("_") for each in known):
-        known = sorted(argument_names(node[TARGET]) or ())
+        known = sorted(written_arguments(node[TARGET]) or ())
     return f"{key} is not a key of this configuration. {near or _deeper(name, node, above) or neighbours(key, known)}"
 
 

@@ -1,4 +1,4 @@
-"""Argument names of a class or function, read from its source: importing it can take seconds."""
+"""Arguments of a class or function, read from its source: importing it can take seconds."""
 
 import ast
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 
-def argument_names(target: str) -> frozenset[str] | None:
-    """Return the names of the arguments that `package.module.Name` takes. Imports nothing.
+def written_arguments(target: str) -> dict[str, str] | None:
+    """Return the arguments that `package.module.Name` takes, name -> annotation as it is written. Imports nothing.
 
     A class that hands **kwargs up takes its bases' too. None where the source does not say: for what is not written in
     Python, is imported with `*`, or takes any arguments.
 
-    >>> sorted(argument_names("conspecific.data.sources.from_images"))
-    ['max_bad_share', 'max_pixels', 'on_bad', 'root']
+    >>> written_arguments("conspecific.data.sources.from_images")
+    {'root': 'str', 'on_bad': 'str', 'max_bad_share': 'float', 'max_pixels': 'int'}
     """
     module, _, name = target.rpartition(".")
     try:
@@ -23,14 +23,14 @@ def argument_names(target: str) -> frozenset[str] | None:
         return None
 
 
-def _arguments(module: str, name: str) -> frozenset[str]:
+def _arguments(module: str, name: str) -> dict[str, str]:
     """Raises LookupError where they are not known."""
     file = _file(module)
     for node in _tree(file).body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            return _names(node)
+            return _of_function(node)
         if isinstance(node, ast.ClassDef) and node.name == name:
-            return _names_of_class(module, node)
+            return _of_class(module, node)
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
@@ -38,20 +38,24 @@ def _arguments(module: str, name: str) -> frozenset[str]:
     raise LookupError(name)
 
 
-def _names_of_class(module: str, node: ast.ClassDef) -> frozenset[str]:
+def _of_class(module: str, node: ast.ClassDef) -> dict[str, str]:
     own = next((each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"), None)
     if own is None and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        return frozenset(ast.unparse(each.target) for each in node.body if isinstance(each, ast.AnnAssign))
-    names = frozenset() if own is None else _names(own, hands_up=True) - {"self"}
-    if own is not None and own.args.kwarg is None:
-        return names
-    return names.union(*(_arguments(module, ast.unparse(base)) for base in node.bases))
+        fields = (each for each in node.body if isinstance(each, ast.AnnAssign))
+        return {ast.unparse(each.target): ast.unparse(each.annotation) for each in fields}
+    found = {} if own is None else _of_function(own, hands_up=True)
+    found.pop("self", None)
+    if own is None or own.args.kwarg is not None:
+        for base in node.bases:
+            found = _arguments(module, ast.unparse(base)) | found
+    return found
 
 
-def _names(node: ast.FunctionDef, hands_up: bool = False) -> frozenset[str]:
+def _of_function(node: ast.FunctionDef, hands_up: bool = False) -> dict[str, str]:
     if node.args.kwarg is not None and not hands_up:
         raise LookupError(node.name)
-    return frozenset(argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs))
+    arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+    return {each.arg: ast.unparse(each.annotation) if each.annotation else "" for each in arguments}
 
 
 def _origin(module: str, file: Path, node: ast.ImportFrom) -> str:

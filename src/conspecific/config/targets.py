@@ -1,14 +1,16 @@
 """Swappable parts: a `_target_` names what is built. Names and arguments are checked before anything is built."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial, reduce
+from operator import or_
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from conspecific.config.allowed import check_name, locate
 from conspecific.config.neighbours import unknown_argument
-from conspecific.config.signatures import argument_names
+from conspecific.config.signatures import written_arguments
 from conspecific.errors import ConfigError, ConspecificError
 
 TARGET, PARTIAL = "_target_", "_partial_"
@@ -46,16 +48,16 @@ def check_names(node: Any, key: str = "", allow: Sequence[str] = ()) -> None:
         check_name(found[TARGET], place, allow)
 
 
-def check_argument_names(node: Any, key: str = "") -> None:
-    """Check the names of arguments where the source of a target says which it takes. Imports nothing.
+def check_arguments_as_written(node: Any, key: str = "") -> None:
+    """Check names and plain types of arguments where the source of a target says which it takes. Imports nothing.
 
     Raises ConfigError as `check_targets` does.
     """
     for place, found in _nodes(node, key):
-        known = argument_names(found[TARGET])
-        for name in found:
-            if known is not None and name not in known and not name.startswith("_"):
-                raise ConfigError(unknown_argument(f"{place}.{name}", found[TARGET], known))
+        if (known := written_arguments(found[TARGET])) is not None:
+            for name, value in found.items():
+                if not name.startswith("_"):
+                    _check_argument(f"{place}.{name}", value, found[TARGET], known, _as_type(known.get(name, "")))
 
 
 def check_targets(node: Any, key: str = "", allow: Sequence[str] = ()) -> None:
@@ -70,7 +72,7 @@ def check_targets(node: Any, key: str = "", allow: Sequence[str] = ()) -> None:
 
 def takes(node: Mapping[str, Any], key: str, name: str, allow: Sequence[str] = ()) -> bool:
     """Whether what a node's `_target_` names has an argument of that name; imported if its source does not say."""
-    if TARGET in node and (known := argument_names(node[TARGET])) is not None:
+    if TARGET in node and (known := written_arguments(node[TARGET])) is not None:
         return name in known
     return TARGET in node and name in _arguments(locate(node[TARGET], key, allow))[0]
 
@@ -127,12 +129,16 @@ def _check_arguments(node: Mapping[str, Any], key: str, allow: Sequence[str]) ->
     known, takes_any = _arguments(target)
     hints = _hints(target)
     for name, value in _given(node, key).items():
-        if name not in known and not takes_any:
-            raise ConfigError(unknown_argument(f"{key}.{name}", shown, known))
-        if not _fits(value, hints.get(name, Any)):
-            if value is None:
-                raise ConfigError(f"{key}.{name} must be given, for example {key}.{name}=VALUE")
-            raise ConfigError(f"{key}.{name}={value} is of another type than {shown} takes: {_names(hints[name])}")
+        _check_argument(f"{key}.{name}", value, shown, {*known, name} if takes_any else known, hints.get(name, Any))
+
+
+def _check_argument(key: str, value: Any, shown: str, known: Iterable[str], hint: Any) -> None:
+    if key.rpartition(".")[2] not in known:
+        raise ConfigError(unknown_argument(key, shown, known))
+    if not _fits(value, hint):
+        if value is None:
+            raise ConfigError(f"{key} must be given, for example {key}=VALUE")
+        raise ConfigError(f"{key}={value} is of another type than {shown} takes: {_names(hint)}")
 
 
 def _arguments(target: Callable[..., Any]) -> tuple[set[str], bool]:
@@ -166,6 +172,20 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _as_type(annotation: str) -> Any:
+    """Return the type that an annotation such as `str | None` means; Any for one that is not of plain types.
+
+    >>> _as_type("Optional[Union[int, float]]")
+    int | float | None
+    """
+    if optional := re.fullmatch(r"Optional\[(.+)\]", annotation):
+        annotation = f"{optional[1]} | None"
+    annotation = re.sub(r"Union\[([\w, ]+)\]", lambda found: found[1].replace(", ", " | "), annotation)
+    plain = {"None" if kind is NoneType else kind.__name__: kind for kind in PLAIN}
+    found = [plain.get(name) for name in annotation.split(" | ")]
+    return Any if None in found else reduce(or_, found)
 
 
 def _names(hint: Any) -> str:
