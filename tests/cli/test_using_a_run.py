@@ -117,6 +117,10 @@ def test_embed_any_folder_of_images(conspecific: Command, run: RunDirectory, ima
     assert table.columns == ["id", "path", "label"]
     assert table["path"].to_list() == sorted(path.name for path in image.parent.iterdir())
     assert "8 embeddings of 512 dimensions, compared by cosine: my vectors" in done.stdout
+    assert table["label"].null_count() == 8, "one folder says nothing about species"
+    done = conspecific("evaluate", run.path, "data=images", f"data.root={image.parent}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: the 8 images in {image.parent} have no species to train on or to score")
 
 
 def test_shortened_embeddings_lie_beside_the_whole_ones(

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from conspecific import images
 from conspecific.data import check
 from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest, Reading
@@ -48,6 +49,13 @@ def message_of(manifest: Manifest, cache: Path, **options: bool) -> str:
     return str(caught.value)
 
 
+def raiser(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
 def test_good_data_gives_its_fingerprint(birds: Manifest, tmp_path: Path) -> None:
     assert check_manifest(birds, tmp_path / "cache") == (birds, birds.fingerprint())
 
@@ -79,10 +87,17 @@ def test_images_are_decoded_again_by_another_decoder(
     assert len(decoded) == 15
 
 
-def test_bad_images_are_remembered_as_bad(birds: Manifest, tmp_path: Path, decoded: list[str]) -> None:
+def test_only_bad_images_are_decoded_again(
+    birds: Manifest, tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(images, "to_rgb", raiser(PermissionError(13, "Permission denied")))
+        assert "5 images cannot be read: robin/00.png (permission denied)" in message_of(birds, tmp_path / "cache")
+    check_manifest(birds, tmp_path / "cache")
+    assert len(decoded) == 5 + 5
     (birds.root / "wren" / "00.png").write_bytes(b"no image")
     assert message_of(birds, tmp_path / "cache") == message_of(birds, tmp_path / "cache")
-    assert len(decoded) == 5
+    assert len(decoded) == 5 + 5 + 5 + 1
 
 
 def test_images_above_the_limit_are_named_with_the_key(birds: Manifest, tmp_path: Path) -> None:
@@ -113,7 +128,7 @@ def test_bad_images_can_be_skipped_and_are_named(damaged: Path, tmp_path: Path, 
             f"Data: 8 images of 2 species in {damaged}",
             f"2 images that cannot be read are left out: {BAD}.",
         ]
-    assert len(decoded) == 9
+    assert len(decoded) == 9 + 1
 
 
 def test_more_bad_images_than_the_share_are_refused(damaged: Path, tmp_path: Path) -> None:

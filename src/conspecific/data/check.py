@@ -22,7 +22,7 @@ from conspecific.progress import progress_bar
 def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> tuple[Manifest, str]:
     """Verify a manifest; return it without the images that `reading.on_bad=skip` leaves out, and its fingerprint.
 
-    Each image is decoded once; `cache` remembers which could not be, for this manifest and this decoder.
+    Each image is decoded once; `cache` remembers which could be, for this manifest and this decoder.
 
     scored: whether species will be compared; if not, a species may have a single image.
 
@@ -126,18 +126,22 @@ def _lone(manifest: Manifest) -> str | None:
 
 
 def _remembered(manifest: Manifest, missing: Mapping[str, str], folder: Path, fingerprint: str) -> dict[str, str]:
-    """Return path -> reason of the existing images that cannot be read, from `folder` if they were decoded before."""
+    """Return path -> reason of the existing images that cannot be read; `folder` remembers those that can.
+
+    The others are decoded again each time: what was wrong, such as a permission, may not show in the fingerprint.
+    """
     file = folder / f"{cache_key(fingerprint, PIL.__version__, FORMATS, manifest.reading.max_pixels)}.json"
     try:
-        found: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+        paths = [str(path) for path in json.loads(file.read_text(encoding="utf-8"))]
     except (OSError, ValueError):  # not decoded yet, or damaged
-        found = _decode_all(manifest, missing)
-        write_text(file, json.dumps(found))
+        paths = [path for path in manifest.table["path"].unique(maintain_order=True) if path not in missing]
+    found = _decode_all(manifest, paths)
+    write_text(file, json.dumps(list(found)))
     return found
 
 
-def _decode_all(manifest: Manifest, missing: Mapping[str, str]) -> dict[str, str]:
-    paths = [path for path in manifest.table["path"].unique(maintain_order=True) if path not in missing]
+def _decode_all(manifest: Manifest, paths: list[str]) -> dict[str, str]:
+    """Return path -> reason of the images that cannot be read."""
     # warnings are silenced here and not in the threads, which share one list of filters
     with warnings.catch_warnings(), progress_bar() as progress:
         warnings.simplefilter("ignore")
