@@ -145,6 +145,10 @@ def test_an_unknown_command_names_its_neighbour(capsys: pytest.CaptureFixture[st
         (["evaluate", "it's gone/"], "it's gone is not a run directory"),
         (["evaluate", "runs/gone", "image.jpg"], "evaluate takes RUN and KEY=VALUE; found also: image.jpg"),
         (["evaluate", "weights=x.safetensors"], "weights=FILE needs model=NAME, which says what the weights belong to"),
+        (
+            ["evaluate", "weights=x.pth", "model=efficientnet_lite0", "data=butterflies"],
+            "weights=x.pth is neither a file",
+        ),
         (["embed", "runs/gone", "outptu=x"], "outptu is not a key of this configuration. Did you mean output?"),
         (["evaluate", "runs/gone", "truncat=64"], "truncat is not a key of this configuration. Did you mean truncate"),
         (["soup", "runs/gone"], "runs/gone is not a run directory and holds none"),

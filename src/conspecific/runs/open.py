@@ -214,6 +214,9 @@ def open_run(config: UseConfig) -> OpenRun:
     trained = typed(compose_config("train"), TrainConfig)
     trained.model = config.model
     weights = Path(str(config.weights)).expanduser()
+    weights = RunDirectory(weights).weights if weights.is_dir() else weights
+    if not weights.is_file():
+        raise RunError(f"weights={config.weights} is neither a file of weights, .safetensors, .pth or .ckpt, nor a run")
     return _truncated(OpenRun(load_embedder(trained, weights, config.allow), weights, trained, None, config))
 
 
