@@ -18,6 +18,7 @@ from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
 from conspecific.evaluation import Evaluator
 from conspecific.models import Backbone
+from conspecific.training.recipe import cached_augmentations as module
 from conspecific.training.recipe.cached_augmentations import HALF, cache_augmentations
 from conspecific.training.training_data import TrainingData
 
@@ -96,7 +97,30 @@ def test_no_more_is_kept_than_half_of_the_free_disk_takes(world: World, monkeypa
     assert {len(values) for values in kept.values.values()} == {2}
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2 * a_view))
     assert world.views(views=8) is None
-    assert "New views are made each epoch: one of each image would take" in world.text.getvalue()
+    assert "New views are made each epoch: one view of each image would take" in world.text.getvalue()
+
+
+def test_space_and_time_are_said_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_seconds_a_view", lambda *_: 25.0)
+    world.views()
+    count = len(world.evaluator.splits.train)
+    told = f"Caching 3 views of each training image: 0.0 GB in {world.cache}, about {3 * 2 * count * 25 / 60:.0f} min."
+    assert told in world.text.getvalue()
+
+
+def test_measuring_takes_time_and_no_random_numbers(world: World) -> None:
+    state = torch.get_rng_state()
+    assert 0 < module._seconds_a_view(world.backbone, world.images(), world.evaluator, 64) < 10
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_more_views_are_kept_than_training_draws(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four epochs draw each image four times; kept are two crops' sizes of each view."""
+    monkeypatch.setattr(module, "ALWAYS", 0)
+    kept = world.views(views=8)
+    assert kept is not None
+    assert {len(values) for values in kept.values.values()} == {2}
+    assert "2 views of each training image (8 would take too much)" in world.text.getvalue()
 
 
 def test_numbers_beyond_half_precision_are_cut_off_and_not_infinite(world: World) -> None:
