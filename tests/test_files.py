@@ -1,9 +1,12 @@
 """Files and folders are written whole or not at all."""
 
+import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -172,3 +175,26 @@ def test_a_cache_key_differs_with_each_fact_and_not_with_the_order_of_a_mapping(
     keys = [cache_key(*facts) for facts in (("a", 1), ("a", 2), ("b", 1), ("a",), (["a", 1],))]
     assert len(set(keys)) == 5 and all(len(key) == 16 for key in keys)
     assert cache_key({"a": 1, "b": 2}) == cache_key({"b": 2, "a": 1})
+
+
+def test_a_full_disk_is_named_whatever_the_writer_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(OSError, match="No space left on device") as caught, write_whole(tmp_path / "a.safetensors"):
+        raise RuntimeError("I/O error")
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match="I/O error"), write_whole(tmp_path / "a.safetensors"):
+        raise RuntimeError("I/O error")
+
+
+def test_an_array_that_the_disk_cannot_hold_is_refused_before_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def allocate(descriptor: int, start: int, size: int) -> None:
+        assert (start, size) == (0, 3 * 5 * 2)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", allocate, raising=False)
+    with pytest.raises(OSError, match="No space left on device"):
+        unnamed_file(tmp_path, (3, 5), np.float16)

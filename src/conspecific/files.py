@@ -1,8 +1,10 @@
 """Files and folders that appear whole or not at all, and arrays on disk that go with the process."""
 
+import errno
 import glob
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -17,6 +19,7 @@ from numpy.typing import DTypeLike
 
 DIGITS = 12  # of the hexadecimal number in a temporary name
 MANY = 1000  # files
+FULL = 2**20  # bytes; with fewer free ones, what could not be written failed because the disk is full
 
 
 @contextmanager
@@ -25,7 +28,8 @@ def write_whole(path: Path) -> Iterator[Path]:
 
     The temporary file is in the same folder, is flushed to disk before it is renamed, and gets the mode of any new file
     (0666 less the umask) even where its writer gave it another. The folder is made where it is missing and flushed too,
-    so that the name survives a power failure. When the block raises, `path` is as it was before.
+    so that the name survives a power failure. When the block raises, `path` is as it was before. Raises OSError
+    (ENOSPC) where the disk is full, whatever the writer raises then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
@@ -37,6 +41,10 @@ def write_whole(path: Path) -> Iterator[Path]:
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
+    except Exception as error:
+        if getattr(error, "errno", None) is None and shutil.disk_usage(path.parent).free < FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -105,9 +113,14 @@ def usable_bytes(folder: Path) -> int:
 
 
 def unnamed_file(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap[Any, Any]:
-    """Return an array on the disk of `folder` that goes with the last reference to it, or with the process."""
+    """Return an array on the disk of `folder` that goes with the last reference to it, or with the process.
+
+    Raises OSError (ENOSPC) where the disk has no room: writing to such an array would kill the process.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(prefix="conspecific-", suffix=".array", dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape) * np.dtype(dtype).itemsize))
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 

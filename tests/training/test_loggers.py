@@ -241,4 +241,7 @@ def test_two_runs_in_a_row_are_two_runs_of_wandb(tmp_path: Path, cache: Path) ->
         printed = run_with("wandb", tmp_path / name, cache)
         assert "failed" not in printed
         [written] = (tmp_path / name / "run/logs/wandb").glob("offline-run-*")
+        assert (
+            f"logger.wandb is offline, as no API key was found. To send the run later: wandb sync {written}" in printed
+        )
         assert next(written.glob("*.wandb")).stat().st_size > 1000

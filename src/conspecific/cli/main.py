@@ -13,6 +13,9 @@ from conspecific.errors import ConspecificError, did_you_mean
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status: 0 done, 1 interrupted or failed, 2 an error the user can correct."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.platform == "win32":
+        print("error: Windows is not supported: use WSL 2 (wsl --install), where it runs as on Linux", file=sys.stderr)
+        return 2
     if not given or given[0] in ("-h", "--help"):
         print(overview())
         return 0
@@ -51,7 +54,8 @@ def _run(command: Command, arguments: Sequence[str]) -> None:
     run = importlib.import_module(f"conspecific.cli.{command.name}").run
     if command.multirun:
         run(checked, multirun=given.multirun)
-    elif command.places is None:
-        run(checked, given.words)
-    else:
-        run(checked)
+        return
+    from conspecific.config.places import writing
+
+    with writing(checked):
+        run(checked, *([given.words] if command.places is None else []))

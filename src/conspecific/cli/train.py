@@ -17,10 +17,10 @@ from rich.console import Console
 from conspecific.cli.arguments import each_value
 from conspecific.cli.logged_console import LoggedConsole
 from conspecific.cli.multirun import differing_overrides, job_title
-from conspecific.config.compose import explained, folder_of_run, typed
+from conspecific.config.compose import compose_config, explained, folder_of_run, typed
 from conspecific.config.location import config_dir
 from conspecific.config.overrides import override
-from conspecific.config.places import absolute_override
+from conspecific.config.places import absolute_override, writing
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConspecificError, RunError
 from conspecific.reporting.run.report import report_run
@@ -74,9 +74,16 @@ def run(overrides: Sequence[str], multirun: bool) -> list[RunRecord]:
 def _folder(overrides: Sequence[str], multirun: bool) -> Path:
     """Return the folder of the run or multirun: the one that the overrides name, else a new one of its own."""
     key = f"hydra.{'sweep' if multirun else 'run'}.dir"
-    folder = folder_of_run(next(each_value(overrides)) if multirun else overrides, multirun)
-    named = any(text.lstrip("+").partition("=")[0] == key for text in overrides)
-    return folder if named else make_new_folder(folder)
+    first = next(each_value(overrides)) if multirun else overrides
+    folder = folder_of_run(first, multirun)
+    config = compose_config("train", first)
+    if any(text.lstrip("+").partition("=")[0] == key for text in overrides):
+        config.paths.run = str(folder)
+        with writing(config):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    with writing(config):
+        return make_new_folder(folder)
 
 
 def _all_jobs(folder: Path, records: Sequence[RunRecord], overrides: Sequence[str]) -> list[Job]:
@@ -104,7 +111,9 @@ def _job(config: DictConfig, title: str | None) -> RunRecord | None:
             if title is not None:
                 console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
             overrides = [absolute_override(text) for text in HydraConfig.get().overrides.task]
-            record = train(typed(config, TrainConfig), overrides, console, lambda made: report_run(made.directory))
+            built = typed(config, TrainConfig)
+            with writing(built):
+                record = train(built, overrides, console, lambda made: report_run(made.directory))
             if record is not None:
                 print_conclusion(record, console)
             return record

@@ -1,12 +1,16 @@
 """Keys that name files and folders, and stay right wherever a run is opened from."""
 
+import errno
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from conspecific.config.overrides import override
+from conspecific.errors import ConfigError
 
 RECORDED = (
     "data.cache",
@@ -21,6 +25,21 @@ RECORDED = (
 )
 """Keys with a path that the record of a run holds."""
 IN_FOLDER = "local-dir:"  # what timm calls a backbone in a folder
+REFUSALS = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EEXIST,
+        errno.EFBIG,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+        errno.ENOSPC,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+"""How an operating system refuses to write; other errors are not about a place."""
 NAMES_OF_WEIGHTS = frozenset({"bundled", "timm", "none"})
 
 
@@ -61,3 +80,42 @@ def _absolute(key: str, value: str) -> str:
     path = Path(os.path.expanduser(value)).absolute()
     is_name = key.endswith(".weights") and (value in NAMES_OF_WEIGHTS or not path.exists())
     return value if is_name else str(path)
+
+
+@contextmanager
+def writing(config: Any) -> Iterator[None]:
+    """Raise ConfigError where the operating system refuses to write in the block, with the key of the folder.
+
+    config: the typed configuration of the command.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise ConfigError(_refusal(error, _folders(config))) from error
+
+
+def _folders(config: Any) -> Mapping[str, Path]:
+    """Key -> the folder that it names and the command writes into; `output` where no other key has the file."""
+    paths = {f"paths.{name}": getattr(config.paths, name) for name in ("cache", "runs")}
+    paths["hydra.run.dir"] = config.paths.run
+    if hasattr(config, "output"):
+        paths["output"] = config.output or "/"
+    return {key: Path(os.path.expanduser(path)).absolute() for key, path in paths.items() if path}
+
+
+def _refusal(error: OSError, folders: Mapping[str, Path]) -> str:
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"a file cannot be written: {reason}. The folders are set by {', '.join(folders)}"
+    file = Path(os.fsdecode(error.filename)).absolute()
+    above = [(len(folder.parts), key) for key, folder in folders.items() if _same_place(file, folder)]
+    if not above:
+        return f"{file} cannot be used: {reason}"
+    return f"{file} cannot be written: {reason}. Set {max(above)[1]} to another place"
+
+
+def _same_place(file: Path, folder: Path) -> bool:
+    """Whether a file is in a folder, or is above it: what cannot be made there keeps the folder from being made."""
+    return file.is_relative_to(folder) or folder.is_relative_to(file)

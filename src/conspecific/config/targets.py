@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from conspecific.config.allowed import check_name, locate
 from conspecific.config.neighbours import unknown_argument
+from conspecific.config.places import REFUSALS
 from conspecific.config.signatures import written_arguments
 from conspecific.errors import ConfigError, ConspecificError
 
@@ -87,6 +88,8 @@ def _build(node: Mapping[str, Any], key: str, allow: Sequence[str], arguments: M
     except ConspecificError:
         raise
     except Exception as error:  # whatever the target raises of its arguments
+        if isinstance(error, OSError) and error.errno in REFUSALS:
+            raise  # `places.writing` names the key of the folder
         reason = repr(error) if isinstance(error, LookupError) else error  # whose text is a key alone
         raise ConfigError(f"{node[TARGET]} could not be built: {reason}") from error
 

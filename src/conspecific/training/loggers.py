@@ -3,6 +3,7 @@
 import importlib.util
 import netrc
 import os
+import shlex
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -94,6 +95,14 @@ def open_loggers(config: TrainConfig, console: Console) -> Iterator[list[FailSaf
     loggers = [FailSafeLogger(logger, name, console) for name, logger in built.items()]
     for logger in loggers:
         logger.log_hyperparams(asdict(config))
+        if logger.works and isinstance(logger.logger, WandbRun) and (folder := logger.logger.offline_folder):
+            reason = "as WANDB_MODE says" if os.environ.get("WANDB_MODE") else "as no API key was found"
+            console.print(
+                f"logger.{logger.label} is offline, {reason}. To send the run later: wandb sync {shlex.quote(folder)}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
     status = "failed"
     try:
         yield loggers
@@ -145,6 +154,11 @@ class WandbRun(WandbLogger):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._wandb_init.pop("anonymous", None)  # wandb warns about this argument even where it is None
+
+    @property
+    def offline_folder(self) -> str | None:
+        """The folder that a run without a connection is written into; None for a run that is sent at once."""
+        return str(Path(self.experiment.dir).parent) if self._wandb_init["mode"] == "offline" else None
 
     def finalize(self, status: str) -> None:
         super().finalize(status)
