@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conspecific.config.recipe import SMALLEST, RecipeConfig, check_combinations, check_embedder
+from conspecific.config.trainer import check_monitors, check_trainer
 from conspecific.errors import ConfigError
 
 
@@ -144,6 +145,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_embedder("model", self.model)
         check_embedder("teacher", self.teacher)
+        check_trainer(self.trainer)
+        check_monitors(self.callbacks, self.metrics.ks, self.trainer.get("max_epochs"))
         check_combinations(self.recipe, self.model, self.optimizer, self.trainer, self.loader.classes_per_batch)
 
 

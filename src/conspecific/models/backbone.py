@@ -39,8 +39,14 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         try:
             return self._as_map(self.net.forward_features(self._normalised(images)))
-        except AssertionError as error:
-            raise ConfigError(f"{self.name} does not take images of {images.shape[-1]} px: {error}") from error
+        except torch.OutOfMemoryError:
+            raise
+        except (AssertionError, RuntimeError) as error:  # how networks of a fixed size refuse others
+            reason = str(error).partition("\n")[0]
+            raise ConfigError(
+                f"{self.name} does not take images of {images.shape[-1]} px, as loader.image_size or train_size has "
+                f"them: {reason}"
+            ) from error
 
     @property
     def has_class_token(self) -> bool:

@@ -8,11 +8,13 @@ from typing import NamedTuple
 import polars
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build, build_each
+from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
@@ -86,8 +88,11 @@ def fit(
         callbacks.append(HardNegatives(evaluator, copies, images.batches))
     callbacks += build_each(config.callbacks, "callbacks", config.allow).values()
     trainer = build_trainer(config, callbacks=callbacks, logger=list(loggers) or False, default_root_dir=str(run.path))
-    with expected_warnings():
-        trainer.fit(module, datamodule=images, ckpt_path=resumed and resumed.checkpoint, weights_only=True)
+    try:
+        with expected_warnings():
+            trainer.fit(module, datamodule=images, ckpt_path=resumed and resumed.checkpoint, weights_only=True)
+    except MisconfigurationException as error:
+        raise ConfigError(f"Lightning refuses the trainer or a callback: {error}") from error
     found = select(module, best_checkpoint(trainer), config, evaluator, run)
     save_weights(found.embedder, run.weights)
     return found

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from conspecific.errors import ConfigError
 from conspecific.models import Backbone, Embedder
 
 
@@ -32,6 +33,13 @@ class GroupedOptimizer:
     warmup_epochs: float = 1.0
     layer_decay: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("backbone_lr", "head_lr", "loss_lr", "weight_decay", "warmup_epochs"):
+            if not (value := getattr(self, name)) >= 0:
+                raise ConfigError(f"optimizer.{name} must be 0 or more; found {value}")
+        if not self.layer_decay > 0:
+            raise ConfigError(f"optimizer.layer_decay must be above 0; found {self.layer_decay}")
+
     def build(
         self, embedder: Embedder, loss: nn.Module, epochs: int, steps_per_epoch: int, head_epochs: int = 0
     ) -> OptimizerLRScheduler:
@@ -46,7 +54,10 @@ class GroupedOptimizer:
             {"name": "loss", "params": list(loss.parameters()), "lr": self.loss_lr, "weight_decay": 0.0},
         ]
         groups = [group for group in made if group["params"]]
-        optimizer = self.optimizer(groups)
+        try:
+            optimizer = self.optimizer(groups)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the optimizer refuses its settings: {error}. See the keys of optimizer") from error
         warmup, steps = round(self.warmup_epochs * steps_per_epoch), epochs * steps_per_epoch
 
         def after(begin: int) -> Callable[[int], float]:

@@ -13,12 +13,12 @@ from rich.console import Console
 from conspecific.config.choices import check_choices
 from conspecific.config.location import options
 from conspecific.config.schema import TrainConfig
-from conspecific.config.targets import build, build_each
+from conspecific.config.targets import build
 from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
 from conspecific.errors import ConfigError
-from conspecific.evaluation import Evaluator, device_for, references
+from conspecific.evaluation import Evaluator, device_for
 from conspecific.images import workers_for
 from conspecific.leaks.copies import find_copies
 from conspecific.leaks.finding import find_leaks
@@ -27,13 +27,14 @@ from conspecific.leaks.policy import apply_policy
 from conspecific.leaks.record import Leaks, describe
 from conspecific.models import keep_freed_memory
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.environment import peak_memory_gb
-from conspecific.runs.record import Cost, Counts, RunRecord, finish_record, start_record
-from conspecific.training.fit import Parts, Resumed, build_parts, fit
+from conspecific.runs.record import RunRecord, start_record
+from conspecific.training.dry_run import try_everything
+from conspecific.training.fit import Resumed, build_parts
 from conspecific.training.header import print_header
 from conspecific.training.ignored import ignored_overrides
-from conspecific.training.loggers import FailSafeLogger, log_test, open_loggers
+from conspecific.training.loggers import log_test, open_loggers
 from conspecific.training.resume import checkpoint_to_resume, load_state, require_same_images, update_paths
+from conspecific.training.train_and_test import count_images, train_and_test
 from conspecific.training.trainer import require_one_device
 
 
@@ -64,7 +65,9 @@ def train(
         resumed = Resumed(build_parts(config, evaluator), checkpoint.file, checkpoint.content["epoch"] + 1)
         load_state(resumed.parts.module, checkpoint)
     if config.dry_run:
-        _try_everything(config, evaluator, resumed.parts if resumed else build_parts(config, evaluator))
+        if config.trainer["max_epochs"] != 0 and resumed is None:
+            build_parts(config, evaluator)  # what does not fit all the images is named here
+        _print_dry_run(evaluator, try_everything(config, evaluator, copies))
         return None
     if checkpoint is not None:
         update_paths(checkpoint)
@@ -73,38 +76,13 @@ def train(
     evaluator.splits.save(run.splits, evaluator.manifest, contents)
     leaks.save(run.leaks)
     with open_loggers(config, console) as loggers:
-        record = _train_and_test(config, evaluator, copies, run, loggers, resumed, began)
+        record = train_and_test(config, evaluator, copies, run, loggers, resumed, began)
         log_test(loggers, record.test, record.best, record.gains)
         if report is not None:
             report(record)
             for logger in loggers:
                 logger.log_report(run.report, sorted((run.path / "images").glob("*.png")))
     return record
-
-
-def _train_and_test(
-    config: TrainConfig,
-    evaluator: Evaluator,
-    copies: polars.DataFrame,
-    run: RunDirectory,
-    loggers: Sequence[FailSafeLogger],
-    resumed: Resumed | None,
-    began: float,
-) -> RunRecord:
-    """Score the references, train, score the test, and write the record. began: of the run, in `time.perf_counter`."""
-    cache = Path(config.paths.cache).expanduser()
-    network = config.model["backbone"], config.model["weights"]
-    validation = dict(references(evaluator, "val", *network, cache))
-    selection, minutes = None, 0.0
-    if config.trainer["max_epochs"] != 0:
-        training_began = time.perf_counter()
-        selection = fit(config, evaluator, validation, copies, run, loggers, resumed)
-        validation["model"], minutes = selection.validation, (time.perf_counter() - training_began) / 60
-    test = dict(references(evaluator, "test", *network, cache))
-    if selection is not None:
-        test |= evaluator.score({"model": selection.embedder}, "test", "Scoring the test images")
-    cost = Cost(round((time.perf_counter() - began) / 60, 2), round(minutes, 2), round(peak_memory_gb(), 2))
-    return finish_record(run, validation, test, selection and selection.weights, _counts(evaluator), cost)
 
 
 def _prepare(config: TrainConfig) -> None:
@@ -148,32 +126,12 @@ def _without_leaks(
     return replace(evaluator, splits=splits), leaks, found.contents, copies
 
 
-def _counts(evaluator: Evaluator) -> Counts:
-    manifest, splits = evaluator.manifest, evaluator.splits
-    return Counts(
-        data_root=str(manifest.root),
-        images=len(manifest),
-        species=len(manifest.species),
-        train=len(splits.train),
-        val=len(splits.val.ids),
-        tested=len(splits.test.ids),
-        unreadable=manifest.unreadable,
-    )
-
-
-def _try_everything(config: TrainConfig, evaluator: Evaluator, parts: Parts) -> None:
-    """Build every part, compute the loss of one training batch, embed a few test images, and keep nothing."""
-    module, images, _ = parts
-    build_each(config.callbacks, "callbacks", config.allow)
-    build_each(config.logger, "logger", config.allow)
-    loader = images.train_dataloader()
-    batch = next(iter(loader))
-    loss = module.loss(module.embedder.project(batch["image"]), module.class_of_label[batch["label"]])
-    evaluator.embed({"model": module.embedder}, evaluator.splits.test.ids[:4], "Trying the test images")
-    counts = _counts(evaluator)
+def _print_dry_run(evaluator: Evaluator, record: RunRecord) -> None:
+    counts = count_images(evaluator)
+    loss = f"; loss of one epoch of a few images {record.epochs[0].loss:.3f}" if record.epochs else ""
     evaluator.console.print(
-        f"Dry run: {counts.train} training, {counts.val} validation and {counts.tested} test images "
-        f"of {counts.species} species; loss of one batch {loss.item():.3f}. Everything fits; nothing was kept.",
+        f"Dry run: {counts.train} training, {counts.val} validation and {counts.tested} test images of "
+        f"{counts.species} species{loss}. Everything fits; nothing was kept.",
         soft_wrap=True,
         highlight=False,
     )

@@ -50,5 +50,7 @@ def best_checkpoint(trainer: pl.Trainer) -> Path:
     """Return the checkpoint of the best epoch. Raises ConfigError where no callback kept one."""
     path = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if not path:
-        raise ConfigError("no checkpoint was kept: callbacks needs a ModelCheckpoint that monitors a val/ metric")
+        raise ConfigError(
+            "no checkpoint was kept: no epoch ended, or callbacks has no ModelCheckpoint that monitors a val/ metric"
+        )
     return Path(path)
