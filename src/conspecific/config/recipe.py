@@ -69,11 +69,6 @@ def check_combinations(
     classes_per_batch: int,
 ) -> None:
     """Raise ConfigError for the first key that is set and has no effect, or cannot be used, beside the others."""
-    if trainer.get("fast_dev_run"):
-        raise ConfigError(
-            "trainer.fast_dev_run keeps no checkpoint, and a run selects among its checkpoints: dry_run=true tries "
-            "everything once and stops, debug=fast is a run of a few small batches"
-        )
     epochs = trainer.get("max_epochs")
     known = epochs if isinstance(epochs, int) else 0  # a value of another type is refused where the trainer is checked
     for fault in _without_effect(recipe, model, optimizer, known, classes_per_batch):

@@ -94,6 +94,8 @@ class LoaderConfig:
                 raise ConfigError(f"loader.{name} must be {SMALLEST} pixels or more; found {side}")
         if len(self.crop_scale) != 2 or not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
             raise ConfigError(f"loader.crop_scale must be two shares, 0 < from <= to <= 1; found {self.crop_scale}")
+        if not self.jitter >= 0:
+            raise ConfigError(f"loader.jitter must be 0 or more; found {self.jitter}")
         if self.workers is not None and self.workers < 0:
             raise ConfigError(f"loader.workers must be null, 0 or more; found {self.workers}")
 
@@ -143,6 +145,8 @@ class TrainConfig:
     logger: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed must be from 0 to {2**32 - 1}; found {self.seed}")
         check_embedder("model", self.model)
         check_embedder("teacher", self.teacher)
         check_trainer(self.trainer)

@@ -128,13 +128,18 @@ def build_parts(config: TrainConfig, evaluator: Evaluator) -> Parts:
     images = TrainingData(evaluator.manifest, evaluator.splits, config.loader, config.recipe, epochs, config.seed)
     labels = evaluator.manifest.labels[evaluator.splits.train]
     embedder: Embedder = build(config.model, "model", config.allow)
-    loss = _loss(
-        config, classes=len(set(labels.tolist())), dimensions=embedder.loss_dimensions(config.loader.train_size)
-    )
+    dimensions = embedder.loss_dimensions(config.loader.train_size)
+    loss = _loss(config, classes=len(set(labels.tolist())), dimensions=dimensions)
     optimizer: GroupedOptimizer = build(config.optimizer, "optimizer", config.allow)
     module = FineTuner(
         embedder, loss, labels, optimizer=optimizer, recipe=config.recipe, teacher_embeddings=teacher_embeddings
     )
+    if needs_training_images(module) and (other := embedder.loss_dimensions(config.loader.image_size)) != dimensions:
+        raise ConfigError(
+            f"embeddings have {dimensions} dimensions at loader.train_size={config.loader.train_size} and {other} at "
+            f"loader.image_size={config.loader.image_size}, from which the class vectors are initialized: set both "
+            "sizes to the same, or another model.pooling than flatten"
+        )
     return Parts(module, images, torch.get_rng_state())
 
 
