@@ -181,7 +181,7 @@ def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
     Raises ConfigError where TensorBoard is not installed.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError("logger=tensorboard needs TensorBoard: pip install -e '.[tensorboard]'")
+        raise ConfigError("logger=tensorboard needs TensorBoard: pip install -e '.[tensorboard]' in the clone")
     return TensorBoardLogger(save_dir, name="tensorboard", version="", default_hp_metric=False)
 
 

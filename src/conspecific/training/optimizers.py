@@ -54,6 +54,11 @@ class GroupedOptimizer:
             {"name": "loss", "params": list(loss.parameters()), "lr": self.loss_lr, "weight_decay": 0.0},
         ]
         groups = [group for group in made if group["params"]]
+        if not groups:
+            raise ConfigError(
+                "no weight is trained: set model.trainable_stages to 1 or more, model.head=linear or a loss with class "
+                "vectors, or trainer.max_epochs=0 for the references alone"
+            )
         try:
             optimizer = self.optimizer(groups)
         except (TypeError, ValueError) as error:
