@@ -150,7 +150,7 @@ class TrainConfig:
         check_embedder("model", self.model)
         check_embedder("teacher", self.teacher)
         check_trainer(self.trainer)
-        check_monitors(self.callbacks, self.metrics.ks, self.trainer.get("max_epochs"))
+        check_monitors(self.callbacks, self.monitor, self.metrics.ks, self.trainer.get("max_epochs"))
         check_combinations(self.recipe, self.model, self.optimizer, self.trainer, self.loader.classes_per_batch)
 
 

@@ -34,14 +34,14 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
             raise ConfigError(f"trainer.{key}=0 trains nothing: leave it out, or set trainer.max_epochs=0")
 
 
-def check_monitors(callbacks: Mapping[str, Any], ks: Sequence[int], epochs: Any) -> None:
+def check_monitors(callbacks: Mapping[str, Any], metric: str, ks: Sequence[int], epochs: Any) -> None:
     """Raise ConfigError for a callback of Lightning that monitors what no epoch logs, or keeps no checkpoint.
 
-    ks: the cut-offs of recall. epochs: trainer.max_epochs.
+    metric: the key `monitor`, which has a check of its own. ks: the cut-offs of recall. epochs: trainer.max_epochs.
     """
     from conspecific.metrics import metric_names  # NumPy, which the overview of the commands does without
 
-    scored = [f"val/{name}{suffix}" for suffix in ("", "_gain") for name in metric_names(ks)]
+    scored = [f"val/{name}{suffix}" for suffix in ("", "_gain") for name in (*metric_names(ks), metric)]
     for name, node in callbacks.items():
         monitor = node.get("monitor") if isinstance(node, Mapping) else None
         if monitor is None or not str(node.get("_target_")).startswith("pytorch_lightning."):
