@@ -152,7 +152,8 @@ def test_another_sweep_in_the_folder_is_refused(conspecific: Command, sweep: lis
     assert (begun.returncode, begun.stderr) == (0, "")
     done = conspecific(*sweep, "hydra.sweeper.n_trials=0", "loss.loss.margin=3,4")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: sweep/study.db is of a sweep with other settings (loss.loss.margin: ")
+    study = Path("sweep/study.db").absolute()
+    assert done.stderr.startswith(f"error: {study} is of a sweep with other settings (loss.loss.margin: ")
 
 
 def test_without_optuna_it_says_what_to_install(
