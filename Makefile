@@ -15,7 +15,7 @@ format:  ## format the code and repair what ruff can repair
 	.venv/bin/ruff check --fix .
 
 lock:  ## upgrade and pin every package, with hashes, for Python 3.11 and later on all platforms (needs uv)
-	uv pip compile pyproject.toml -q --universal --generate-hashes --python-version 3.11 --upgrade \
+	uv pip compile pyproject.toml -q --universal --generate-hashes --python-version 3.11 --extra openvino --upgrade \
 		--custom-compile-command "make lock" -o requirements/run.txt
 	uv pip compile pyproject.toml -q --universal --generate-hashes --python-version 3.11 --all-extras --group dev \
 		--constraint requirements/run.txt --custom-compile-command "make lock" -o requirements/dev.txt

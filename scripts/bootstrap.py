@@ -4,7 +4,7 @@
     python3 scripts/bootstrap.py test [PYTEST OPTIONS]
 
 `train` installs into .venv, then runs `conspecific train KEY=VALUE ...`. `--extra sweep` also installs an optional
-extra: sweep, tensorboard or heic. `test` also installs the development tools, then runs lint, types and every test.
+extra: sweep, tensorboard, heic or onnx. `test` also installs the development tools, then runs lint, types and tests.
 Packages that are already installed are not installed again.
 """
 

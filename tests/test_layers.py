@@ -40,6 +40,8 @@ HOMES = {
     "omegaconf": {"config", "cli"},
     "wandb": {"training", "reporting"},
     "pytorch_metric_learning": {"losses"},
+    "openvino": {"encoding", "exporting"},
+    "onnxruntime": {"encoding", "exporting"},
 }
 
 

@@ -15,7 +15,7 @@ from conspecific.data.splits import split
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator, device_for
 from conspecific.images import workers_for
-from conspecific.models import Backbone, Embedder, build_embedder
+from conspecific.models import Backbone, Embedder, FrozenStages, build_embedder
 
 
 @pytest.fixture
@@ -40,19 +40,23 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         counts["read"] += 1
         return read(images, place)
 
-    def counted(name: str) -> Callable[..., torch.Tensor]:
-        original = getattr(Backbone, name)
+    def counted(kind: type[torch.nn.Module], method: str, name: str) -> Callable[..., torch.Tensor]:
+        original = getattr(kind, method)
 
-        def counting(backbone: Backbone, given: torch.Tensor) -> torch.Tensor:
+        def counting(network: torch.nn.Module, given: torch.Tensor) -> torch.Tensor:
             counts[name] += len(given)
-            found: torch.Tensor = original(backbone, given)
+            found: torch.Tensor = original(network, given)
             return found
 
         return counting
 
     monkeypatch.setattr(EvaluationImages, "__getitem__", reading)
-    for name in ("forward", "activations", "forward_tail"):
-        monkeypatch.setattr(Backbone, name, counted(name))
+    for kind, method, name in (
+        (Backbone, "forward", "forward"),
+        (FrozenStages, "forward", "activations"),
+        (Backbone, "forward_tail", "forward_tail"),
+    ):
+        monkeypatch.setattr(kind, method, counted(kind, method, name))
     return counts
 
 

@@ -183,7 +183,7 @@ def test_without_normalisation_the_metric_is_l2(photos: torch.Tensor) -> None:
         ({"head": "whitened", "dimensions": 1024}, r"model\.dimensions=1024 is above the 512 channels of the backbone"),
         ({"embedding_layer": "heads"}, r"model\.embedding_layer=heads is unknown\. Did you mean head\?"),
         ({"trainable_stages": -1}, r"model\.trainable_stages must be 0 or more .*; found -1"),
-        ({"trainable_stages": 99}, r"=99 is more than the 6 stages of resnet18: set model\.trainable_stages=null"),
+        ({"trainable_stages": 99}, r"=99 is more than the 5 stages of resnet18: set model\.trainable_stages=null"),
         ({"backbone": "poolformer_s12", "trainable_stages": 1}, r"no stages for poolformer_s12.*=null"),
         ({"backbone": "crossvit_tiny_240"}, r"model\.backbone=crossvit_tiny_240 cannot be made"),
         ({"weights": "bundled"}, r"bundled has no weights for resnet18\. Bundled are: tf_efficientnet_lite0"),

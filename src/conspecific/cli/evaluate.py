@@ -16,8 +16,11 @@ def run(config: EvaluateConfig) -> None:
     opened = open_run(config)
     evaluator = opened.evaluator(console)
     model = opened.trained.model
-    results = references(evaluator, config.subset, model["backbone"], model["weights"], opened.cache)
-    results |= evaluator.score({"model": opened.embedder}, config.subset, f"Scoring {config.subset}")
+    backbone, stages = opened.embedder.backbone, model.get("trainable_stages")
+    evaluator = evaluator.encoded_once(backbone, config.subset)
+    results = references(evaluator, config.subset, model["backbone"], model["weights"], opened.cache, stages)
+    encoder = None if config.subset in evaluator.activations else evaluator.encoder(backbone)
+    results |= evaluator.score({"model": opened.embedder}, config.subset, f"Scoring {config.subset}", encoder)
     for name in ("flatten", "pooled"):
         title = f"{config.subset}, protocol {evaluator.splits.protocol}: model against {name}"
         console.print(difference_table(title, ("model", name), compare(results["model"], results[name])), "")

@@ -12,12 +12,15 @@ BadImages = Literal["error", "skip"]
 PoolingName = Literal["flatten", "avg", "max", "gem", "cls"]
 HeadName = Literal["none", "linear", "mlp", "whitened"]
 EmbeddingLayer = Literal["head", "pooled"]
+Backend = Literal["auto", "torch", "onnxruntime", "openvino"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 RUN_LEVEL: dict[str, tuple[str, ...]] = {
     "protocol": get_args(Protocol),
     "leaks": get_args(LeakPolicy),
     "subset": get_args(ScoredSubset),
 }
+OF_ENCODE = {"backend": get_args(Backend), "precision": get_args(Precision)}
 OF_EMBEDDERS: dict[str, tuple[str, ...]] = {
     "pooling": get_args(PoolingName),
     "head": get_args(HeadName),
@@ -41,6 +44,9 @@ def check_choices(config: Any) -> None:
             check_choice(key, value, names)
     if (on_bad := (getattr(config, "data", None) or {}).get("on_bad")) is not None:
         check_choice("data.on_bad", on_bad, get_args(BadImages))
+    if hasattr(config, "encode"):
+        for name, names in OF_ENCODE.items():
+            check_choice(f"encode.{name}", getattr(config.encode, name), names)
     for group in ("model", "teacher"):
         node = getattr(config, group, None) or {}
         if node.get("_target_") == EMBEDDER:

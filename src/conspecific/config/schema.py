@@ -101,6 +101,19 @@ class LoaderConfig:
 
 
 @dataclass
+class EncodeConfig:
+    """How networks are run where nothing is trained: references, frozen stages, validation, `embed`.
+
+    backend: torch, onnxruntime or openvino; auto: the fastest of those installed, measured once for a machine and a
+    network, where the work is worth it. precision: float32 or bfloat16; auto: bfloat16 for cached augmentations where
+    the processor computes in it, float32 elsewhere. A GPU is always used through torch.
+    """
+
+    backend: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass
 class PathsConfig:
     """runs: folder of the run directories. cache: folder of data sets and of results that several runs share. run: the
     directory of this run.
@@ -133,6 +146,7 @@ class TrainConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     data: dict[str, Any] = field(default_factory=dict)
@@ -176,6 +190,7 @@ class UseConfig:
     workers: int | None = None
     output: str | None = None
     allow: list[str] = field(default_factory=list)
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 

@@ -50,6 +50,11 @@ class EvaluationImages(Dataset[Item]):
         image = center_crop(self.manifest.open_rgb(index, self.size), self.size)
         return _item(image, self.manifest, index)
 
+    def sample(self, count: int = 16) -> Tensor:
+        """Return up to `count` of the images, evenly spaced, uint8 [B, 3, size, size]."""
+        places = np.unique(np.linspace(0, len(self) - 1, count).astype(np.int64))
+        return torch.stack([self[int(place)]["image"] for place in places])
+
 
 class TrainingImages(Dataset[Item]):
     """Images as they are trained on: RandomResizedCrop, horizontal flip and colour jitter.
@@ -63,11 +68,18 @@ class TrainingImages(Dataset[Item]):
         self.manifest, self.crop_scale, self.jitter = manifest, crop_scale, jitter
 
     def __getitem__(self, view: AugmentedView) -> Item:
-        image = self.manifest.open_rgb(view.sample_id, view.size)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(view.seed)
-            augmented: Image.Image = _augmentation(view.size, self.crop_scale, self.jitter)(image)
+        [augmented] = self.augmented(view.sample_id, [view.seed], view.size)
         return _item(augmented, self.manifest, view.sample_id)
+
+    def augmented(self, sample_id: int, seeds: Sequence[int], size: int) -> list[Image.Image]:
+        """Return several augmentations of one image, which is decoded once: [size, size] RGB, one for each seed."""
+        image = self.manifest.open_rgb(sample_id, size)
+        augment, found = _augmentation(size, self.crop_scale, self.jitter), []
+        with torch.random.fork_rng(devices=[]):
+            for seed in seeds:
+                torch.manual_seed(seed)
+                found.append(augment(image))
+        return found
 
 
 @cache

@@ -15,18 +15,23 @@ REFERENCES = {"flatten": flatten_baseline, "pooled": pooled_reference}
 SCORING = 4  # raise it when a change of code moves numbers or metrics: cached results are then computed again
 
 
-def references(evaluator: Evaluator, subset: str, backbone: str, weights: str, cache: Path) -> dict[str, EvalResult]:
+def references(
+    evaluator: Evaluator, subset: str, backbone: str, weights: str, cache: Path, trainable_stages: int | None = None
+) -> dict[str, EvalResult]:
     """Return the flatten baseline and the pooled reference on the `val` or `test` subset, from `cache` if they are
     there.
 
-    Both come from one pass of the backbone over the images. backbone, weights: as `models.build_embedder` takes them.
+    Both come from one pass of the backbone over the images, or from the activations that the evaluator has of its
+    frozen stages. backbone, weights, trainable_stages: as `models.build_embedder` takes them.
     """
     folder = cache / "references" / _key(evaluator, subset, backbone, weights)
     if all((folder / f"{name}.json").exists() for name in REFERENCES):
         return {name: EvalResult.load(folder / name) for name in REFERENCES}
     network = Backbone(backbone, weights)
+    network.freeze(trainable_stages, norms=True)
+    encoder = None if evaluator.has_activations(network, subset) else evaluator.encoder(network)
     embedders = {name: create(network) for name, create in REFERENCES.items()}
-    results = evaluator.score(embedders, subset, f"Baseline on {subset}")
+    results = evaluator.score(embedders, subset, f"Baseline on {subset}", encoder)
     for name, result in results.items():
         result.save(folder / name)
     return results

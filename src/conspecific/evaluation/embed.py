@@ -12,8 +12,9 @@ from rich.console import Console
 from torch import Tensor
 
 from conspecific.data.dataset import EvaluationImages
+from conspecific.encoding import Encoder
 from conspecific.files import unnamed_file, usable_bytes
-from conspecific.models import Backbone, Embedder, keep_freed_memory
+from conspecific.models import Embedder, keep_freed_memory
 from conspecific.models.encode import decoded, embed_batches
 from conspecific.progress import progress_bar
 from conspecific.types import EmbeddingSet, FloatArray
@@ -32,11 +33,12 @@ def embed(
     title: str = "Embedding",
     console: Console | None = None,
     activations: Activations | None = None,
+    encoder: Encoder | None = None,
 ) -> list[EmbeddingSet]:
     """Embed images with embedders that share one backbone, which runs once an image for all of them.
 
     workers: threads that decode images ahead of the network. activations: the result of `frozen_activations` for these
-        images; only the trained stages run then, and no image is read.
+        images; only the trained stages run then, and no image is read. encoder: of the whole backbone; None: torch.
     Returns one EmbeddingSet for each embedder, rows in the order of `images`.
     Raises OSError for an image that cannot be read.
     """
@@ -44,7 +46,9 @@ def embed(
     assert all(embedder.backbone is backbone for embedder in embedders), "embedders must share their backbone"
 
     def to_features(batch: Tensor) -> Tensor:
-        return backbone(batch) if activations is None else backbone.forward_tail(batch.float())
+        if activations is not None:
+            return backbone.forward_tail(batch.float())
+        return backbone(batch) if encoder is None else encoder(batch).to(backbone.mean.device)
 
     batches = _decoded(images, batch_size, workers) if activations is None else _stored(activations, batch_size)
     vectors: list[FloatArray] = []
@@ -62,24 +66,22 @@ def embed(
 
 
 def frozen_activations(
-    backbone: Backbone,
+    frozen: Encoder,
     images: EvaluationImages,
     *,
     batch_size: int = 32,
     workers: int = 2,
-    device: torch.device | str = "cpu",
     title: str = "Encoding",
     console: Console | None = None,
 ) -> FloatArray:
-    """Return the activations of images, [N, ...] float32, behind the frozen stages of a backbone that `is_split`."""
+    """Return the activations of images, [N, ...] float32. frozen: the encoder of a backbone's frozen stages."""
     keep_freed_memory()
-    backbone.to(device)
     found: FloatArray | None = None
     done = 0
-    with torch.inference_mode(), progress_bar(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task(title, total=len(images))
         for batch in _decoded(images, batch_size, workers):
-            block = backbone.activations(batch.to(device, non_blocking=True)).cpu().numpy()
+            block = frozen(batch).cpu().numpy()
             found = _store((len(images), *block.shape[1:])) if found is None else found
             found[done : done + len(block)] = block
             done += len(block)

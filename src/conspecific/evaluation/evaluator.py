@@ -4,19 +4,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
+import numpy as np
 import torch
 from rich.console import Console
+from torch import nn
 
 from conspecific.config.choices import ScoredSubset, check_choice
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Splits, Subset
+from conspecific.encoding import Encoder, Encoders
+from conspecific.encoding.encoders import digest
 from conspecific.evaluation.embed import Activations, embed, frozen_activations, has_room
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.metrics import KS
-from conspecific.models import Backbone, Embedder
+from conspecific.models import Backbone, Embedder, FrozenStages
 from conspecific.progress import progress_bar
 from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class FrozenEncoder:
+    """The encoder of a backbone's frozen stages, and the hash of these stages."""
+
+    encoder: Encoder
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,8 @@ class Evaluator:
 
     fingerprint: the manifest's, see `data.check.check_manifest`. image_size: side in pixels. workers: decoding threads.
     activations: subset -> activations of its images behind the frozen stages, if they were computed in advance.
-    ks: cut-offs of recall, see `metrics.metric_names`.
+    ks: cut-offs of recall, see `metrics.metric_names`. encoders: how networks are run. frozen: what computed the
+    activations.
     """
 
     manifest: Manifest
@@ -37,6 +50,8 @@ class Evaluator:
     console: Console
     activations: Mapping[str, FloatArray] = field(default_factory=dict)
     ks: Sequence[int] = KS
+    encoders: Encoders = field(default_factory=Encoders)
+    frozen: FrozenEncoder | None = None
 
     def subset(self, name: str) -> Subset:
         """The subset called `val` or `test`."""
@@ -50,7 +65,7 @@ class Evaluator:
         name: train, val or test. The result is for embedders whose frozen stages are those of this backbone. If the
         backbone cannot be split, or the activations do not fit on the disk, the evaluator is returned as it is.
         """
-        if not backbone.is_split:
+        if not backbone.is_split or self.has_activations(backbone, name):
             return self
         ids = self.splits.train if name == "train" else self.subset(name).ids
         bytes_needed = 4 * len(ids) * backbone.activation_size(self.image_size)
@@ -61,20 +76,43 @@ class Evaluator:
                 highlight=False,
             )
             return self
+        network = FrozenStages(backbone)
+        frozen = self.frozen or FrozenEncoder(self.encoder(network), digest(network))
         found = frozen_activations(
-            backbone,
+            frozen.encoder,
             EvaluationImages(self.manifest, ids, self.image_size),
             workers=self.workers,
-            device=self.device,
             title=f"Encoding {name} once",
             console=self.console,
         )
-        return replace(self, activations={**self.activations, name: found})
+        return replace(self, activations={**self.activations, name: found}, frozen=frozen)
+
+    def has_activations(self, backbone: Backbone, name: str) -> bool:
+        """Whether there are activations of a subset, of the frozen stages that this backbone has."""
+        return (
+            name in self.activations
+            and self.frozen is not None
+            and backbone.is_split
+            and self.frozen.digest == digest(FrozenStages(backbone))
+        )
+
+    def encoder(self, network: nn.Module) -> Encoder:
+        """Return the encoder of a network whose weights stay as they are, on the device and in evaluation mode."""
+        images = EvaluationImages(self.manifest, np.arange(len(self.manifest)), self.image_size)
+        return self.encoders.open(network.eval().to(self.device), images.sample, len(images))
 
     def embed(
-        self, embedders: Mapping[str, Embedder], ids: IntArray, title: str, activations: Activations | None = None
+        self,
+        embedders: Mapping[str, Embedder],
+        ids: IntArray,
+        title: str,
+        activations: Activations | None = None,
+        encoder: Encoder | None = None,
     ) -> dict[str, EmbeddingSet]:
-        """Embed images with embedders that share a backbone, from the activations of its frozen stages if given."""
+        """Embed images with embedders that share a backbone.
+
+        activations: of its frozen stages for these images. encoder: of the whole backbone; torch where None.
+        """
         images = EvaluationImages(self.manifest, ids, self.image_size)
         found = embed(
             list(embedders.values()),
@@ -84,6 +122,7 @@ class Evaluator:
             title=title,
             console=self.console,
             activations=activations,
+            encoder=encoder,
         )
         return dict(zip(embedders, found, strict=True))
 
@@ -91,11 +130,17 @@ class Evaluator:
         """Embed the training images, cropped as in evaluation."""
         return self.embed({"train": embedder}, self.splits.train, title, self.activations.get("train"))["train"]
 
-    def score(self, embedders: Mapping[str, Embedder], subset: str, title: str) -> dict[str, EvalResult]:
-        """Embed a subset once and score it under each embedder."""
+    def score(
+        self, embedders: Mapping[str, Embedder], subset: str, title: str, encoder: Encoder | None = None
+    ) -> dict[str, EvalResult]:
+        """Embed a subset once and score it under each embedder.
+
+        encoder: of the backbone that the embedders share; activations of the subset are not used then.
+        """
         ids = self.subset(subset)
         facts = {"subset": subset, "protocol": self.splits.protocol, "image_size": self.image_size}
-        found = self.embed(embedders, ids.ids, title, self.activations.get(subset))
+        activations = self.activations.get(subset) if encoder is None else None
+        found = self.embed(embedders, ids.ids, title, activations, encoder)
         with progress_bar(self.console) as progress:
             return {
                 name: evaluate(found[name], ids, self.manifest, embedder.metric, {"name": name, **facts}, self.ks)

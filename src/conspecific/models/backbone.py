@@ -13,6 +13,27 @@ from conspecific.models.stage_split import StageSplit, split_at_frozen, used_par
 from conspecific.models.weights import create_backbone
 
 
+class FrozenStages(nn.Module):
+    """The frozen stages of a backbone as a network of their own, without the trained ones.
+
+    forward: unnormalised images [B, 3, H, W] -> activations, as `Backbone.activations` gives them.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: "Backbone") -> None:
+        super().__init__()
+        assert backbone._split is not None, "the caller asks is_split"
+        self.stages = backbone._split.frozen
+        self.register_buffer("mean", backbone.mean, persistent=False)
+        self.register_buffer("std", backbone.std, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.stages(_normalised(images, self.mean, self.std))
+        return found
+
+
 class Backbone(nn.Module):
     """A timm model from unnormalised images to its last feature map.
 
@@ -38,7 +59,7 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         try:
-            return self._as_map(self.net.forward_features(self._normalised(images)))
+            return self._as_map(self.net.forward_features(_normalised(images, self.mean, self.std)))
         except torch.OutOfMemoryError:
             raise
         except (AssertionError, RuntimeError) as error:  # how networks of a fixed size refuse others
@@ -67,8 +88,7 @@ class Backbone(nn.Module):
 
     def activations(self, images: Tensor) -> Tensor:
         """Return the output of the frozen stages for images [B, 3, H, W]; training does not change it."""
-        assert self._split is not None, "the caller asks is_split"
-        found: Tensor = self._split.frozen(self._normalised(images))
+        found: Tensor = FrozenStages(self)(images)
         return found
 
     @torch.inference_mode()
@@ -85,10 +105,6 @@ class Backbone(nn.Module):
         """Return the last feature map from the output of `activations`, equal to that of `forward`."""
         assert self._split is not None, "the caller asks is_split"
         return self._as_map(self._split.trained(activations))
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-        return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def _as_map(self, features: Tensor) -> Tensor:
         if features.ndim == 3:
@@ -162,3 +178,8 @@ class Backbone(nn.Module):
                 frozen = module.weight is not None and not module.weight.requires_grad
                 if self.frozen_norms or frozen:
                     yield module
+
+
+def _normalised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)

@@ -18,6 +18,7 @@ from conspecific.data.check import check_manifest
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
+from conspecific.encoding import Encoders
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator, device_for, embed
 from conspecific.evaluation.store import load_embeddings, read_facts, refuse_other_content, save_embeddings
@@ -135,7 +136,12 @@ class OpenRun:
             refuse_other_content(folder)  # before the work, not after
             images = EvaluationImages(manifest, np.arange(len(manifest)), self.image_size)
             device, workers = device_for(self.config.device), workers_for(self.config.workers)
-            [embeddings] = embed([self.embedder], images, workers=workers, device=device, console=console)
+            backbone = self.embedder.eval().to(device).backbone
+            encoders = Encoders.of(self.config.encode, device, self.cache, console)
+            encoder = encoders.open(backbone, images.sample, len(images))
+            [embeddings] = embed(
+                [self.embedder], images, workers=workers, device=device, console=console, encoder=encoder
+            )
             save_embeddings(folder, embeddings, manifest, facts)
         return folder, manifest, load_embeddings(folder, manifest)
 
@@ -187,7 +193,9 @@ class OpenRun:
             splits = split(manifest, protocol, **shares)
         device, workers = device_for(self.config.device), workers_for(self.config.workers)
         ks = self.trained.metrics.ks if asked.metrics.ks is None else asked.metrics.ks
-        return Evaluator(manifest, splits, fingerprint, self.image_size, workers, device, console, ks=ks)
+        encoders = Encoders.of(self.config.encode, device, self.cache, console)
+        size = self.image_size
+        return Evaluator(manifest, splits, fingerprint, size, workers, device, console, ks=ks, encoders=encoders)
 
 
 def _set(changes: object) -> dict[str, object]:

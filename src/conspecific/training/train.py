@@ -17,6 +17,7 @@ from conspecific.config.targets import build
 from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
+from conspecific.encoding import Encoders
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator, device_for
 from conspecific.images import workers_for
@@ -106,7 +107,17 @@ def _evaluator(config: TrainConfig, cache: Path, console: Console) -> Evaluator:
     splits = split(manifest, config.protocol, **vars(config.split))
     loader = config.loader
     device, workers = device_for("auto"), workers_for(loader.workers)
-    return Evaluator(manifest, splits, fingerprint, loader.image_size, workers, device, console, ks=config.metrics.ks)
+    return Evaluator(
+        manifest,
+        splits,
+        fingerprint,
+        loader.image_size,
+        workers,
+        device,
+        console,
+        ks=config.metrics.ks,
+        encoders=Encoders.of(config.encode, device, cache, console),
+    )
 
 
 def _without_leaks(

@@ -101,16 +101,19 @@ def test_no_more_is_kept_than_half_of_the_free_disk_takes(world: World, monkeypa
 
 
 def test_space_and_time_are_said_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_seconds_a_view", lambda *_: 25.0)
+    monkeypatch.setattr(module, "_seconds", lambda *_: 250.0)
     world.views()
-    count = len(world.evaluator.splits.train)
-    told = f"Caching 3 views of each training image: 0.0 GB in {world.cache}, about {3 * 2 * count * 25 / 60:.0f} min."
+    told = f"Caching 3 views of each training image: 0.0 GB in {world.cache}, about {2 * 250 / 60:.0f} min."
     assert told in world.text.getvalue()
 
 
 def test_measuring_takes_time_and_no_random_numbers(world: World) -> None:
     state = torch.get_rng_state()
-    assert 0 < module._seconds_a_view(world.backbone, world.images(), world.evaluator, 64) < 10
+    images = world.images()
+    views = module.AllViews(images.train_images, world.evaluator.splits.train, 3, 0, 64)
+    encoder = module._encoder(world.backbone, views, world.evaluator)
+    alone, beside = (module._seconds(encoder, views, workers) for workers in (0, 2))
+    assert 0 < beside < 10 and 0 < alone < 10
     assert torch.equal(torch.get_rng_state(), state)
 
 

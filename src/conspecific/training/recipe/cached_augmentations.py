@@ -7,19 +7,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from conspecific.config.schema import TrainConfig
 from conspecific.data.cached_augmentations import CachedAugmentations, cached_seed
-from conspecific.data.dataset import AugmentedView, Item, TrainingImages
+from conspecific.data.dataset import TrainingImages
+from conspecific.encoding import Encoder, torch_encoder
 from conspecific.evaluation import Evaluator
 from conspecific.files import unnamed_file, usable_bytes
-from conspecific.models import Backbone
+from conspecific.images import to_tensor
+from conspecific.models import Backbone, FrozenStages
 from conspecific.progress import progress_bar
 from conspecific.training.training_data import TrainingData
+from conspecific.types import IntArray
 
-BATCH = 64
-MEASURED = 16  # views whose time is taken before all are computed
+BATCH, SAMPLE = 64, 16  # views
 ALWAYS = 100_000  # views of all images that take minutes at most, and are computed whatever training takes
 HALF = torch.finfo(torch.float16).max  # single activations of some networks are larger
 
@@ -49,33 +51,56 @@ def cache_augmentations(
         taken = f"{bytes_a_view / 1e9:.1f} GB, and all epochs together draw {drawn / each:.1f}"
         _say(evaluator, f"New views are made each epoch: one view of each image would take {taken}.")
         return None
-    taken = f"{views * bytes_a_view / 1e9:.1f} GB in {folder}"
-    seconds = views * sum(len(ids) * _seconds_a_view(backbone, images, evaluator, size) for size in sizes)
+    of_sizes = [AllViews(images.train_images, ids, views, config.seed, size) for size in sizes]
+    encoders = [_encoder(backbone, of_size, evaluator) for of_size in of_sizes]
+    seconds = sum(map(_seconds, encoders, of_sizes, [evaluator.workers] * len(sizes)))
+    taken = f"{views * bytes_a_view / 1e9:.1f} GB in {folder}, about {_duration(seconds)}"
     fewer = "" if views == asked else f" ({asked} would take too much)"
-    _say(evaluator, f"Caching {views} views of each training image{fewer}: {taken}, about {_duration(seconds)}.")
-    values = {}
-    for size in sizes:
-        wanted = [
-            AugmentedView(int(index), cached_seed(config.seed, view, int(index)), size)
-            for view in range(views)
-            for index in ids
-        ]
-        found = _encode(backbone, images.train_images, wanted, evaluator, folder)
-        values[size] = found.reshape(views, len(ids), *found.shape[1:])
+    _say(evaluator, f"Caching {views} views of each training image{fewer}: {taken}.")
+    values = {
+        of_size.size: _encode(encoder, of_size, evaluator, folder)
+        for encoder, of_size in zip(encoders, of_sizes, strict=True)
+    }
     return CachedAugmentations(evaluator.manifest, ids, values)
 
 
-def _seconds_a_view(backbone: Backbone, images: TrainingData, evaluator: Evaluator, size: int) -> float:
-    """Measure how long a view of an image takes; decoding in worker processes goes on beside the network."""
-    ids = evaluator.splits.train[:MEASURED]
+class AllViews(Dataset[Tensor]):
+    """All views of each training image at one size: item -> uint8 [V, 3, size, size], decoded once."""
+
+    def __init__(self, images: TrainingImages, ids: IntArray, views: int, seed: int, size: int) -> None:
+        self.images, self.ids, self.views, self.seed, self.size = images, ids, views, seed, size
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, place: int) -> Tensor:
+        sample_id = int(self.ids[place])
+        seeds = [cached_seed(self.seed, view, sample_id) for view in range(self.views)]
+        return torch.stack([to_tensor(image) for image in self.images.augmented(sample_id, seeds, self.size)])
+
+    def sample(self) -> Tensor:
+        """Return the views of the first few images, uint8 [B, 3, size, size]."""
+        return torch.cat([self[place] for place in range(min(len(self), -(-SAMPLE // self.views)))])
+
+
+def _encoder(backbone: Backbone, views: AllViews, evaluator: Evaluator) -> Encoder:
+    """Return the encoder of the frozen stages for views of this size."""
+    network, images = FrozenStages(backbone), len(views) * views.views
+    found = evaluator.encoders.open(network.eval().to(evaluator.device), views.sample, images, reduced=True)
+    if found.backend == "torch" and evaluator.encoders.precision == "auto" and _has_bf16(evaluator.device):
+        return torch_encoder(network, evaluator.device, "bfloat16")
+    return found
+
+
+def _seconds(encoder: Encoder, views: AllViews, workers: int) -> float:
+    """Measure how long all views take; decoding in worker processes goes on beside the network."""
     began = time.perf_counter()
-    read = [images.train_images[AugmentedView(int(index), 0, size)]["image"] for index in ids]
+    sample = views.sample()
     decoded = time.perf_counter()
-    backbone.to(evaluator.device)
-    with torch.inference_mode():
-        _activations(backbone, torch.stack(read), evaluator.device)
+    encoder(sample)
     decoding, encoding = decoded - began, time.perf_counter() - decoded
-    return (max(decoding / evaluator.workers, encoding) if evaluator.workers else decoding + encoding) / len(ids)
+    both = max(decoding / workers, encoding) if workers else decoding + encoding
+    return both * len(views) * views.views / len(sample)
 
 
 def _duration(seconds: float) -> str:
@@ -91,32 +116,23 @@ def _say(evaluator: Evaluator, text: str) -> None:
     evaluator.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def _encode(
-    backbone: Backbone, images: TrainingImages, asked: list[AugmentedView], evaluator: Evaluator, folder: Path
-) -> NDArray[np.float16]:
-    """Return the activations of the frozen stages for some views, [len(asked), ...]."""
-    batches = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
-    loader: DataLoader[Item] = DataLoader(images, batch_sampler=batches, num_workers=evaluator.workers)
-    device, done = evaluator.device, 0
-    found: NDArray[np.float16] | None = None
-    backbone.to(device)
-    with torch.inference_mode(), progress_bar(evaluator.console) as progress:
-        task = progress.add_task(f"Caching augmentations at {asked[0].size} px", total=len(asked))
+def _encode(encoder: Encoder, views: AllViews, evaluator: Evaluator, folder: Path) -> NDArray[np.float16]:
+    """Return the activations of the frozen stages for all views, [V, N, ...]."""
+    loader: DataLoader[Tensor] = DataLoader(
+        views, batch_size=max(1, BATCH // views.views), num_workers=evaluator.workers
+    )
+    done, found = 0, None
+    with progress_bar(evaluator.console) as progress:
+        task = progress.add_task(f"Caching augmentations at {views.size} px", total=len(views) * views.views)
         for batch in loader:
-            block = _activations(backbone, batch["image"], device)
+            block = encoder(batch.flatten(0, 1)).clamp(-HALF, HALF).half().cpu().numpy()
+            block = block.reshape(len(batch), views.views, *block.shape[1:]).swapaxes(0, 1)
             if found is None:
-                found = unnamed_file(folder, (len(asked), *block.shape[1:]), np.float16)
-            found[done : done + len(block)] = block
-            done += len(block)
-            progress.update(task, completed=done)
+                found = unnamed_file(folder, (views.views, len(views), *block.shape[2:]), np.float16)
+            found[:, done : done + len(batch)] = block
+            done += len(batch)
+            progress.update(task, completed=done * views.views)
     assert found is not None, "there are training images"
-    return found
-
-
-def _activations(backbone: Backbone, images: Tensor, device: torch.device) -> NDArray[np.float16]:
-    with torch.autocast(device.type, torch.bfloat16, enabled=_has_bf16(device)):
-        activations = backbone.activations(images.to(device))
-    found: NDArray[np.float16] = activations.float().clamp(-HALF, HALF).half().cpu().numpy()
     return found
 
 

@@ -1,0 +1,179 @@
+"""The choice of the encoder: as asked, or the fastest that this machine has and that agrees with torch."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Self
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from conspecific.config.schema import EncodeConfig
+from conspecific.encoding import onnx_backend, openvino_backend
+from conspecific.encoding.encoder import Encoder, disagreement, images_per_second, torch_encoder
+from conspecific.files import cache_key, write_json
+
+VERSION = 1  # raise it when a change of code makes converted networks or choices of the past useless
+BACKENDS = {"openvino": openvino_backend, "onnxruntime": onnx_backend}
+PACKAGES = ("torch", "openvino", "onnxruntime")
+WORTH_SECONDS = 20.0  # torch does a shorter job before another backend is converted, checked and measured
+KEPT_NETWORKS = 12  # converted networks in the cache
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """How networks are run where nothing is trained.
+
+    backend: torch, onnxruntime, openvino or auto. precision: float32, bfloat16, or auto, which is bfloat16 where the
+    processor computes in it natively. cache: folder of all caches; converted networks and choices are kept in it; None
+    uses torch. say: prints a line about a choice or a fallback.
+    """
+
+    backend: str = "torch"
+    precision: str = "float32"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    cache: Path | None = None
+    say: Callable[[str], None] = print
+
+    @classmethod
+    def of(cls, config: EncodeConfig, device: torch.device, cache: Path, console: Console) -> Self:
+        """Return the encoders of a configuration, whose lines go to a console."""
+
+        def say(line: str) -> None:
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+        return cls(config.backend, config.precision, device, cache, say)
+
+    def open(
+        self, network: nn.Module, sample_images: Callable[[], Tensor], images: int, *, reduced: bool = False
+    ) -> Encoder:
+        """Return the encoder of a network.
+
+        network: in evaluation mode and on the device; its weights must not change while the encoder is in use.
+        sample_images: returns some of the images, [B, 3, H, W] uint8, on which every backend is compared with torch and
+            measured.
+        images: how many will be encoded: for few of them the choice would take longer than torch does.
+        reduced: whether precision=auto may be bfloat16.
+
+        A backend that is missing, fails or disagrees with torch is replaced by torch, and `say` gets the reason.
+        """
+        plain = torch_encoder(network, self.device)
+        if self.cache is None or self.device.type != "cpu" or self.backend == "torch":
+            asked = "bfloat16" if self.precision == "bfloat16" else "float32"
+            return plain if asked == "float32" else torch_encoder(network, self.device, asked)
+        ways, sample = list(self._ways(reduced)), sample_images()
+        if self.backend != "auto":
+            return self._asked(network, plain, sample, ways)
+        if not ways or images / images_per_second(plain, sample, repeats=1) < WORTH_SECONDS:
+            return plain
+        return self._fastest(network, plain, sample, ways)
+
+    def _ways(self, reduced: bool) -> Iterator[tuple[str, str]]:
+        """Yield each backend and precision to try, torch in float32 left out, the one asked for or likely fastest
+        first."""
+        for backend, module in BACKENDS.items():
+            if self.backend in ("auto", backend):
+                for precision in reversed(module.precisions()):
+                    if precision == self.precision or (
+                        self.precision == "auto" and (reduced or precision == "float32")
+                    ):
+                        yield backend, precision
+
+    def _asked(self, network: nn.Module, plain: Encoder, sample: Tensor, ways: list[tuple[str, str]]) -> Encoder:
+        expected, reason = plain(sample), f"it is not installed, or has no {self.precision} here"
+        for way in ways:
+            found = self._checked(network, way, sample, expected)
+            if isinstance(found, Encoder):
+                return found
+            reason = found
+        self.say(f"encode.backend={self.backend} cannot be used, and torch is: {reason}.")
+        return plain
+
+    def _fastest(self, network: nn.Module, plain: Encoder, sample: Tensor, ways: list[tuple[str, str]]) -> Encoder:
+        assert self.cache is not None
+        expected = plain(sample)
+        facts = [VERSION, digest(network), list(sample.shape[1:]), platform.processor(), os.cpu_count(), ways]
+        file = self.cache / "encoders" / f"{cache_key(*facts, torch.get_num_threads(), versions())}.json"
+        remembered = _remembered(file)
+        if remembered is not None:
+            if remembered == ("torch", "float32"):
+                return plain
+            found = self._checked(network, remembered, sample, expected)
+            if isinstance(found, Encoder):
+                return found
+        speeds = {plain: images_per_second(plain, sample)}
+        for way in ways:
+            found = self._checked(network, way, sample, expected)
+            if isinstance(found, Encoder):
+                speeds[found] = images_per_second(found, sample)
+            else:
+                self.say(f"{way[0]} in {way[1]} is not used: {found}.")
+        best = max(speeds, key=lambda encoder: speeds[encoder])
+        write_json(file, {"backend": best.backend, "precision": best.precision})
+        measured = ", ".join(f"{encoder} {speed:.0f}" for encoder, speed in speeds.items())
+        self.say(f"Encoder: {best}, the fastest of those present (images/s: {measured})")
+        return best
+
+    def _checked(self, network: nn.Module, way: tuple[str, str], sample: Tensor, expected: Tensor) -> Encoder | str:
+        """Return the encoder of a backend and precision, or why it cannot be used."""
+        backend, precision = way
+        if backend == "torch":
+            return torch_encoder(network, self.device, precision)
+        assert self.cache is not None
+        folder = (
+            self.cache / "encoders" / cache_key(VERSION, backend, digest(network), list(sample.shape[1:]), versions())
+        )
+        try:
+            encoder = Encoder(backend, precision, BACKENDS[backend].build(network, sample, precision, folder))
+            reason = disagreement(encoder, expected, sample)
+        except Exception as error:  # conversion and engines raise many kinds; torch can always do the work
+            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+        _keep_newest(folder)
+        return encoder if reason is None else reason
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that run networks, of those installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def digest(network: nn.Module) -> str:
+    """Return a hash of a network's structure and of every number in it."""
+    found = hashlib.sha256(repr(network).encode())
+    for module in network.modules():
+        found.update(str(getattr(module, "code", "")).encode())  # of torch.fx, whose repr leaves operations out
+    for kind in (network.named_parameters(), network.named_buffers()):
+        for name, value in kind:
+            found.update(name.encode() + str(value.dtype).encode())
+            found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def _remembered(file: Path) -> tuple[str, str] | None:
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return str(kept["backend"]), str(kept["precision"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep_newest(folder: Path) -> None:
+    """Mark a converted network as used now, and remove those that were not used for longest."""
+    if folder.is_dir():
+        os.utime(folder)
+    converted = [path for path in folder.parent.glob("*") if path.is_dir() and not path.name.startswith(".")]
+    for old in sorted(converted, key=lambda path: -path.stat().st_mtime)[KEPT_NETWORKS:]:
+        shutil.rmtree(old, ignore_errors=True)

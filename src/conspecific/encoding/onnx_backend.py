@@ -1,0 +1,74 @@
+"""ONNX Runtime: Microsoft's inference engine, for any CPU."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from conspecific.files import write_whole_folder
+
+
+def precisions() -> tuple[str, ...]:
+    """Return float32, which is what ONNX Runtime computes in on CPUs; none where a package it needs is missing."""
+    return ("float32",) if all(map(find_spec, ("onnxruntime", "onnx", "onnxscript"))) else ()
+
+
+def build(network: nn.Module, sample: Tensor, precision: str, converted: Path) -> Callable[[Tensor], Tensor]:
+    """Return a function from images like `sample`, uint8 [B, 3, H, W] of any B, to the output of the network.
+
+    converted: a folder that keeps the converted network; it is made where it is missing or cannot be read.
+    """
+    import onnxruntime
+
+    file = converted / "network.onnx"
+    session = None
+    if file.is_file():
+        with contextlib.suppress(Exception):  # damaged: converted again; its errors have no common class
+            session = _session(file)
+    if session is None:
+        with write_whole_folder(converted) as temporary:
+            _export(network, sample, temporary / file.name)
+        session = _session(file)
+    assert isinstance(session, onnxruntime.InferenceSession)
+    [given] = session.get_inputs()
+
+    def run(images: Tensor) -> Tensor:
+        [found] = session.run(None, {given.name: images.numpy()})
+        return torch.from_numpy(found)
+
+    return run
+
+
+def _session(file: Path) -> object:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def _export(network: nn.Module, sample: Tensor, file: Path) -> None:
+    batch = torch.export.Dim("batch", min=1)
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network,
+                (sample[:2],),
+                file,
+                dynamo=True,
+                dynamic_shapes=({0: batch},),
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        exporter.setLevel(level)

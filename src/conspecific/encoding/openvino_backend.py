@@ -1,0 +1,82 @@
+"""OpenVINO: Intel's inference engine, the fastest on CPUs with AMX or AVX-512."""
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from conspecific.files import write_whole_folder
+
+NAMES = {"float32": "f32", "bfloat16": "bf16"}
+SLICE = 8  # images given to one stream at once
+
+
+def precisions() -> tuple[str, ...]:
+    """Return the precisions that OpenVINO computes in natively here; none where the package is missing."""
+    if find_spec("openvino") is None:
+        return ()
+    native = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("float32", "bfloat16") if "BF16" in native else ("float32",)
+
+
+def build(network: nn.Module, sample: Tensor, precision: str, converted: Path) -> Callable[[Tensor], Tensor]:
+    """Return a function from images like `sample`, uint8 [B, 3, H, W] of any B, to the output of the network.
+
+    The batch is divided among as many streams as there are cores, each of one thread, so that no core waits for
+    another. converted: a folder that keeps the converted network, which takes seconds to make; it is made where it is
+    missing or cannot be read.
+    """
+    openvino = _openvino()
+    model = _converted(openvino, network, sample, converted)
+    model.reshape([-1, *sample.shape[1:]])
+    options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": NAMES[precision]}
+    queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", options))
+
+    def run(images: Tensor) -> Tensor:
+        pixels, found = images.numpy(), {}
+
+        def keep(request: Any, start: int) -> None:
+            found[start] = np.array(request.get_output_tensor().data)  # a copy: the request is used again
+
+        queue.set_callback(keep)
+        step = max(1, min(SLICE, -(-len(pixels) // len(queue))))
+        for start in range(0, len(pixels), step):
+            queue.start_async(pixels[start : start + step], start)
+        queue.wait_all()
+        return torch.from_numpy(np.concatenate([found[start] for start in sorted(found)]))
+
+    return run
+
+
+def _openvino() -> Any:
+    """Return the module, imported without its telemetry, which reports every import to Google Analytics unasked."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes its import fail
+    hide_absl = "absl" not in sys.modules  # it would replace the handlers of Python's logging
+    if hide_absl:
+        sys.modules["absl"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        if hide_absl:
+            del sys.modules["absl"]
+    return openvino
+
+
+def _converted(openvino: Any, network: nn.Module, sample: Tensor, folder: Path) -> Any:
+    file = folder / "network.xml"
+    if file.is_file():
+        with contextlib.suppress(RuntimeError):  # damaged: converted again
+            return openvino.Core().read_model(file)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the tracer, about sizes that become constants: they are
+        model = openvino.convert_model(network, example_input=sample[:2])
+    with write_whole_folder(folder) as temporary:
+        openvino.save_model(model, temporary / "network.xml", compress_to_fp16=False)
+    return model
