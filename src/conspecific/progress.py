@@ -1,5 +1,8 @@
 """Progress of long work: a bar on a terminal, a line every ten seconds in a file or pipe."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -35,6 +38,46 @@ def format_duration(seconds: float) -> str:
     """
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
+
+
+class Phases:
+    """Where the time of a run goes: phase -> seconds.
+
+    A phase inside another one is counted for itself alone, so that the sum is the time in any phase.
+
+    >>> phases = Phases()
+    >>> with phases.measure("training"):
+    ...     with phases.measure("scoring"):
+    ...         pass
+    >>> sorted(phases.seconds)
+    ['scoring', 'training']
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._open: list[str] = []
+        self._since = 0.0
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Count the time of the block for a phase."""
+        self._count()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._count()
+            self._open.pop()
+
+    def rounded(self) -> dict[str, float]:
+        """Return the seconds of each phase so far, to a tenth, the longest phase first."""
+        return {name: round(value, 1) for name, value in sorted(self.seconds.items(), key=lambda item: -item[1])}
+
+    def _count(self) -> None:
+        now = time.perf_counter()
+        if self._open:
+            self.seconds[self._open[-1]] = self.seconds.get(self._open[-1], 0.0) + now - self._since
+        self._since = now
 
 
 class _ProgressLines(Progress):

@@ -19,7 +19,7 @@ from conspecific.evaluation.embed import Activations, embed, frozen_activations,
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.metrics import KS
 from conspecific.models import Backbone, Embedder, FrozenStages
-from conspecific.progress import progress_bar
+from conspecific.progress import Phases, progress_bar
 from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray
 
 
@@ -38,7 +38,7 @@ class Evaluator:
     fingerprint: the manifest's, see `data.check.check_manifest`. image_size: side in pixels. workers: decoding threads.
     activations: subset -> activations of its images behind the frozen stages, if they were computed in advance.
     ks: cut-offs of recall, see `metrics.metric_names`. encoders: how networks are run. frozen: what computed the
-    activations.
+    activations. phases: where the time goes, `encoding` and `scoring` among others.
     """
 
     manifest: Manifest
@@ -52,6 +52,7 @@ class Evaluator:
     ks: Sequence[int] = KS
     encoders: Encoders = field(default_factory=Encoders)
     frozen: FrozenEncoder | None = None
+    phases: Phases = field(default_factory=Phases)
 
     def subset(self, name: str) -> Subset:
         """The subset called `val` or `test`."""
@@ -76,15 +77,16 @@ class Evaluator:
                 highlight=False,
             )
             return self
-        network = FrozenStages(backbone)
-        frozen = self.frozen or FrozenEncoder(self.encoder(network), digest(network))
-        found = frozen_activations(
-            frozen.encoder,
-            EvaluationImages(self.manifest, ids, self.image_size),
-            workers=self.workers,
-            title=f"Encoding {name} once",
-            console=self.console,
-        )
+        with self.phases.measure("encoding"):
+            network = FrozenStages(backbone)
+            frozen = self.frozen or FrozenEncoder(self.encoder(network), digest(network))
+            found = frozen_activations(
+                frozen.encoder,
+                EvaluationImages(self.manifest, ids, self.image_size),
+                workers=self.workers,
+                title=f"Encoding {name} once",
+                console=self.console,
+            )
         return replace(self, activations={**self.activations, name: found}, frozen=frozen)
 
     def has_activations(self, backbone: Backbone, name: str) -> bool:
@@ -114,16 +116,17 @@ class Evaluator:
         activations: of its frozen stages for these images. encoder: of the whole backbone; torch where None.
         """
         images = EvaluationImages(self.manifest, ids, self.image_size)
-        found = embed(
-            list(embedders.values()),
-            images,
-            workers=self.workers,
-            device=self.device,
-            title=title,
-            console=self.console,
-            activations=activations,
-            encoder=encoder,
-        )
+        with self.phases.measure("encoding"):
+            found = embed(
+                list(embedders.values()),
+                images,
+                workers=self.workers,
+                device=self.device,
+                title=title,
+                console=self.console,
+                activations=activations,
+                encoder=encoder,
+            )
         return dict(zip(embedders, found, strict=True))
 
     def embed_training(self, embedder: Embedder, title: str) -> EmbeddingSet:
@@ -141,7 +144,7 @@ class Evaluator:
         facts = {"subset": subset, "protocol": self.splits.protocol, "image_size": self.image_size}
         activations = self.activations.get(subset) if encoder is None else None
         found = self.embed(embedders, ids.ids, title, activations, encoder)
-        with progress_bar(self.console) as progress:
+        with self.phases.measure("scoring"), progress_bar(self.console) as progress:
             return {
                 name: evaluate(found[name], ids, self.manifest, embedder.metric, {"name": name, **facts}, self.ks)
                 for name, embedder in progress.track(embedders.items(), description="Searching")

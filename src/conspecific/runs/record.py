@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -16,6 +16,7 @@ from conspecific.errors import RunError
 from conspecific.evaluation import Difference, compare
 from conspecific.files import write_json, write_text
 from conspecific.leaks.record import Leaks
+from conspecific.progress import format_duration
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.environment import Environment, current_environment
 from conspecific.types import EvalResult
@@ -87,11 +88,24 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Minutes in all and in training, 0 where nothing was trained, and the peak memory in GB (10^9 bytes)."""
+    """Minutes in all and in training, 0 where nothing was trained, and the peak memory in GB (10^9 bytes).
+
+    seconds: phase -> seconds, the longest first: reading, encoding, training, scoring, report.
+    """
 
     minutes: float
     training_minutes: float
     peak_memory_gb: float
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """The time in all, and that of each phase from one second on.
+
+        >>> str(Cost(2.5, 1.5, 1.0, {"training": 90.0, "encoding": 40.2, "report": 0.4}))
+        '2:30 (training 1:30, encoding 0:40)'
+        """
+        phases = ", ".join(f"{name} {format_duration(value)}" for name, value in self.seconds.items() if value >= 1)
+        return format_duration(60 * self.minutes) + (f" ({phases})" if phases else "")
 
 
 @dataclass(frozen=True)
@@ -205,6 +219,13 @@ def finish_record(
     return read_record(run.path)
 
 
+def record_seconds(record: RunRecord, seconds: Mapping[str, float]) -> RunRecord:
+    """Write the seconds of each phase into the summary once more, when the report is among them."""
+    summary = _read_json(record.directory.summary)
+    write_json(record.directory.summary, {**summary, "seconds": dict(seconds)})
+    return replace(record, cost=replace(record.cost, seconds=seconds))
+
+
 def read_record(path: Path) -> RunRecord:
     """Read a finished run. Raises RunError where it has not ended, or is not the record of a run of this version."""
     run = RunDirectory(path)
@@ -280,7 +301,7 @@ def read_splits(run: RunDirectory) -> pl.DataFrame:
 
 def _part(kind: type[Part], summary: Mapping[str, Any]) -> Part:
     """Make a dataclass of those keys of the summary that are its fields."""
-    return kind(**{field.name: summary[field.name] for field in fields(kind) if field.name in summary})  # type: ignore[arg-type]
+    return kind(**{each.name: summary[each.name] for each in fields(kind) if each.name in summary})  # type: ignore[arg-type]
 
 
 def _read_json(file: Path) -> dict[str, Any]:

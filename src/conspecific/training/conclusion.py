@@ -28,6 +28,7 @@ def print_conclusion(record: RunRecord, console: Console) -> None:
             [found] = [each for each in differences if each.metric == metric]
             _print(console, gain_line(found, REFERENCES[reference]))
     _print_without_leaks(record, console)
+    _print(console, f"Time: {record.cost}")
     if record.selection is not None:
         _print(console, f"Weights: {record.directory.weights.resolve()}")
     _print(console, f"Report: {record.directory.report.resolve()}")

@@ -58,6 +58,7 @@ class Resumed(NamedTuple):
 def fit(
     config: TrainConfig,
     evaluator: Evaluator,
+    parts: Parts,
     references: Mapping[str, EvalResult],
     copies: polars.DataFrame,
     run: RunDirectory,
@@ -69,8 +70,8 @@ def fit(
     references: results on validation by name. copies: pairs of sample ids that are the same image. loggers: they stay
     open. resumed: None for a new run.
     """
-    module, images, random_state = build_parts(config, evaluator) if resumed is None else resumed.parts
-    torch.set_rng_state(random_state)  # references were scored since the parts of a resumed run were built
+    module, images, random_state = parts
+    torch.set_rng_state(random_state)  # references were scored since the parts were built
     if resumed is not None:
         images.batches.set_epoch(resumed.epochs)  # batches are prefetched before Lightning sets the epoch
     backbone = module.embedder.backbone

@@ -27,8 +27,9 @@ from conspecific.leaks.image_hashes import image_hashes
 from conspecific.leaks.policy import apply_policy
 from conspecific.leaks.record import Leaks, describe
 from conspecific.models import keep_freed_memory
+from conspecific.progress import Phases
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import RunRecord, start_record
+from conspecific.runs.record import RunRecord, record_seconds, start_record
 from conspecific.training.dry_run import try_everything
 from conspecific.training.fit import Resumed, build_parts
 from conspecific.training.header import print_header
@@ -54,12 +55,13 @@ def train(
     _prepare(config)
     assert config.paths.run is not None, "the caller makes the run directory"
     run, cache = RunDirectory(Path(config.paths.run)), Path(config.paths.cache).expanduser()
-    checkpoint = checkpoint_to_resume(config)
-    evaluator = _evaluator(config, cache, console)
+    checkpoint, phases = checkpoint_to_resume(config), Phases()
+    evaluator = _evaluator(config, cache, console, phases)
     print_header(config, evaluator, console)
     for sentence in ignored_overrides(overrides, config):
         console.print(sentence, style="yellow", soft_wrap=True, highlight=False, markup=False)
-    evaluator, leaks, contents, copies = _without_leaks(config, evaluator, cache)
+    with phases.measure("reading"):
+        evaluator, leaks, contents, copies = _without_leaks(config, evaluator, cache)
     resumed = None
     if checkpoint is not None:  # nothing of the run is overwritten before all that can refuse it was asked
         require_same_images(run, evaluator.splits.table(evaluator.manifest, contents))
@@ -80,10 +82,11 @@ def train(
         record = train_and_test(config, evaluator, copies, run, loggers, resumed, began)
         log_test(loggers, record.test, record.best, record.gains)
         if report is not None:
-            report(record)
+            with phases.measure("report"):
+                report(record)
             for logger in loggers:
                 logger.log_report(run.report, sorted((run.path / "images").glob("*.png")))
-    return record
+    return record_seconds(record, phases.rounded())
 
 
 def _prepare(config: TrainConfig) -> None:
@@ -101,9 +104,10 @@ def _prepare(config: TrainConfig) -> None:
     keep_freed_memory()
 
 
-def _evaluator(config: TrainConfig, cache: Path, console: Console) -> Evaluator:
-    found: Manifest = build(config.data, "data", config.allow)
-    manifest, fingerprint = check_manifest(found, cache)
+def _evaluator(config: TrainConfig, cache: Path, console: Console, phases: Phases) -> Evaluator:
+    with phases.measure("reading"):
+        found: Manifest = build(config.data, "data", config.allow)
+        manifest, fingerprint = check_manifest(found, cache)
     splits = split(manifest, config.protocol, **vars(config.split))
     loader = config.loader
     device, workers = device_for("auto"), workers_for(loader.workers)
@@ -117,6 +121,7 @@ def _evaluator(config: TrainConfig, cache: Path, console: Console) -> Evaluator:
         console,
         ks=config.metrics.ks,
         encoders=Encoders.of(config.encode, device, cache, console),
+        phases=phases,
     )
 
 

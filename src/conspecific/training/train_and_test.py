@@ -11,7 +11,7 @@ from conspecific.evaluation import Evaluator, references
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.environment import peak_memory_gb
 from conspecific.runs.record import Cost, Counts, RunRecord, finish_record
-from conspecific.training.fit import Resumed, fit
+from conspecific.training.fit import Resumed, build_parts, fit
 from conspecific.training.loggers import FailSafeLogger
 
 
@@ -30,17 +30,24 @@ def train_and_test(
     """
     began = time.perf_counter() if began is None else began
     cache = Path(config.paths.cache).expanduser()
-    network = config.model["backbone"], config.model["weights"]
-    validation = dict(references(evaluator, "val", *network, cache))
+    network = config.model["backbone"], config.model["weights"], cache, config.model.get("trainable_stages")
     selection, minutes = None, 0.0
-    if config.trainer["max_epochs"] != 0:
+    if config.trainer["max_epochs"] == 0:
+        validation, test = (dict(references(evaluator, name, *network)) for name in ("val", "test"))
+    else:
+        parts = build_parts(config, evaluator) if resumed is None else resumed.parts
+        # each image goes through the frozen stages once: for the references, every epoch and the final scores
+        evaluator = evaluator.encoded_once(parts.module.embedder.backbone, "val")
+        validation = dict(references(evaluator, "val", *network))
         training_began = time.perf_counter()
-        selection = fit(config, evaluator, validation, copies, run, loggers, resumed)
+        with evaluator.phases.measure("training"):
+            selection = fit(config, evaluator, parts, validation, copies, run, loggers, resumed)
         validation["model"], minutes = selection.validation, (time.perf_counter() - training_began) / 60
-    test = dict(references(evaluator, "test", *network, cache))
-    if selection is not None:
+        evaluator = evaluator.encoded_once(selection.embedder.backbone, "test")
+        test = dict(references(evaluator, "test", *network))
         test |= evaluator.score({"model": selection.embedder}, "test", "Scoring the test images")
-    cost = Cost(round((time.perf_counter() - began) / 60, 2), round(minutes, 2), round(peak_memory_gb(), 2))
+    whole, peak = (time.perf_counter() - began) / 60, peak_memory_gb()
+    cost = Cost(round(whole, 2), round(minutes, 2), round(peak, 2), evaluator.phases.rounded())
     return finish_record(run, validation, test, selection and selection.weights, count_images(evaluator), cost)
 
 

@@ -53,7 +53,7 @@ def _setup(run: Subject) -> dict[str, str]:
 def _environment(run: Subject) -> dict[str, str]:
     cost, environment = run.record.cost, run.record.environment
     return {
-        "Time": f"{cost.minutes} minutes, of which training {cost.training_minutes}",
+        "Time": str(cost),
         "Peak memory": f"{cost.peak_memory_gb} GB",
         "Machine": f"{environment.processor}, {environment.cores} cores, GPU: {environment.gpu or 'none'}",
         "Versions": ", ".join(f"{name} {version}" for name, version in environment.packages.items()),

@@ -52,15 +52,16 @@ def cache_augmentations(
         _say(evaluator, f"New views are made each epoch: one view of each image would take {taken}.")
         return None
     of_sizes = [AllViews(images.train_images, ids, views, config.seed, size) for size in sizes]
-    encoders = [_encoder(backbone, of_size, evaluator) for of_size in of_sizes]
-    seconds = sum(map(_seconds, encoders, of_sizes, [evaluator.workers] * len(sizes)))
-    taken = f"{views * bytes_a_view / 1e9:.1f} GB in {folder}, about {_duration(seconds)}"
-    fewer = "" if views == asked else f" ({asked} would take too much)"
-    _say(evaluator, f"Caching {views} views of each training image{fewer}: {taken}.")
-    values = {
-        of_size.size: _encode(encoder, of_size, evaluator, folder)
-        for encoder, of_size in zip(encoders, of_sizes, strict=True)
-    }
+    with evaluator.phases.measure("encoding"):
+        encoders = [_encoder(backbone, of_size, evaluator) for of_size in of_sizes]
+        seconds = sum(map(_seconds, encoders, of_sizes, [evaluator.workers] * len(sizes)))
+        taken = f"{views * bytes_a_view / 1e9:.1f} GB in {folder}, about {_duration(seconds)}"
+        fewer = "" if views == asked else f" ({asked} would take too much)"
+        _say(evaluator, f"Caching {views} views of each training image{fewer}: {taken}.")
+        values = {
+            of_size.size: _encode(encoder, of_size, evaluator, folder)
+            for encoder, of_size in zip(encoders, of_sizes, strict=True)
+        }
     return CachedAugmentations(evaluator.manifest, ids, values)
 
 
