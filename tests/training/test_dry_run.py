@@ -35,10 +35,13 @@ def test_a_dry_run_trains_and_scores_and_keeps_nothing(train_tiny: TrainTiny, ca
         (["+optimizer.optimizer.betas=[2,3]"], "the optimizer refuses its settings: Invalid beta"),
         (["optimizer.head_lr=-1"], r"optimizer\.head_lr must be 0 or more; found -1"),
         (
-            ["model.pooling=flatten", "model.head=none", "loader.train_size=32"],
+            ["model.pooling=flatten", "model.head=none", "model.dimensions=null", "loader.train_size=32"],
             r"dimensions at loader\.train_size=32 and 5120 at loader\.image_size=64",
         ),
-        (["model.trainable_stages=0", "model.head=none", "loss=triplet"], "no weight is trained: set model.trainable_"),
+        (
+            ["model.trainable_stages=0", "model.head=none", "model.dimensions=null", "loss=triplet"],
+            "no weight is trained: set model.trainable_",
+        ),
         (["optimizer.layer_decay=0"], r"optimizer\.layer_decay must be above 0; found 0"),
         (["+trainer.gradient_clip_algorithm=x"], "gradient_clip_algorithm"),
         (["model.backbone=levit_128s", "model.weights=none"], "levit_128s does not take images of 64 px"),
