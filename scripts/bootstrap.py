@@ -55,10 +55,12 @@ def main() -> int:
 
 def check(words: Sequence[str]) -> int:
     """Run every check until one fails; `words` go to pytest."""
+    # each test process is given a core of its own: torch's threads would wait for one another
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for name, *options in CHECKS:
         command = [name, *options, *(words if "pytest" in options else [])]
         print(f"== {' '.join(command)}", flush=True)
-        if status := subprocess.call([BIN / name, *command[1:]], cwd=ROOT):
+        if status := subprocess.call([BIN / name, *command[1:]], cwd=ROOT, env=environment):
             return status
     return 0
 

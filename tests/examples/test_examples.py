@@ -10,6 +10,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # in Lightning, under torch 2.15
 @pytest.mark.filterwarnings("default")  # Lightning's advice on loaders and progress bars is for the user of a loop
 def test_own_training_loop(
     make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -3,6 +3,7 @@
 import csv
 import io
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -244,4 +245,8 @@ def test_two_runs_in_a_row_are_two_runs_of_wandb(tmp_path: Path, cache: Path) ->
         assert (
             f"logger.wandb is offline, as no API key was found. To send the run later: wandb sync {written}" in printed
         )
-        assert next(written.glob("*.wandb")).stat().st_size > 1000
+        [file] = written.glob("*.wandb")
+        ended = time.monotonic() + 60
+        while file.stat().st_size <= 1000:  # W&B's own process may still be writing on a busy machine
+            assert time.monotonic() < ended, f"{file.stat().st_size} bytes"
+            time.sleep(0.1)

@@ -1,12 +1,13 @@
 """Whole runs with each way to train, and with all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -64,19 +65,29 @@ def test_crops_grow_with_the_epochs(tmp_path: Path, train_tiny: TrainTiny, steps
 def test_frozen_stages_are_computed_once_for_every_view_and_every_validation_image(
     tmp_path: Path, train_tiny: TrainTiny, steps: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    views: list[AugmentedView] = []
+    decoded: list[int] = []
+    views: set[AugmentedView] = set()
     read: list[int] = []
-    plain, plainly = TrainingImages.__getitem__, EvaluationImages.__getitem__
-    monkeypatch.setattr(TrainingImages, "__getitem__", lambda self, view: views.append(view) or plain(self, view))
+    plain, plainly = TrainingImages.augmented, EvaluationImages.__getitem__
+
+    def augmented(images: TrainingImages, sample_id: int, seeds: Sequence[int], size: int) -> list[Image.Image]:
+        decoded.append(sample_id)
+        views.update(AugmentedView(sample_id, seed, size) for seed in seeds)
+        return plain(images, sample_id, seeds, size)
+
+    monkeypatch.setattr(TrainingImages, "augmented", augmented)
     monkeypatch.setattr(
         EvaluationImages, "__getitem__", lambda self, place: read.append(self.ids[place]) or plainly(self, place)
     )
     train_tiny(tmp_path / "first")  # the baseline is computed here, if in no test before
+    decoded.clear()
     views.clear()
     read.clear()
-    outcome = train_tiny(tmp_path / "second", "recipe.cached_augmentations=3", "recipe.hard_negatives=0.4")
+    overrides = ["recipe.cached_augmentations=3", "recipe.hard_negatives=0.4", "encode.backend=torch"]
+    outcome = train_tiny(tmp_path / "second", *overrides)
     assert outcome is not None
-    assert len(views) == len(set(views)) == 3 * 10
+    assert len(views) == 3 * 10
+    assert len(decoded) == 10 + 6, "six images tell how long it will take"
     assert all(step["side"] is None for step in steps[-6:])
     validated = len(outcome.validation["model"].per_query)
     tested = len(outcome.test["model"].per_query)
