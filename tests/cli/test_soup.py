@@ -2,15 +2,20 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime, tzinfo
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import polars as pl
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
+from conspecific.cli import soup
+from conspecific.config.schema import PathsConfig, SoupConfig
+from conspecific.errors import RunError
 from conspecific.runs.directory import RunDirectory
 from conspecific.types import EvalResult
 
@@ -43,8 +48,8 @@ def test_the_soup_is_the_mean_and_opens_like_a_run(conspecific: Command, pair: l
     done = conspecific("soup", *(each.path for each in pair), "output=soup")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "Soup: soup"
-    soup, first, second = (load_file(run.weights) for run in (RunDirectory(Path("soup")), *pair))
-    for name, tensor in soup.items():
+    mean, first, second = (load_file(run.weights) for run in (RunDirectory(Path("soup")), *pair))
+    for name, tensor in mean.items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, (first[name] + second[name]) / 2, rtol=1e-5, atol=1e-6)
     recipe = json.loads(Path("soup/soup.json").read_text())
@@ -91,3 +96,30 @@ def test_a_folder_with_something_in_it_is_left_alone(conspecific: Command, pair:
     done = conspecific("soup", *(each.path for each in pair), f"output={pair[0].path}")
     assert done.returncode == 2
     assert "holds something already" in done.stderr
+
+
+def test_soups_of_one_second_have_folders_of_their_own_and_a_failed_one_has_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Clock":
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    def made(places: Sequence[str], folder: Path, config: SoupConfig, console: Console) -> Path:
+        if not places:
+            raise RunError("no runs")
+        (folder / "soup.json").write_text("{}")
+        return folder
+
+    printed: list[Path] = []
+    monkeypatch.setattr(soup, "datetime", Clock)
+    monkeypatch.setattr(soup, "make_soup", made)
+    monkeypatch.setattr(soup, "_print", lambda console, folder: printed.append(folder))
+    config = SoupConfig(paths=PathsConfig(runs=str(tmp_path)))
+    for _ in range(2):
+        soup.run(config, ["first", "second"])
+    with pytest.raises(RunError):
+        soup.run(config, [])
+    assert [folder.name for folder in printed] == ["2026-01-02_03-04-05", "2026-01-02_03-04-05-2"]
+    assert sorted((tmp_path / "soups").iterdir()) == printed

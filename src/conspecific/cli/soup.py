@@ -1,6 +1,7 @@
 """conspecific soup: average the weights of several runs into one model."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -8,14 +9,22 @@ from rich.console import Console
 
 from conspecific.config.schema import SoupConfig
 from conspecific.evaluation.tables import plain_table
+from conspecific.runs.directory import make_new_folder
 from conspecific.runs.soup import Soup, make_soup
 
 
 def run(config: SoupConfig, places: Sequence[str]) -> None:
     """Average the weights, score them on validation, and write a folder that can be opened like a run."""
-    folder = Path(config.output or f"{config.paths.runs}/soups/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
+    named = Path(config.output or f"{config.paths.runs}/soups/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
+    folder = named if config.output else make_new_folder(named)
     console = Console(markup=False)
-    _print(console, make_soup(places, folder, config, console))
+    try:
+        _print(console, make_soup(places, folder, config, console))
+    finally:
+        if not config.output:
+            with suppress(OSError):  # not empty: the soup is in it
+                for empty in (folder, folder.parent, folder.parent.parent):
+                    empty.rmdir()
 
 
 def _print(console: Console, soup: Soup) -> None:
