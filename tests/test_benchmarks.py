@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -232,3 +233,34 @@ def test_contrasts_claim_nothing_where_ours_is_not_above(recipes: Path, tmp_path
     rows = contrasts.measured(tmp_path / "seen", "ours")
     assert not contrasts.difference(rows[0]).over_species
     assert "exceeds 0 of 1 recipes" in contrasts.verdict(rows)
+
+
+def test_encoding_is_measured_beside_what_decoding_and_network_allow(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encode = load("encode")
+    monkeypatch.setattr(encode, "HERE", tmp_path)
+    monkeypatch.setattr(encode, "BACKENDS", {})  # converting a network takes seconds
+    folder = make_folder({"robin": 4, "wren": 4}, size=(70, 64))
+    monkeypatch.setattr(sys, "argv", ["encode.py", str(folder), "--quick", "--size", "64"])
+    encode.main()
+    found = json.loads((tmp_path / "encode.json").read_text())
+    assert found["images"] == 8 and found["machine"]["cores"] >= 1
+    rows = {row["way"]: row for row in found["rows"]}
+    assert list(rows)[0] == "decoding alone" and all(row["rate"] > 0 for row in rows.values())
+    decoding, alone = (rows[name]["rate"] for name in ("decoding alone", "network alone: torch, float32"))
+    assert rows["files to vectors: torch, float32"]["bound"] == pytest.approx(1 / (1 / decoding + 1 / alone))
+    assert "files to vectors: plain DataLoader loop" in rows
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in printed[4:]] == list(rows)
+
+
+def test_the_plain_loop_gives_what_ours_gives(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    encode = load("encode")
+    images = encode.few(encode.from_images(str(make_folder({"robin": 3}, size=(64, 64)))), 3, 64)
+    embedder = encode.build_embedder("tf_efficientnet_lite0", "bundled", pooling="avg", head="none").eval()
+    paths = [images.manifest.path(int(index)) for index in images.ids]
+    encode.plain_loop(paths, embedder, 64, tmp_path)
+    plain = np.load(tmp_path / "plain.npy")
+    ours = embedder.embed(paths, batch_size=3)
+    np.testing.assert_allclose(plain / np.linalg.norm(plain, axis=1, keepdims=True), ours, atol=1e-2)
