@@ -3,9 +3,9 @@
     python benchmarks/encode.py FOLDER [--network tf_efficientnet_lite0] [--size 224] [--images 2000] [--quick]
 
 FOLDER holds images at any depth. The first rows are parts: decoding alone, and the network alone in each backend. Then
-come whole ways from files to a .npy file: ours in each backend, a plain loop as tutorials have it (torch's DataLoader, a
-worker a core, the network as timm makes it), and open-metric-learning's `inference` where it is installed. `bound` is
-the rate at which decoding and network, each on all cores, would follow one another; `share` is our rate over it. Weights
+come whole ways from files to a .npy file: ours in each backend; a plain loop as tutorials have it (torch's DataLoader,
+a worker a core, the network as timm makes it); open-metric-learning's `inference` where it is installed. `bound` is the
+rate at which decoding and network, each on all cores, would follow one another; `share` is our rate over it. Weights
 are random but for the default network. Every row is the median of three; loading and converting the network are not
 counted and stand in their own column. The results are also written to benchmarks/encode.json.
 """

@@ -236,7 +236,10 @@ def test_contrasts_claim_nothing_where_ours_is_not_above(recipes: Path, tmp_path
 
 
 def test_encoding_is_measured_beside_what_decoding_and_network_allow(
-    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make_folder: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     encode = load("encode")
     monkeypatch.setattr(encode, "HERE", tmp_path)
@@ -247,7 +250,7 @@ def test_encoding_is_measured_beside_what_decoding_and_network_allow(
     found = json.loads((tmp_path / "encode.json").read_text())
     assert found["images"] == 8 and found["machine"]["cores"] >= 1
     rows = {row["way"]: row for row in found["rows"]}
-    assert list(rows)[0] == "decoding alone" and all(row["rate"] > 0 for row in rows.values())
+    assert next(iter(rows)) == "decoding alone" and all(row["rate"] > 0 for row in rows.values())
     decoding, alone = (rows[name]["rate"] for name in ("decoding alone", "network alone: torch, float32"))
     assert rows["files to vectors: torch, float32"]["bound"] == pytest.approx(1 / (1 / decoding + 1 / alone))
     assert "files to vectors: plain DataLoader loop" in rows

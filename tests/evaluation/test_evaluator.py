@@ -12,8 +12,10 @@ from rich.console import Console
 from conspecific.data.dataset import EvaluationImages, Item
 from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
+from conspecific.encoding import Encoder
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator, device_for
+from conspecific.evaluation.evaluator import FrozenEncoder
 from conspecific.images import workers_for
 from conspecific.models import Backbone, Embedder, FrozenStages, build_embedder
 
@@ -70,6 +72,7 @@ def test_what_is_encoded_once_scores_as_what_is_encoded_anew(evaluator: Evaluato
         wanted, found = (each.score({"model": embedder}, "val", "")["model"] for each in (evaluator, once))
         assert found.metrics == wanted.metrics
         assert found.facts["queries"] == wanted.facts["queries"]
+        assert found.facts["encoder"] == wanted.facts["encoder"] == "torch, float32"
         columns = ["path", "neighbor_paths"]
         assert found.per_query.select(columns).equals(wanted.per_query.select(columns))
         nearness = [np.array(each.per_query["neighbor_scores"].to_list()) for each in (found, wanted)]
@@ -78,6 +81,19 @@ def test_what_is_encoded_once_scores_as_what_is_encoded_anew(evaluator: Evaluato
             for parameter in embedder.parameters():
                 parameter.add_(0.01 * torch.randn_like(parameter) * parameter.requires_grad)
     assert evaluator.activations == {}, "the one before is left as it was"
+
+
+def test_results_say_which_encoder_made_them(evaluator: Evaluator) -> None:
+    embedder = embedder_of(1).eval()
+    encoder = Encoder("openvino", "bfloat16", lambda images: embedder.backbone(images).detach())
+    other = evaluator.score({"model": embedder}, "val", "", encoder)["model"]
+    assert other.facts["encoder"] == "openvino, bfloat16"
+    once = replace(
+        evaluator.encoded_once(embedder.backbone, "val"),
+        frozen=FrozenEncoder(replace(encoder, precision="float32"), ""),
+    )
+    assert once.score({"model": embedder}, "val", "")["model"].facts["encoder"] == "openvino, float32"
+    assert not once.has_activations(embedder.backbone, "val"), "they are of other stages"
 
 
 def test_epochs_finish_what_was_begun_once(evaluator: Evaluator, work: dict[str, int]) -> None:

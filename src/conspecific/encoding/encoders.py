@@ -107,6 +107,7 @@ class Encoders:
                 return plain
             found = self._checked(network, remembered, sample, expected)
             if isinstance(found, Encoder):
+                self.say(f"Encoder at {sample.shape[-1]} px: {found}, found the fastest before")
                 return found
         speeds = {plain: images_per_second(plain, sample)}
         for way in ways:
@@ -117,8 +118,8 @@ class Encoders:
                 self.say(f"{way[0]} in {way[1]} is not used: {found}.")
         best = max(speeds, key=lambda encoder: speeds[encoder])
         write_json(file, {"backend": best.backend, "precision": best.precision})
-        measured = ", ".join(f"{encoder} {speed:.0f}" for encoder, speed in speeds.items())
-        self.say(f"Encoder: {best}, the fastest of those present (images/s: {measured})")
+        others = ", ".join(f"{encoder} {speed:.0f}" for encoder, speed in speeds.items() if encoder is not best)
+        self.say(f"Encoder at {sample.shape[-1]} px: {best}, {speeds[best]:.0f} images/s ({others})")
         return best
 
     def _checked(self, network: nn.Module, way: tuple[str, str], sample: Tensor, expected: Tensor) -> Encoder | str:

@@ -142,6 +142,8 @@ class Evaluator:
         """
         ids = self.subset(subset)
         facts = {"subset": subset, "protocol": self.splits.protocol, "image_size": self.image_size}
+        used = encoder or (self.frozen.encoder if self.frozen and subset in self.activations else None)
+        facts["encoder"] = str(used) if used else "torch, float32"
         activations = self.activations.get(subset) if encoder is None else None
         found = self.embed(embedders, ids.ids, title, activations, encoder)
         with self.phases.measure("scoring"), progress_bar(self.console) as progress:

@@ -34,7 +34,7 @@ def header(config: TrainConfig, evaluator: Evaluator) -> list[str]:
         *_undrawn(config, evaluator),
         f"Network: {model['backbone']}, weights {model['weights']}, pooling {model.get('pooling')}, {head}, {trained}; "
         + size,
-        f"Encoder: torch on {evaluator.device}, float32; trained in {precision_of(config)} on "
+        f"Encoder: {_encoder(evaluator)}; trained in {precision_of(config)} on "
         f"{config.trainer.get('accelerator', 'auto')}",
         f"Run: {config.paths.run}",
     ]
@@ -62,3 +62,12 @@ def _unused(evaluator: Evaluator) -> list[str]:
     splits = evaluator.splits
     unused = len(evaluator.manifest) - len(splits.train) - len(splits.val.ids) - len(splits.test.ids)
     return [f"Left out: {unused:,} images that are in no split"] if unused else []
+
+
+def _encoder(evaluator: Evaluator) -> str:
+    """Say what runs the network where nothing is trained; another backend than torch is named when it is chosen."""
+    encoders = evaluator.encoders
+    precision = "float32" if encoders.precision == "auto" else encoders.precision
+    if evaluator.device.type != "cpu" or encoders.backend == "torch":
+        return f"torch on {evaluator.device}, {precision}"
+    return "torch on cpu, or another backend that is named below" if encoders.backend == "auto" else encoders.backend

@@ -55,6 +55,7 @@ def _environment(run: Subject) -> dict[str, str]:
     return {
         "Time": str(cost),
         "Peak memory": f"{cost.peak_memory_gb} GB",
+        "Encoder": str(run.record.test[run.record.best].facts.get("encoder", "torch, float32")),
         "Machine": f"{environment.processor}, {environment.cores} cores, GPU: {environment.gpu or 'none'}",
         "Versions": ", ".join(f"{name} {version}" for name, version in environment.packages.items()),
         "Git revision": environment.git or "none",
