@@ -163,6 +163,18 @@ def test_a_backend_that_disagrees_fails_or_is_absent_is_replaced_by_torch_with_a
             assert any(reason.rstrip(".") in line for line in said)
 
 
+def test_a_package_that_cannot_be_imported_is_named_and_left(
+    fake: Callable[..., Fake], sample: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> tuple[str, ...]:
+        raise ImportError("libtbb.so.12 is missing")
+
+    monkeypatch.setattr(fake(), "precisions", broken)
+    said: list[str] = []
+    found = Encoders("auto", cache=tmp_path, say=said.append).open(Slow(), lambda: sample, 10)
+    assert (str(found), said) == ("torch, float32", ["openvino is not used: ImportError: libtbb.so.12 is missing"])
+
+
 def test_bfloat16_is_taken_where_it_is_allowed_only(fake: Callable[..., Fake], sample: Tensor, tmp_path: Path) -> None:
     fake(precisions=("float32", "bfloat16"))
 

@@ -78,13 +78,21 @@ class Encoders:
     def _ways(self, reduced: bool) -> Iterator[tuple[str, str]]:
         """Yield each backend and precision to try, torch in float32 left out, the one asked for or likely fastest
         first."""
-        for backend, module in BACKENDS.items():
+        for backend in BACKENDS:
             if self.backend in ("auto", backend):
-                for precision in reversed(module.precisions()):
+                for precision in reversed(self._precisions(backend)):
                     if precision == self.precision or (
                         self.precision == "auto" and (reduced or precision == "float32")
                     ):
                         yield backend, precision
+
+    def _precisions(self, backend: str) -> tuple[str, ...]:
+        try:
+            found: tuple[str, ...] = BACKENDS[backend].precisions()
+            return found
+        except Exception as error:  # an installation that is damaged or misses a library; torch can do the work
+            self.say(f"{backend} is not used: {type(error).__name__}: {error}")
+            return ()
 
     def _asked(self, network: nn.Module, plain: Encoder, sample: Tensor, ways: list[tuple[str, str]]) -> Encoder:
         expected, reason = plain(sample), f"it is not installed, or has no {self.precision} here"
