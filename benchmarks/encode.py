@@ -118,7 +118,8 @@ def measure(images: EvaluationImages, network: str, repeats: int) -> list[Row]:
 def ways() -> list[tuple[str, str]]:
     """Return each backend and precision that this machine has."""
     others = [(name, precision) for name, module in BACKENDS.items() for precision in module.precisions()]
-    return [("torch", "float32"), ("torch", "bfloat16"), *others]
+    reduced = [("torch", "bfloat16")] if torch.cpu._is_avx512_bf16_supported() else []  # without it, it is emulated
+    return [("torch", "float32"), *reduced, *others]
 
 
 def complain(line: str) -> None:
