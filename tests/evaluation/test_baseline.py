@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
+from conspecific.encoding import Encoders
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator, device_for, references
 from conspecific.images import workers_for
@@ -87,7 +88,9 @@ def test_a_copy_of_the_weights_counts_as_the_same(
     assert len(made) == 1
 
 
-@pytest.mark.parametrize("change", ["weights", "size", "subset", "images", "split", "protocol", "metrics", "code"])
+@pytest.mark.parametrize(
+    "change", ["weights", "size", "subset", "images", "split", "protocol", "metrics", "precision", "code"]
+)
 def test_whatever_the_numbers_depend_on_makes_them_be_computed_anew(
     change: str, evaluator: Evaluator, weights: Path, tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +110,8 @@ def test_whatever_the_numbers_depend_on_makes_them_be_computed_anew(
         evaluator = dataclasses.replace(evaluator, splits=dataclasses.replace(evaluator.splits, protocol="unseen"))
     elif change == "metrics":
         evaluator = dataclasses.replace(evaluator, ks=(1, 2))
+    elif change == "precision":
+        evaluator = dataclasses.replace(evaluator, encoders=Encoders(precision="bfloat16"))
     else:
         monkeypatch.setattr(baseline, "SCORING", baseline.SCORING + 1)
     references(evaluator, subset, "resnet18", str(weights), tmp_path)

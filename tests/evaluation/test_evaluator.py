@@ -12,7 +12,7 @@ from rich.console import Console
 from conspecific.data.dataset import EvaluationImages, Item
 from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
-from conspecific.encoding import Encoder
+from conspecific.encoding import Encoder, Encoders
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator, device_for
 from conspecific.evaluation.evaluator import FrozenEncoder
@@ -94,6 +94,46 @@ def test_results_say_which_encoder_made_them(evaluator: Evaluator) -> None:
     )
     assert once.score({"model": embedder}, "val", "")["model"].facts["encoder"] == "openvino, float32"
     assert not once.has_activations(embedder.backbone, "val"), "they are of other stages"
+
+
+@pytest.mark.parametrize(("noise", "taken"), [(0.0, "bfloat16"), (9.0, "float32")])
+def test_bfloat16_is_used_where_scores_stay_as_they_are(
+    evaluator: Evaluator, noise: float, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(self: Encoders, network: torch.nn.Module, sample: object, images: int, *, reduced: bool) -> Encoder:
+        def run(images: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = network(images).detach()
+            return found + noise * found.std() * torch.randn_like(found) if reduced else found
+
+        return Encoder("openvino", "bfloat16" if reduced else "float32", run)
+
+    said: list[str] = []
+    monkeypatch.setattr(Encoders, "open", opened)
+    asked = replace(evaluator, encoders=Encoders("auto", "auto", say=said.append))
+    backbone = embedder_of(1).backbone
+    once = asked.encoded_once(backbone, "val").encoded_once(backbone, "test")
+    assert once.frozen is not None and once.frozen.encoder.precision == taken
+    assert once.has_activations(backbone, "val") and once.has_activations(backbone, "test")
+    assert len(said) == (taken == "float32")
+    if said:
+        assert said[0].startswith("openvino, bfloat16 is not used: it moves the pooled reference's recall@1 by ")
+
+
+def test_other_frozen_stages_begin_anew(evaluator: Evaluator) -> None:
+    first, second = embedder_of(1).backbone, embedder_of(1).backbone
+    with torch.no_grad():
+        second.net.conv1.weight.mul_(2)
+    once = evaluator.encoded_once(first, "val").encoded_once(second, "test")
+    assert set(once.activations) == {"test"} and once.has_activations(second, "test")
+
+
+def test_a_network_without_frozen_stages_is_run_in_the_precision_that_is_asked_for(evaluator: Evaluator) -> None:
+    embedder = embedder_of(None)
+    reduced = replace(evaluator, encoders=Encoders(precision="bfloat16"))
+    exact, found = (each.score({"model": embedder}, "val", "")["model"] for each in (evaluator, reduced))
+    assert (exact.facts["encoder"], found.facts["encoder"]) == ("torch, float32", "torch, bfloat16")
+    scores = [np.array(each.per_query["neighbor_scores"].to_list()) for each in (exact, found)]
+    assert not np.array_equal(*scores) and np.allclose(*scores, atol=0.05)
 
 
 def test_epochs_finish_what_was_begun_once(evaluator: Evaluator, work: dict[str, int]) -> None:

@@ -105,8 +105,9 @@ class EncodeConfig:
     """How networks are run where nothing is trained: references, frozen stages, validation, `embed`.
 
     backend: torch, onnxruntime or openvino; auto: the fastest of those installed, measured once for a machine and a
-    network, where the work is worth it. precision: float32 or bfloat16; auto: bfloat16 for cached augmentations where
-    the processor computes in it, float32 elsewhere. A GPU is always used through torch.
+    network, where the work is worth it. precision: float32 or bfloat16; auto: bfloat16 for frozen stages where the
+    processor computes in it natively and it moves recall@1 and map@r by no more than 0.002, float32 elsewhere. A GPU is
+    always used through torch.
     """
 
     backend: str = "auto"

@@ -13,14 +13,16 @@ from conspecific.config.choices import ScoredSubset, check_choice
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Splits, Subset
-from conspecific.encoding import Encoder, Encoders
+from conspecific.encoding import Encoder, Encoders, torch_encoder
 from conspecific.encoding.encoders import digest
 from conspecific.evaluation.embed import Activations, embed, frozen_activations, has_room
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.metrics import KS
-from conspecific.models import Backbone, Embedder, FrozenStages
+from conspecific.models import Backbone, Embedder, FrozenStages, pooled_reference
 from conspecific.progress import Phases, progress_bar
 from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray
+
+MOST_MOVED = 0.002  # of recall@1 and map@r, by a reduced precision
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,41 @@ class Evaluator:
             )
             return self
         with self.phases.measure("encoding"):
-            network = FrozenStages(backbone)
-            frozen = self.frozen or FrozenEncoder(self.encoder(network), digest(network))
-            found = frozen_activations(
-                frozen.encoder,
-                EvaluationImages(self.manifest, ids, self.image_size),
-                workers=self.workers,
-                title=f"Encoding {name} once",
-                console=self.console,
-            )
-        return replace(self, activations={**self.activations, name: found}, frozen=frozen)
+            stages = digest(FrozenStages(backbone))
+            known = self.frozen if self.frozen and self.frozen.digest == stages else None
+            frozen = known or FrozenEncoder(self._frozen_encoder(backbone), stages)
+            found = self._activations(frozen.encoder, ids, f"Encoding {name} once")
+        before = self.activations if known else {}
+        return replace(self, activations={**before, name: found}, frozen=frozen)
+
+    def _activations(self, encoder: Encoder, ids: IntArray, title: str) -> FloatArray:
+        images = EvaluationImages(self.manifest, ids, self.image_size)
+        return frozen_activations(encoder, images, workers=self.workers, title=title, console=self.console)
+
+    def _frozen_encoder(self, backbone: Backbone) -> Encoder:
+        """Return the encoder of the frozen stages: bfloat16 where the processor has it and scores stay as they are."""
+        network = FrozenStages(backbone)
+        found = self.encoder(network, reduced=True)
+        if found.precision == "float32" or self.encoders.precision != "auto":
+            return found
+        exact = self.encoder(network)
+        moved = self._moved(backbone, exact, found)
+        if not moved:
+            return found
+        told = ", ".join(f"{name} by {by:+.4f}" for name, by in moved.items())
+        self.encoders.say(f"{found} is not used: it moves the pooled reference's {told} on validation.")
+        return exact
+
+    def _moved(self, backbone: Backbone, exact: Encoder, reduced: Encoder) -> dict[str, float]:
+        """Return by how much a reduced precision moves the pooled reference on validation, where it is too much."""
+        subset, reference = self.splits.val, pooled_reference(backbone)
+        metrics = []
+        for encoder in (exact, reduced):
+            activations = self._activations(encoder, subset.ids, f"Comparing precisions: {encoder}")
+            found = self.embed({"pooled": reference}, subset.ids, "Comparing precisions", activations)["pooled"]
+            metrics.append(evaluate(found, subset, self.manifest, reference.metric, {}, self.ks).metrics)
+        changes = {name: metrics[1][name] - metrics[0][name] for name in ("recall@1", "map@r")}
+        return {name: by for name, by in changes.items() if abs(by) > MOST_MOVED}
 
     def has_activations(self, backbone: Backbone, name: str) -> bool:
         """Whether there are activations of a subset, of the frozen stages that this backbone has."""
@@ -98,10 +125,19 @@ class Evaluator:
             and self.frozen.digest == digest(FrozenStages(backbone))
         )
 
-    def encoder(self, network: nn.Module) -> Encoder:
-        """Return the encoder of a network whose weights stay as they are, on the device and in evaluation mode."""
+    def precision(self, subset: str) -> str:
+        """Return the precision that a subset is encoded in: float32 or bfloat16."""
+        if self.frozen is not None and subset in self.activations:
+            return self.frozen.encoder.precision
+        return "bfloat16" if self.encoders.precision == "bfloat16" else "float32"
+
+    def encoder(self, network: nn.Module, *, reduced: bool = False) -> Encoder:
+        """Return the encoder of a network whose weights stay as they are, on the device and in evaluation mode.
+
+        reduced: whether encode.precision=auto may be bfloat16.
+        """
         images = EvaluationImages(self.manifest, np.arange(len(self.manifest)), self.image_size)
-        return self.encoders.open(network.eval().to(self.device), images.sample, len(images))
+        return self.encoders.open(network.eval().to(self.device), images.sample, len(images), reduced=reduced)
 
     def embed(
         self,
@@ -142,9 +178,11 @@ class Evaluator:
         """
         ids = self.subset(subset)
         facts = {"subset": subset, "protocol": self.splits.protocol, "image_size": self.image_size}
-        used = encoder or (self.frozen.encoder if self.frozen and subset in self.activations else None)
-        facts["encoder"] = str(used) if used else "torch, float32"
         activations = self.activations.get(subset) if encoder is None else None
+        if encoder is None and activations is None and self.precision(subset) == "bfloat16":
+            encoder = torch_encoder(next(iter(embedders.values())).backbone, self.device, "bfloat16")
+        used = self.frozen.encoder if activations is not None and self.frozen else encoder
+        facts["encoder"] = str(used) if used else "torch, float32"
         found = self.embed(embedders, ids.ids, title, activations, encoder)
         with self.phases.measure("scoring"), progress_bar(self.console) as progress:
             return {
