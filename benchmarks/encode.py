@@ -34,12 +34,12 @@ from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_images
 from conspecific.encoding import Encoders
-from conspecific.encoding.encoders import BACKENDS, versions
+from conspecific.encoding.encoders import BACKENDS
+from conspecific.encoding.machine import processor, versions
 from conspecific.evaluation import embed
 from conspecific.images import workers_for
 from conspecific.models import Embedder, build_embedder, keep_freed_memory
 from conspecific.models.encode import decoded
-from conspecific.runs.environment import processor
 
 HERE = Path(__file__).resolve().parent
 REPEATS, BATCH = 3, 32

@@ -187,6 +187,18 @@ def test_bfloat16_is_taken_where_it_is_allowed_only(fake: Callable[..., Fake], s
     assert opened("bfloat16", False) == "openvino, bfloat16"
 
 
+def test_a_precision_that_is_asked_for_is_used_by_torch_too_where_no_backend_has_it(
+    fake: Callable[..., Fake], sample: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake()  # float32 alone
+    for backend in ("auto", "openvino", "torch"):
+        made = Encoders(backend, "bfloat16", cache=tmp_path, say=lambda line: None)
+        assert str(made.open(Slow(), lambda: sample, 10)) == "torch, bfloat16"
+    fake(precisions=("float32", "bfloat16"))
+    monkeypatch.setattr(encoders, "WORTH_SECONDS", 1000.0)
+    assert str(Encoders("auto", "bfloat16", cache=tmp_path).open(Slow(), lambda: sample, 10)) == "torch, bfloat16"
+
+
 def test_the_mean_cosine_decides_in_bfloat16_and_the_lowest_in_float32() -> None:
     expected = torch.ones(100, 50)
     found = expected.clone()

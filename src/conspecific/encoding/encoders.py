@@ -3,11 +3,9 @@
 import hashlib
 import json
 import os
-import platform
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Self
 
@@ -18,11 +16,11 @@ from torch import Tensor, nn
 from conspecific.config.schema import EncodeConfig
 from conspecific.encoding import onnx_backend, openvino_backend
 from conspecific.encoding.encoder import Encoder, disagreement, images_per_second, torch_encoder
+from conspecific.encoding.machine import processor, versions
 from conspecific.files import cache_key, write_json
 
 VERSION = 1  # raise it when a change of code makes converted networks or choices of the past useless
 BACKENDS = {"openvino": openvino_backend, "onnxruntime": onnx_backend}
-PACKAGES = ("torch", "openvino", "onnxruntime")
 WORTH_SECONDS = 20.0  # torch does a shorter job before another backend is converted, checked and measured
 KEPT_NETWORKS = 12  # converted networks in the cache
 
@@ -64,16 +62,15 @@ class Encoders:
 
         A backend that is missing, fails or disagrees with torch is replaced by torch, and `say` gets the reason.
         """
-        plain = torch_encoder(network, self.device)
+        torch_alone = torch_encoder(network, self.device, "bfloat16" if self.precision == "bfloat16" else "float32")
         if self.cache is None or self.device.type != "cpu" or self.backend == "torch":
-            asked = "bfloat16" if self.precision == "bfloat16" else "float32"
-            return plain if asked == "float32" else torch_encoder(network, self.device, asked)
+            return torch_alone
         ways, sample = list(self._ways(reduced)), sample_images()
         if self.backend != "auto":
-            return self._asked(network, plain, sample, ways)
-        if not ways or images / images_per_second(plain, sample, repeats=1) < WORTH_SECONDS:
-            return plain
-        return self._fastest(network, plain, sample, ways)
+            return self._asked(network, torch_alone, sample, ways)
+        if not ways or images / images_per_second(torch_alone, sample, repeats=1) < WORTH_SECONDS:
+            return torch_alone
+        return self._fastest(network, torch_alone, sample, ways)
 
     def _ways(self, reduced: bool) -> Iterator[tuple[str, str]]:
         """Yield each backend and precision to try, torch in float32 left out, the one asked for or likely fastest
@@ -94,30 +91,33 @@ class Encoders:
             self.say(f"{backend} is not used: {type(error).__name__}: {error}")
             return ()
 
-    def _asked(self, network: nn.Module, plain: Encoder, sample: Tensor, ways: list[tuple[str, str]]) -> Encoder:
-        expected, reason = plain(sample), f"it is not installed, or has no {self.precision} here"
+    def _asked(self, network: nn.Module, torch_alone: Encoder, sample: Tensor, ways: list[tuple[str, str]]) -> Encoder:
+        expected = torch_encoder(network, self.device)(sample)
+        reason = f"it is not installed, or has no {self.precision} here"
         for way in ways:
             found = self._checked(network, way, sample, expected)
             if isinstance(found, Encoder):
                 return found
             reason = found
         self.say(f"encode.backend={self.backend} cannot be used, and torch is: {reason}.")
-        return plain
+        return torch_alone
 
-    def _fastest(self, network: nn.Module, plain: Encoder, sample: Tensor, ways: list[tuple[str, str]]) -> Encoder:
+    def _fastest(
+        self, network: nn.Module, torch_alone: Encoder, sample: Tensor, ways: list[tuple[str, str]]
+    ) -> Encoder:
         assert self.cache is not None
-        expected = plain(sample)
-        facts = [VERSION, digest(network), list(sample.shape[1:]), platform.processor(), os.cpu_count(), ways]
+        expected = torch_encoder(network, self.device)(sample)
+        facts = [VERSION, digest(network), list(sample.shape[1:]), processor(), os.cpu_count(), ways]
         file = self.cache / "encoders" / f"{cache_key(*facts, torch.get_num_threads(), versions())}.json"
         remembered = _remembered(file)
         if remembered is not None:
-            if remembered == ("torch", "float32"):
-                return plain
+            if remembered == (torch_alone.backend, torch_alone.precision):
+                return torch_alone
             found = self._checked(network, remembered, sample, expected)
             if isinstance(found, Encoder):
                 self.say(f"Encoder at {sample.shape[-1]} px: {found}, found the fastest before")
                 return found
-        speeds = {plain: images_per_second(plain, sample)}
+        speeds = {torch_alone: images_per_second(torch_alone, sample)}
         for way in ways:
             found = self._checked(network, way, sample, expected)
             if isinstance(found, Encoder):
@@ -146,17 +146,6 @@ class Encoders:
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
         _keep_newest(folder)
         return encoder if reason is None else reason
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that run networks, of those installed."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def digest(network: nn.Module) -> str:

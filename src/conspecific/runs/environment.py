@@ -8,11 +8,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
 from conspecific import __version__
+from conspecific.encoding.machine import processor
 
 PACKAGES = (
     "torch",
@@ -65,14 +65,6 @@ def current_environment(command: str, data_fingerprint: str, schema_version: int
         data_fingerprint=data_fingerprint,
         schema_version=schema_version,
     )
-
-
-def processor() -> str:
-    """Return the name of the processor as the operating system gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def git_revision() -> str | None:
