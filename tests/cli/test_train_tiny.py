@@ -39,7 +39,7 @@ def test_the_output_begins_with_what_was_found(training: CompletedProcess[str], 
     assert lines["Splits"] == "12 training, 12 validation and 24 test images (protocol seen, split seed 0)"
     assert lines["Network"].startswith("tf_efficientnet_lite0, weights bundled, pooling gem, whitened head, last 2")
     assert lines["Network"].endswith("evaluated at 96 px, trained at 96 px")
-    assert lines["Encoder"] == "torch on cpu, float32; trained in 32-true on cpu"
+    assert lines["Encoder"] == "torch on cpu, or another backend that is named below; trained in 32-true on cpu"
     assert lines["Run"] == str(run.path)
 
 
@@ -68,7 +68,7 @@ def test_tables_are_whole_at_eighty_columns(training: CompletedProcess[str]) -> 
 
 
 def test_the_last_lines_name_the_gains_and_what_to_do_next(training: CompletedProcess[str], run: RunDirectory) -> None:
-    *gains, weights, report, following = training.stdout.splitlines()[-9:]
+    *gains, spent, weights, report, following = training.stdout.splitlines()[-10:]
     test = read_summary(run)["test"]
     wanted = [(metric, name) for metric in ("recall@1", "precision@10", "map@r") for name in ("flatten", "pooled")]
     for line, (metric, name) in zip(gains, wanted, strict=True):
@@ -76,6 +76,7 @@ def test_the_last_lines_name_the_gains_and_what_to_do_next(training: CompletedPr
         assert line.split()[:4] == [metric, f"{before:.3f}", "->", f"{after:.3f}"]
         assert f"gain {after - before:+.3f}" in line
         assert line.endswith({"flatten": "over the flatten baseline", "pooled": "over the pooled reference"}[name])
+    assert spent == f"Time: {read_record(run.path).cost}"
     assert weights == f"Weights: {run.weights}"
     assert report == f"Report: {run.report}"
     program, command, folder, image = shlex.split(following.removeprefix("Next: "))
