@@ -110,7 +110,7 @@ def install(lock: str, name: str) -> None:
     stamp = ENVIRONMENT / f"installed-{name}"
     if stamp.is_file() and stamp.read_text() == state:
         return
-    print(f"Installing into {ENVIRONMENT}: about two minutes and 6 GB of disk, most of it for torch.", flush=True)
+    print(f"Installing into {ENVIRONMENT}: two to four minutes and 6 GB of disk, most of it for torch.", flush=True)
     if not (BIN / "pip").exists() and not (BIN / "pip.exe").exists():
         venv.create(ENVIRONMENT, with_pip=True)
     pins = ENVIRONMENT / f"{name}.txt"
