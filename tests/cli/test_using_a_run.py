@@ -123,6 +123,20 @@ def test_embed_any_folder_of_images(conspecific: Command, run: RunDirectory, ima
     assert done.stderr.startswith(f"error: the 8 images in {image.parent} have no species to train on or to score")
 
 
+def test_embeddings_in_another_precision_are_computed_again(
+    conspecific: Command, run: RunDirectory, image: Path, here: Path
+) -> None:
+    vectors = []
+    for precision in ("float32", "bfloat16", "float32"):
+        done = conspecific(
+            "embed", run.path, "data=images", f"data.root={image.parent}", "output=one", f"encode.precision={precision}"
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        vectors.append(np.load("one/vectors.npy"))
+    assert np.array_equal(vectors[0], vectors[2]) and not np.array_equal(vectors[0], vectors[1])
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=0.05)
+
+
 def test_shortened_embeddings_lie_beside_the_whole_ones(
     conspecific: Command, copied: RunDirectory, image: Path
 ) -> None:

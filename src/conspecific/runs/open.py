@@ -129,6 +129,7 @@ class OpenRun:
             "weights": weights,
             "image_size": self.image_size,
             "similarity": self.embedder.metric,
+            **({"precision": "bfloat16"} if self.config.encode.precision == "bfloat16" else {}),
             **({} if self.config.truncate is None else {"truncate": self.config.truncate}),
         }
         if read_facts(folder) != facts:
