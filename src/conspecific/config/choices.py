@@ -14,6 +14,8 @@ HeadName = Literal["none", "linear", "mlp", "whitened"]
 EmbeddingLayer = Literal["head", "pooled"]
 Backend = Literal["auto", "torch", "onnxruntime", "openvino"]
 Precision = Literal["auto", "float32", "bfloat16"]
+NamedWeights = Literal["bundled", "timm", "none"]  # of model.weights, whose other values are files and runs
+IN_FOLDER = "local-dir:"  # timm's prefix of a backbone that a folder describes
 
 RUN_LEVEL: dict[str, tuple[str, ...]] = {
     "protocol": get_args(Protocol),

@@ -10,23 +10,19 @@ from omegaconf import OmegaConf
 from conspecific.config.location import groups
 from conspecific.errors import ConfigError
 
-PLACES = frozenset(
-    {
-        "data.cache",
-        "data.path",
-        "data.root",
-        "model.backbone",
-        "model.weights",
-        "output",
-        "paths.cache",
-        "paths.runs",
-        "resume",
-        "run",
-        "teacher.backbone",
-        "teacher.weights",
-        "weights",
-    }
+RECORDED = (
+    "data.cache",
+    "data.path",
+    "data.root",
+    "model.backbone",
+    "model.weights",
+    "paths.cache",
+    "paths.runs",
+    "teacher.backbone",
+    "teacher.weights",
 )
+"""Keys with a path that the record of a run holds."""
+PLACES = frozenset({*RECORDED, "output", "resume", "run", "weights"})
 
 OTHER_TYPE = re.compile(r"[+-]?\d[\d_.]*(e[+-]?\d+)?|\.\d+|true|false|inf|nan", re.IGNORECASE)  # read unless quoted
 

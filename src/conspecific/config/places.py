@@ -5,26 +5,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from conspecific.config.overrides import override
+from conspecific.config.choices import IN_FOLDER, NamedWeights
+from conspecific.config.overrides import RECORDED, override
 from conspecific.errors import ConfigError
 
-RECORDED = (
-    "data.cache",
-    "data.path",
-    "data.root",
-    "model.backbone",
-    "model.weights",
-    "paths.cache",
-    "paths.runs",
-    "teacher.backbone",
-    "teacher.weights",
-)
-"""Keys with a path that the record of a run holds."""
-IN_FOLDER = "local-dir:"  # what timm calls a backbone in a folder
 REFUSALS = frozenset(
     {
         errno.EACCES,
@@ -40,7 +28,6 @@ REFUSALS = frozenset(
     }
 )
 """How an operating system refuses to write; other errors are not about a place."""
-NAMES_OF_WEIGHTS = frozenset({"bundled", "timm", "none"})
 
 
 def make_absolute(config: Any) -> None:
@@ -78,7 +65,7 @@ def _absolute(key: str, value: str) -> str:
         prefix, found, folder = value.partition(IN_FOLDER)
         return f"{IN_FOLDER}{Path(os.path.expanduser(folder)).absolute()}" if found and not prefix else value
     path = Path(os.path.expanduser(value)).absolute()
-    is_name = key.endswith(".weights") and (value in NAMES_OF_WEIGHTS or not path.exists())
+    is_name = key.endswith(".weights") and (value in get_args(NamedWeights) or not path.exists())
     return value if is_name else str(path)
 
 

