@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 DIGITS = 12  # of the hexadecimal number in a temporary name
 MANY = 1000  # files
+IN_MEMORY_BYTES = 2 << 30  # a temporary array larger than this is a memory-mapped file
 FULL = 2**20  # bytes; with fewer free ones, what could not be written failed because the disk is full
 
 
@@ -50,19 +51,21 @@ def write_whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def write_whole_folder(folder: Path, *, keep_existing: bool = False) -> Iterator[Path]:
+def write_whole_folder(folder: Path, *, keep_existing: bool = False, flush: bool = True) -> Iterator[Path]:
     """Yield an empty folder beside `folder`; it takes the place of `folder`, if there is one, when the block ends.
 
     Every file in it is flushed to disk first. When the block raises, `folder` is as it was before.
     keep_existing: raise FileExistsError in place of replacing a folder with something in it, as another process may
         have written while the block ran.
+    flush: False for a cache whose reader compares a checksum, and so would notice what a power failure lost.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary, replaced = _temporary(folder), _temporary(folder)
     temporary.mkdir()
     try:
         yield temporary
-        _flush_below(temporary)
+        if flush:
+            _flush_below(temporary)
         if folder.exists() and any(folder.iterdir()):
             if keep_existing:
                 raise FileExistsError(f"{folder} has been written by another process")
@@ -112,13 +115,28 @@ def usable_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free // 2
 
 
+def scratch_array(shape: tuple[int, ...], dtype: DTypeLike, folder: Path) -> NDArray[Any]:
+    """Return an array in memory up to IN_MEMORY_BYTES, above that one that `unnamed_file` makes in `folder`."""
+    small = math.prod(shape) * np.dtype(dtype).itemsize <= IN_MEMORY_BYTES
+    return np.empty(shape, dtype) if small else unnamed_file(folder, shape, dtype)
+
+
 def unnamed_file(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap[Any, Any]:
     """Return an array on the disk of `folder` that goes with the last reference to it, or with the process.
 
-    Raises OSError (ENOSPC) where the disk has no room: writing to such an array would kill the process.
+    Raises OSError (ENOSPC) where the disk has no room.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(prefix="conspecific-", suffix=".array", dir=folder) as file:
+        return new_array(Path(file.name), shape, dtype)
+
+
+def new_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap[Any, Any]:
+    """Return an array in a file: its bytes, without a header.
+
+    Raises OSError (ENOSPC) where the disk has no room: writing to such an array would kill the process.
+    """
+    with path.open("w+b") as file:
         if hasattr(os, "posix_fallocate"):  # not on macOS
             os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape) * np.dtype(dtype).itemsize))
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)

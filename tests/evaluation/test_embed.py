@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,7 +81,7 @@ def test_what_is_larger_than_the_limit_lies_in_a_file_that_leaves_with_it(
     backbone: Backbone, images: EvaluationImages, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     [in_memory] = embed([pooled_reference(backbone)], images)
-    monkeypatch.setattr(embed_module, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("conspecific.files.IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     gc.collect()  # what others left open is not to be closed meanwhile
     before = open_files()
@@ -108,13 +107,6 @@ def maps_below(folder: Path) -> int:
         pytest.skip("this system does not tell what is mapped")
     with open("/proc/self/maps") as lines:
         return sum(f"{folder}/conspecific-" in line for line in lines)
-
-
-def test_there_is_room_in_memory_or_in_half_of_the_free_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embed_module, "IN_MEMORY_BYTES", 100)
-    for free, needed, room in ((0, 100, True), (0, 101, False), (1000, 500, True), (1000, 501, False)):
-        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
-        assert embed_module.has_room(needed) is room
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -12,10 +12,9 @@ from rich.console import Console
 from conspecific.data.dataset import EvaluationImages, Item
 from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
-from conspecific.encoding import Encoder, Encoders
+from conspecific.encoding import Encoder, Encoders, KeptActivations
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator, device_for
-from conspecific.evaluation.evaluator import FrozenEncoder
 from conspecific.images import workers_for
 from conspecific.models import Backbone, Embedder, FrozenStages, build_embedder
 
@@ -67,7 +66,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 def test_what_is_encoded_once_scores_as_what_is_encoded_anew(evaluator: Evaluator, stages: int, training: bool) -> None:
     embedder, ids = embedder_of(stages).train(training), evaluator.splits.val.ids
     once = evaluator.encoded_once(embedder.backbone, "val")
-    assert once.activations["val"].shape[0] == len(ids)
+    assert len(once.activations["val"].rows) == len(ids)
     for _ in range(2):
         wanted, found = (each.score({"model": embedder}, "val", "")["model"] for each in (evaluator, once))
         assert found.metrics == wanted.metrics
@@ -88,12 +87,30 @@ def test_results_say_which_encoder_made_them(evaluator: Evaluator) -> None:
     encoder = Encoder("openvino", "bfloat16", lambda images: embedder.backbone(images).detach())
     other = evaluator.score({"model": embedder}, "val", "", encoder)["model"]
     assert other.facts["encoder"] == "openvino, bfloat16"
-    once = replace(
-        evaluator.encoded_once(embedder.backbone, "val"),
-        frozen=FrozenEncoder(replace(encoder, precision="float32"), ""),
-    )
+    once = evaluator.encoded_once(embedder.backbone, "val")
+    named = replace(once.activations["val"], encoder="openvino, float32", stages="")
+    once = replace(once, activations={"val": named})
     assert once.score({"model": embedder}, "val", "")["model"].facts["encoder"] == "openvino, float32"
     assert not once.has_activations(embedder.backbone, "val"), "they are of other stages"
+
+
+def test_what_an_earlier_run_encoded_is_not_encoded_again(
+    evaluator: Evaluator, tmp_path: Path, work: dict[str, int]
+) -> None:
+    """Images are known by their content; one that is new is encoded alone."""
+    embedder, ids = embedder_of(1), evaluator.splits.val.ids
+    contents = [f"{index:032x}" for index in range(len(evaluator.manifest))]
+    keeping = replace(evaluator, contents=contents, kept=KeptActivations(tmp_path / "kept"))
+    first = keeping.encoded_once(embedder.backbone, "val").score({"model": embedder}, "val", "")["model"]
+    assert work["activations"] == work["read"] == len(ids)
+    later = replace(keeping, kept=KeptActivations(tmp_path / "kept"))
+    again = later.encoded_once(embedder.backbone, "val").score({"model": embedder}, "val", "")["model"]
+    assert again.metrics == first.metrics and again.facts == first.facts
+    assert work["activations"] == work["read"] == len(ids)
+    contents[int(ids[2])] = "f" * 32
+    changed = replace(keeping, contents=contents, kept=KeptActivations(tmp_path / "kept"))
+    changed.encoded_once(embedder.backbone, "val")
+    assert work["activations"] == work["read"] == len(ids) + 1
 
 
 @pytest.mark.parametrize(("noise", "taken"), [(0.0, "bfloat16"), (9.0, "float32")])
@@ -163,12 +180,13 @@ def test_other_parts_are_read_as_ever(evaluator: Evaluator, work: dict[str, int]
 def test_what_the_disk_cannot_hold_is_encoded_anew(
     evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr("conspecific.evaluation.evaluator.has_room", asked.append)
     told, backbone = replace(evaluator, console=Console(width=200)), embedder_of(1).backbone
+    needed = 4 * len(told.splits.train) * backbone.activations(torch.zeros(1, 3, 32, 32)).numel()
+    monkeypatch.setattr(KeptActivations, "room", lambda _: needed - 1)
     assert told.encoded_once(backbone, "train") is told
-    assert asked == [4 * len(told.splits.train) * backbone.activations(torch.zeros(1, 3, 32, 32)).numel()]
     assert "The train images are encoded every time: their activations would take 0.0 GB." in capsys.readouterr().out
+    monkeypatch.setattr(KeptActivations, "room", lambda _: needed)
+    assert set(told.encoded_once(backbone, "train").activations) == {"train"}
 
 
 @pytest.mark.parametrize(("stages", "backbone"), [(None, "resnet18"), (1, "swin_tiny_patch4_window7_224")])

@@ -79,12 +79,9 @@ def test_frozen_stages_are_computed_once_for_every_view_and_every_validation_ima
     monkeypatch.setattr(
         EvaluationImages, "__getitem__", lambda self, place: read.append(self.ids[place]) or plainly(self, place)
     )
-    train_tiny(tmp_path / "first")  # the baseline is computed here, if in no test before
-    decoded.clear()
-    views.clear()
-    read.clear()
     overrides = ["recipe.cached_augmentations=3", "recipe.hard_negatives=0.4", "encode.backend=torch"]
-    outcome = train_tiny(tmp_path / "second", *overrides)
+    overrides.append(f"paths.cache={tmp_path / 'cache'}")
+    outcome = train_tiny(tmp_path / "first", *overrides)
     assert outcome is not None
     assert len(views) == 3 * 10
     assert len(decoded) == 10 + 6, "six images tell how long it will take"
@@ -93,6 +90,9 @@ def test_frozen_stages_are_computed_once_for_every_view_and_every_validation_ima
     tested = len(outcome.test["model"].per_query)
     # each training image once for what is confused; ArcFace's species begin from the first of the views
     assert len(read) == validated + tested + 10
+    again = train_tiny(tmp_path / "second", *overrides, "seed=1")
+    assert again is not None and again.test["flatten"].metrics == outcome.test["flatten"].metrics
+    assert (len(read), len(decoded)) == (validated + tested + 10, 10 + 6), "another run reads no image again"
 
 
 def test_what_is_kept_is_the_average_of_the_weights(tmp_path: Path, train_tiny: TrainTiny, steps: Watched) -> None:

@@ -1,6 +1,8 @@
 """Cached augmentations: activations of the frozen stages for a number of augmentations of each training image."""
 
+import hashlib
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,27 +14,34 @@ from conspecific.data.manifest import Manifest
 from conspecific.types import IntArray
 
 
+class Rows(Protocol):
+    """Activations, [R, ...]; reading places gives a copy."""
+
+    def __getitem__(self, places: IntArray) -> NDArray[np.float16]: ...
+
+
 class CachedAugmentations(Dataset[Item]):
     """Replaces `TrainingImages` when augmentations are cached; the seed of an augmentation chooses a cached one.
 
-    values: side of the crop in pixels -> float16 [V, N, ...], in memory or memory-mapped, for V augmentations of each
-        of N images. ids: [N] sample ids.
+    ids: [N] sample ids. views: V, the number of augmentations of each image. values: side of the crop in pixels ->
+        float16 [N * V, ...], those of one image after another.
     """
 
-    def __init__(self, manifest: Manifest, ids: IntArray, values: Mapping[int, NDArray[np.float16]]) -> None:
-        self.manifest, self.values = manifest, values
+    def __init__(self, manifest: Manifest, ids: IntArray, views: int, values: Mapping[int, Rows]) -> None:
+        self.manifest, self.views, self.values = manifest, views, values
         self.row = {int(index): row for row, index in enumerate(ids)}
 
     def __getitem__(self, view: AugmentedView) -> Item:
-        values = self.values[view.size]
-        kept = values[view.seed % len(values), self.row[view.sample_id]]
+        place = self.row[view.sample_id] * self.views + view.seed % self.views
+        [kept] = self.values[view.size][np.array([place])]
         return {
-            "activations": torch.from_numpy(np.array(kept)),
+            "activations": torch.from_numpy(kept),
             "label": torch.tensor(self.manifest.labels[view.sample_id]),
             "index": torch.tensor(view.sample_id),
         }
 
 
-def cached_seed(seed: int, view: int, sample_id: int) -> int:
-    """Return the seed of a cached augmentation, a different one for each run's seed, augmentation and image."""
-    return int(np.random.SeedSequence((seed, view, sample_id)).generate_state(1)[0] >> 1)
+def cached_seed(content: str, view: int) -> int:
+    """Return the seed of a cached augmentation, a different one for each image, known by its content, and view."""
+    digest = hashlib.blake2b(f"{content}-{view}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

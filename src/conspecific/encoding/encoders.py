@@ -72,6 +72,16 @@ class Encoders:
             return torch_alone
         return self._fastest(network, torch_alone, sample, ways)
 
+    def acceptable(self, *, reduced: bool = False) -> Iterator[tuple[str, str]]:
+        """Yield each backend and precision that results of earlier runs may come from, the likely fastest first.
+
+        reduced: whether precision=auto may be bfloat16.
+        """
+        precisions = [self.precision] if self.precision != "auto" else ["bfloat16", "float32"][not reduced :]
+        for precision in precisions:
+            for backend in [*BACKENDS, "torch"] if self.backend == "auto" else [self.backend]:
+                yield backend, precision
+
     def _ways(self, reduced: bool) -> Iterator[tuple[str, str]]:
         """Yield each backend and precision to try, torch in float32 left out, the one asked for or likely fastest
         first."""

@@ -1,6 +1,5 @@
 """Embeddings of images of a manifest, and the activations that epochs start from."""
 
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,15 +11,15 @@ from rich.console import Console
 from torch import Tensor
 
 from conspecific.data.dataset import EvaluationImages
-from conspecific.encoding import Encoder
-from conspecific.files import unnamed_file, usable_bytes
+from conspecific.encoding import Encoder, Rows
+from conspecific.files import scratch_array
 from conspecific.models import Embedder, keep_freed_memory
 from conspecific.models.encode import decoded, embed_batches
 from conspecific.progress import progress_bar
 from conspecific.types import EmbeddingSet, FloatArray
 
 Activations = FloatArray | NDArray[np.float16]
-IN_MEMORY_BYTES = 2 << 30  # embeddings larger than this live in a memory-mapped temporary file
+HALF = torch.finfo(torch.float16).max  # single activations of some networks are larger
 
 
 def embed(
@@ -32,7 +31,7 @@ def embed(
     device: torch.device | str = "cpu",
     title: str = "Embedding",
     console: Console | None = None,
-    activations: Activations | None = None,
+    activations: Rows | None = None,
     encoder: Encoder | None = None,
 ) -> list[EmbeddingSet]:
     """Embed images with embedders that share one backbone, which runs once an image for all of them.
@@ -52,11 +51,11 @@ def embed(
 
     batches = _decoded(images, batch_size, workers) if activations is None else _stored(activations, batch_size)
     vectors: list[FloatArray] = []
-    done = 0
+    done, scratch = 0, Path(tempfile.gettempdir())
     with progress_bar(console) as progress:
         task = progress.add_task(title, total=len(images))
         for blocks in embed_batches(embedders, batches, to_features, device):
-            vectors = vectors or [_store((len(images), block.shape[1])) for block in blocks]
+            vectors = vectors or [scratch_array((len(images), block.shape[1]), np.float32, scratch) for block in blocks]
             for array, block in zip(vectors, blocks, strict=True):
                 array[done : done + len(block)] = block
             done += len(blocks[0])
@@ -73,38 +72,30 @@ def frozen_activations(
     workers: int = 2,
     title: str = "Encoding",
     console: Console | None = None,
-) -> FloatArray:
-    """Return the activations of images, [N, ...] float32. frozen: the encoder of a backbone's frozen stages."""
+) -> Iterator[Activations]:
+    """Yield the activations of images, [B, ...], float32, or float16 where they were computed in bfloat16.
+
+    frozen: the encoder of a backbone's frozen stages. Half precision keeps all digits of bfloat16, but not its range:
+    larger values are clipped.
+    """
     keep_freed_memory()
-    found: FloatArray | None = None
-    done = 0
     with progress_bar(console) as progress:
         task = progress.add_task(title, total=len(images))
         for batch in _decoded(images, batch_size, workers):
-            block = frozen(batch).cpu().numpy()
-            found = _store((len(images), *block.shape[1:])) if found is None else found
-            found[done : done + len(block)] = block
-            done += len(block)
-            progress.update(task, completed=done)
-    assert found is not None, "no split is empty"
-    return found
+            block = frozen(batch).cpu()
+            yield (half(block) if frozen.precision == "bfloat16" else block).numpy()
+            progress.advance(task, len(block))
 
 
-def has_room(bytes_needed: int) -> bool:
-    """Return whether an array can be kept: in memory if it is small, else in half of the free disk space."""
-    return bytes_needed <= max(IN_MEMORY_BYTES, usable_bytes(Path(tempfile.gettempdir())))
+def half(activations: Tensor) -> Tensor:
+    """Return activations in half precision; values beyond its range become the nearest in it."""
+    return activations.clamp(-HALF, HALF).half()
 
 
 def _decoded(images: EvaluationImages, batch_size: int, workers: int) -> Iterator[Tensor]:
     return decoded(range(len(images)), lambda place: images[place]["image"], batch_size, workers)
 
 
-def _stored(activations: Activations, batch_size: int) -> Iterator[Tensor]:
+def _stored(activations: Rows, batch_size: int) -> Iterator[Tensor]:
     for start in range(0, len(activations), batch_size):
         yield torch.from_numpy(activations[start : start + batch_size])
-
-
-def _store(shape: tuple[int, ...]) -> FloatArray:
-    if math.prod(shape) * 4 <= IN_MEMORY_BYTES:
-        return np.empty(shape, dtype=np.float32)
-    return unnamed_file(Path(tempfile.gettempdir()), shape, np.float32)

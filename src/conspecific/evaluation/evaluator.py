@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -13,24 +14,19 @@ from conspecific.config.choices import ScoredSubset, check_choice
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Splits, Subset
-from conspecific.encoding import Encoder, Encoders, torch_encoder
+from conspecific.encoding import Encoder, Encoders, KeptActivations, Rows, torch_encoder
 from conspecific.encoding.encoders import digest
-from conspecific.evaluation.embed import Activations, embed, frozen_activations, has_room
+from conspecific.encoding.machine import versions
+from conspecific.evaluation.embed import embed, frozen_activations
 from conspecific.evaluation.evaluate import evaluate
+from conspecific.evaluation.frozen import VERSION, FrozenActivations, FrozenEncoder, group_name
+from conspecific.files import cache_key, write_json
 from conspecific.metrics import KS
 from conspecific.models import Backbone, Embedder, FrozenStages, pooled_reference
 from conspecific.progress import Phases, progress_bar
-from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray
+from conspecific.types import EmbeddingSet, EvalResult, IntArray
 
 MOST_MOVED = 0.002  # of recall@1 and map@r, by a reduced precision
-
-
-@dataclass(frozen=True)
-class FrozenEncoder:
-    """The encoder of a backbone's frozen stages, and the hash of these stages."""
-
-    encoder: Encoder
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,9 @@ class Evaluator:
 
     fingerprint: the manifest's, see `data.check.check_manifest`. image_size: side in pixels. workers: decoding threads.
     activations: subset -> activations of its images behind the frozen stages, if they were computed in advance.
-    ks: cut-offs of recall, see `metrics.metric_names`. encoders: how networks are run. frozen: what computed the
-    activations. phases: where the time goes, `encoding` and `scoring` among others.
+    ks: cut-offs of recall, see `metrics.metric_names`. encoders: how networks are run. frozen: what computes
+    activations. phases: where the time goes, `encoding` and `scoring` among others. kept: activations of earlier runs.
+    contents: a hash of the content of each image, by which `kept` knows it; empty: nothing is found by content.
     """
 
     manifest: Manifest
@@ -50,11 +47,13 @@ class Evaluator:
     workers: int
     device: torch.device
     console: Console
-    activations: Mapping[str, FloatArray] = field(default_factory=dict)
+    activations: Mapping[str, FrozenActivations] = field(default_factory=dict)
     ks: Sequence[int] = KS
     encoders: Encoders = field(default_factory=Encoders)
     frozen: FrozenEncoder | None = None
     phases: Phases = field(default_factory=Phases)
+    kept: KeptActivations = field(default_factory=KeptActivations)
+    contents: Sequence[str] = ()
 
     def subset(self, name: str) -> Subset:
         """The subset called `val` or `test`."""
@@ -71,64 +70,97 @@ class Evaluator:
         if not backbone.is_split or self.has_activations(backbone, name):
             return self
         ids = self.splits.train if name == "train" else self.subset(name).ids
-        bytes_needed = 4 * len(ids) * backbone.activation_size(self.image_size)
-        if not has_room(bytes_needed):
-            self.console.print(
-                f"The {name} images are encoded every time: their activations would take {bytes_needed / 1e9:.1f} GB.",
-                soft_wrap=True,
-                highlight=False,
-            )
-            return self
         with self.phases.measure("encoding"):
             stages = digest(FrozenStages(backbone))
-            known = self.frozen if self.frozen and self.frozen.digest == stages else None
-            frozen = known or FrozenEncoder(self._frozen_encoder(backbone), stages)
-            found = self._activations(frozen.encoder, ids, f"Encoding {name} once")
-        before = self.activations if known else {}
-        return replace(self, activations={**before, name: found}, frozen=frozen)
+            frozen = self.frozen if self.frozen and self.frozen.stages == stages else None
+            found = self._found(stages, ids)
+            if found is None:
+                bytes_needed = 4 * len(ids) * backbone.activation_size(self.image_size)
+                if bytes_needed > self.kept.room():
+                    self.console.print(
+                        f"The {name} images are encoded every time: their activations would take "
+                        f"{bytes_needed / 1e9:.1f} GB.",
+                        soft_wrap=True,
+                        highlight=False,
+                    )
+                    return self
+                frozen = frozen or self._frozen_encoder(backbone, stages)
+                found = self._encoded(frozen, ids, f"Encoding {name} once")
+        others = {key: value for key, value in self.activations.items() if value.stages == stages}
+        return replace(self, activations={**others, name: found}, frozen=frozen)
 
-    def _activations(self, encoder: Encoder, ids: IntArray, title: str) -> FloatArray:
-        images = EvaluationImages(self.manifest, ids, self.image_size)
-        return frozen_activations(encoder, images, workers=self.workers, title=title, console=self.console)
+    def keys(self, ids: IntArray) -> list[str]:
+        """Return what the images are known by among the kept activations."""
+        return [self.contents[index] if self.contents else str(index) for index in ids.tolist()]
 
-    def _frozen_encoder(self, backbone: Backbone) -> Encoder:
+    def _found(self, stages: str, ids: IntArray) -> FrozenActivations | None:
+        """Return the activations of images where earlier runs, or this one, left all of them."""
+        verdict = self._verdict(stages)
+        for backend, precision in self.encoders.acceptable(reduced=verdict is not None and verdict.is_file()):
+            rows = self.kept.find(group_name(stages, self.image_size, backend, precision), self.keys(ids))
+            if rows is not None:
+                return FrozenActivations(rows, f"{backend}, {precision}", precision, stages)
+        return None
+
+    def _encoded(self, frozen: FrozenEncoder, ids: IntArray, title: str) -> FrozenActivations:
+        """Return the activations of images, of which only those that are not known yet are encoded."""
+        encoder, keys = frozen.encoder, self.keys(ids)
+        group = group_name(frozen.stages, self.image_size, encoder.backend, encoder.precision)
+        if len(missing := self.kept.missing(group, keys)):
+            images = EvaluationImages(self.manifest, ids[missing], self.image_size)
+            blocks = frozen_activations(encoder, images, workers=self.workers, title=title, console=self.console)
+            self.kept.add(group, [keys[place] for place in missing], blocks)
+        rows = self.kept.find(group, keys)
+        assert rows is not None, "those that were missing have been added"
+        return FrozenActivations(rows, str(encoder), encoder.precision, frozen.stages)
+
+    def _frozen_encoder(self, backbone: Backbone, stages: str) -> FrozenEncoder:
         """Return the encoder of the frozen stages: bfloat16 where the processor has it and scores stay as they are."""
         network = FrozenStages(backbone)
-        found = self.encoder(network, reduced=True)
-        if found.precision == "float32" or self.encoders.precision != "auto":
+        found = FrozenEncoder(self.encoder(network, reduced=True), stages)
+        if found.encoder.precision == "float32" or self.encoders.precision != "auto":
             return found
-        exact = self.encoder(network)
+        verdict = self._verdict(stages)
+        if verdict and verdict.is_file():
+            return found
+        exact = FrozenEncoder(self.encoder(network), stages)
         moved = self._moved(backbone, exact, found)
         if not moved:
+            if verdict:
+                write_json(verdict, {"accepted": str(found.encoder)})
             return found
         told = ", ".join(f"{name} by {by:+.4f}" for name, by in moved.items())
-        self.encoders.say(f"{found} is not used: it moves the pooled reference's {told} on validation.")
+        self.encoders.say(f"{found.encoder} is not used: it moves the pooled reference's {told} on validation.")
         return exact
 
-    def _moved(self, backbone: Backbone, exact: Encoder, reduced: Encoder) -> dict[str, float]:
+    def _verdict(self, stages: str) -> Path | None:
+        """Return the file that is there if bfloat16 was found to leave the scores on validation as they are."""
+        if self.encoders.cache is None:
+            return None
+        subset = self.splits.val
+        facts = self.encoders.backend, versions(), self.image_size, self.keys(subset.query), self.keys(subset.gallery)
+        return self.encoders.cache / "bfloat16" / f"{cache_key(VERSION, stages, *facts)}.json"
+
+    def _moved(self, backbone: Backbone, exact: FrozenEncoder, reduced: FrozenEncoder) -> dict[str, float]:
         """Return by how much a reduced precision moves the pooled reference on validation, where it is too much."""
         subset, reference = self.splits.val, pooled_reference(backbone)
         metrics = []
-        for encoder in (exact, reduced):
-            activations = self._activations(encoder, subset.ids, f"Comparing precisions: {encoder}")
-            found = self.embed({"pooled": reference}, subset.ids, "Comparing precisions", activations)["pooled"]
+        for frozen in (exact, reduced):
+            rows = self._encoded(frozen, subset.ids, f"Comparing precisions: {frozen.encoder}").rows
+            found = self.embed({"pooled": reference}, subset.ids, "Comparing precisions", rows)["pooled"]
             metrics.append(evaluate(found, subset, self.manifest, reference.metric, {}, self.ks).metrics)
         changes = {name: metrics[1][name] - metrics[0][name] for name in ("recall@1", "map@r")}
         return {name: by for name, by in changes.items() if abs(by) > MOST_MOVED}
 
     def has_activations(self, backbone: Backbone, name: str) -> bool:
         """Whether there are activations of a subset, of the frozen stages that this backbone has."""
-        return (
-            name in self.activations
-            and self.frozen is not None
-            and backbone.is_split
-            and self.frozen.digest == digest(FrozenStages(backbone))
-        )
+        found = self.activations.get(name)
+        return found is not None and backbone.is_split and found.stages == digest(FrozenStages(backbone))
 
     def precision(self, subset: str) -> str:
         """Return the precision that a subset is encoded in: float32 or bfloat16."""
-        if self.frozen is not None and subset in self.activations:
-            return self.frozen.encoder.precision
+        if subset in self.activations:
+            return self.activations[subset].precision
         return "bfloat16" if self.encoders.precision == "bfloat16" else "float32"
 
     def encoder(self, network: nn.Module, *, reduced: bool = False) -> Encoder:
@@ -144,7 +176,7 @@ class Evaluator:
         embedders: Mapping[str, Embedder],
         ids: IntArray,
         title: str,
-        activations: Activations | None = None,
+        activations: Rows | None = None,
         encoder: Encoder | None = None,
     ) -> dict[str, EmbeddingSet]:
         """Embed images with embedders that share a backbone.
@@ -167,7 +199,8 @@ class Evaluator:
 
     def embed_training(self, embedder: Embedder, title: str) -> EmbeddingSet:
         """Embed the training images, cropped as in evaluation."""
-        return self.embed({"train": embedder}, self.splits.train, title, self.activations.get("train"))["train"]
+        known = self.activations.get("train")
+        return self.embed({"train": embedder}, self.splits.train, title, known.rows if known else None)["train"]
 
     def score(
         self, embedders: Mapping[str, Embedder], subset: str, title: str, encoder: Encoder | None = None
@@ -178,12 +211,11 @@ class Evaluator:
         """
         ids = self.subset(subset)
         facts = {"subset": subset, "protocol": self.splits.protocol, "image_size": self.image_size}
-        activations = self.activations.get(subset) if encoder is None else None
-        if encoder is None and activations is None and self.precision(subset) == "bfloat16":
+        known = self.activations.get(subset) if encoder is None else None
+        if encoder is None and known is None and self.precision(subset) == "bfloat16":
             encoder = torch_encoder(next(iter(embedders.values())).backbone, self.device, "bfloat16")
-        used = self.frozen.encoder if activations is not None and self.frozen else encoder
-        facts["encoder"] = str(used) if used else "torch, float32"
-        found = self.embed(embedders, ids.ids, title, activations, encoder)
+        facts["encoder"] = known.encoder if known else str(encoder or "torch, float32")
+        found = self.embed(embedders, ids.ids, title, known.rows if known else None, encoder)
         with self.phases.measure("scoring"), progress_bar(self.console) as progress:
             return {
                 name: evaluate(found[name], ids, self.manifest, embedder.metric, {"name": name, **facts}, self.ks)

@@ -18,7 +18,7 @@ from conspecific.data.check import check_manifest
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
-from conspecific.encoding import Encoders
+from conspecific.encoding import Encoders, KeptActivations
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator, device_for, embed
 from conspecific.evaluation.store import load_embeddings, read_facts, refuse_other_content, save_embeddings
@@ -195,8 +195,19 @@ class OpenRun:
         device, workers = device_for(self.config.device), workers_for(self.config.workers)
         ks = self.trained.metrics.ks if asked.metrics.ks is None else asked.metrics.ks
         encoders = Encoders.of(self.config.encode, device, self.cache, console)
-        size = self.image_size
-        return Evaluator(manifest, splits, fingerprint, size, workers, device, console, ks=ks, encoders=encoders)
+        return Evaluator(
+            manifest,
+            splits,
+            fingerprint,
+            self.image_size,
+            workers,
+            device,
+            console,
+            ks=ks,
+            encoders=encoders,
+            kept=KeptActivations(self.cache / "activations", encoders.say),
+            contents=image_hashes(manifest, fingerprint, self.cache, workers, console).contents,
+        )
 
 
 def _set(changes: object) -> dict[str, object]:

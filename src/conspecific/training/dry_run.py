@@ -14,7 +14,7 @@ from rich.console import Console
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build_each
 from conspecific.data.splits import Subset
-from conspecific.encoding import Encoders
+from conspecific.encoding import Encoders, KeptActivations
 from conspecific.evaluation import Evaluator
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import RunRecord, start_record
@@ -41,7 +41,7 @@ def try_everything(config: TrainConfig, evaluator: Evaluator, copies: polars.Dat
         run = RunDirectory(Path(folder))
         short = _shortened(config, run.path)
         start_record(run, short, [], evaluator.fingerprint)
-        quiet = replace(evaluator, splits=few, console=Console(quiet=True), encoders=Encoders())
+        quiet = replace(evaluator, splits=few, console=Console(quiet=True), encoders=Encoders(), kept=KeptActivations())
         return train_and_test(short, quiet, copies, run, loggers=[], resumed=None)
 
 

@@ -17,7 +17,7 @@ from conspecific.config.targets import build
 from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
-from conspecific.encoding import Encoders
+from conspecific.encoding import Encoders, KeptActivations
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator, device_for
 from conspecific.images import workers_for
@@ -111,6 +111,7 @@ def _evaluator(config: TrainConfig, cache: Path, console: Console, phases: Phase
     splits = split(manifest, config.protocol, **vars(config.split))
     loader = config.loader
     device, workers = device_for("auto"), workers_for(loader.workers)
+    encoders = Encoders.of(config.encode, device, cache, console)
     return Evaluator(
         manifest,
         splits,
@@ -120,8 +121,9 @@ def _evaluator(config: TrainConfig, cache: Path, console: Console, phases: Phase
         device,
         console,
         ks=config.metrics.ks,
-        encoders=Encoders.of(config.encode, device, cache, console),
+        encoders=encoders,
         phases=phases,
+        kept=KeptActivations(cache / "activations", encoders.say),
     )
 
 
@@ -139,7 +141,7 @@ def _without_leaks(
     splits = apply_policy(config.leaks, leaks, evaluator.splits, manifest)
     style = "yellow" if leaks.pairs.height or leaks.species or leaks.two_species else None
     console.print(f"Leak check: {describe(leaks)}", style=style, soft_wrap=True, highlight=False, markup=False)
-    return replace(evaluator, splits=splits), leaks, found.contents, copies
+    return replace(evaluator, splits=splits, contents=found.contents), leaks, found.contents, copies
 
 
 def _print_dry_run(evaluator: Evaluator, record: RunRecord) -> None:

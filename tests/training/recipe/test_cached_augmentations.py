@@ -3,6 +3,7 @@
 import io
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,10 +17,12 @@ from conspecific.data.cached_augmentations import CachedAugmentations, cached_se
 from conspecific.data.dataset import AugmentedView
 from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
+from conspecific.encoding import KeptActivations
 from conspecific.evaluation import Evaluator
-from conspecific.models import Backbone
+from conspecific.evaluation.embed import HALF
+from conspecific.models import Backbone, FrozenStages
 from conspecific.training.recipe import cached_augmentations as module
-from conspecific.training.recipe.cached_augmentations import HALF, cache_augmentations
+from conspecific.training.recipe.cached_augmentations import cache_augmentations
 from conspecific.training.training_data import TrainingData
 
 LOADER = LoaderConfig(train_size=64, workers=0, classes_per_batch=2, samples_per_class=2)
@@ -58,29 +61,39 @@ def test_what_is_kept_is_what_the_frozen_stages_make_of_the_views(world: World) 
     assert kept is not None
     ids = world.evaluator.splits.train
     assert {side: values.shape for side, values in kept.values.items()} == {
-        32: (3, len(ids), 256, 2, 2),
-        64: (3, len(ids), 256, 4, 4),
+        32: (3 * len(ids), 256, 2, 2),
+        64: (3 * len(ids), 256, 4, 4),
     }
     for side, values in kept.values.items():
-        assert values.dtype == np.float16
-        for view in range(3):
-            for row, index in enumerate(ids):
-                image = world.images().train_images[AugmentedView(int(index), cached_seed(0, view, int(index)), side)]
+        rows = values[:].reshape(len(ids), 3, *values.shape[1:])
+        assert rows.dtype == np.float16
+        for row, index in enumerate(ids):
+            for view in range(3):
+                seed = cached_seed(str(index), view)
+                image = world.images().train_images[AugmentedView(int(index), seed, side)]
                 with torch.inference_mode():
                     anew = world.backbone.activations(image["image"][None])[0].numpy()
                 # bfloat16, which is used where the processor has it, keeps eight digits of a number
-                assert np.abs(values[view, row] - anew).mean() < 0.01 * np.abs(anew).mean()
+                assert np.abs(rows[row, view] - anew).mean() < 0.01 * np.abs(anew).mean()
+        assert len({row.tobytes() for row in values[:]}) == 3 * len(ids), "all views are different"
 
 
-def test_a_seed_keeps_the_same_and_another_seed_view_or_image_others(world: World) -> None:
-    first, again, other = world.views(seed=5), world.views(seed=5), world.views(seed=6)
-    assert first is not None and again is not None and other is not None
+def test_views_are_found_again_whatever_the_seed_and_the_order_of_the_images(world: World) -> None:
+    contents = [f"{index:032x}" for index in range(len(world.evaluator.manifest))]
+    world.evaluator = replace(world.evaluator, kept=KeptActivations(world.cache), contents=contents)
+    first = world.views(seed=5, views=2)
+    train = world.evaluator.splits.train[::-1].copy()
+    splits = replace(world.evaluator.splits, train=train)
+    world.evaluator = replace(world.evaluator, kept=KeptActivations(world.cache), splits=splits)
+    again = world.views(seed=6, views=2)
+    assert first is not None and again is not None
+    assert "Cached augmentations at 64 px: 8 views, kept from an earlier run." in world.text.getvalue()
     for side, values in first.values.items():
-        np.testing.assert_array_equal(values, again.values[side])
-        assert not np.array_equal(values, other.values[side])
-        distinct = {values[view, row].tobytes() for view in range(3) for row in range(values.shape[1])}
-        assert len(distinct) == 3 * values.shape[1]
-    assert [*world.cache.rglob("*")] == [], "the files go with the process"
+        expected = values[:].reshape(len(train), 2, -1)[::-1]
+        np.testing.assert_array_equal(again.values[side][:].reshape(len(train), 2, -1), expected)
+    more = world.views(views=3)
+    assert more is not None and "Caching augmentations at 64 px: 4 views of 4 training images" in world.text.getvalue()
+    np.testing.assert_array_equal(more.values[64][:][0::3], again.values[64][:][0::2])
 
 
 def test_a_network_that_is_trained_whole_gets_new_views_and_says_so(world: World) -> None:
@@ -91,27 +104,28 @@ def test_a_network_that_is_trained_whole_gets_new_views_and_says_so(world: World
 
 def test_no_more_is_kept_than_half_of_the_free_disk_takes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     a_view = 2 * len(world.evaluator.splits.train) * 256 * (2 * 2 + 4 * 4)
+    monkeypatch.setattr("conspecific.encoding.kept.IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2 * (2 * a_view + 1)))
     kept = world.views(views=8)
-    assert kept is not None
-    assert {len(values) for values in kept.values.values()} == {2}
+    assert kept is not None and kept.views == 2
+    assert "2 views of each training image are cached: 8 would take too much." in world.text.getvalue()
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2 * a_view))
     assert world.views(views=8) is None
     assert "New views are made each epoch: one view of each image would take" in world.text.getvalue()
 
 
-def test_space_and_time_are_said_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_is_said_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_seconds", lambda *_: 250.0)
     world.views()
-    told = f"Caching 3 views of each training image: 0.0 GB in {world.cache}, about {2 * 250 / 60:.0f} min."
-    assert told in world.text.getvalue()
+    assert "Caching augmentations at 64 px: 12 views of 4 training images, about 4 min." in world.text.getvalue()
 
 
 def test_measuring_takes_time_and_no_random_numbers(world: World) -> None:
     state = torch.get_rng_state()
     images = world.images()
-    views = module.AllViews(images.train_images, world.evaluator.splits.train, 3, 0, 64)
-    encoder = module._encoder(world.backbone, views, world.evaluator)
+    wanted = [module.View(int(index), str(index), 0) for index in world.evaluator.splits.train]
+    views = module.Views(images.train_images, wanted, 64)
+    encoder = module._encoder(FrozenStages(world.backbone), views, world.evaluator)
     alone, beside = (module._seconds(encoder, views, workers) for workers in (0, 2))
     assert 0 < beside < 10 and 0 < alone < 10
     assert torch.equal(torch.get_rng_state(), state)
@@ -122,8 +136,7 @@ def test_no_more_views_are_kept_than_training_draws(world: World, monkeypatch: p
     monkeypatch.setattr(module, "ALWAYS", 0)
     kept = world.views(views=8)
     assert kept is not None
-    assert {len(values) for values in kept.values.values()} == {2}
-    assert "2 views of each training image (8 would take too much)" in world.text.getvalue()
+    assert kept.views == 2 and {len(values) for values in kept.values.values()} == {2 * 4}
 
 
 def test_numbers_beyond_half_precision_are_cut_off_and_not_infinite(world: World) -> None:
@@ -132,5 +145,5 @@ def test_numbers_beyond_half_precision_are_cut_off_and_not_infinite(world: World
         stem.weight.fill_(1e7)
     kept = world.views(views=2)
     assert kept is not None
-    assert all(np.isfinite(values).all() for values in kept.values.values())
-    assert max(float(values.max()) for values in kept.values.values()) == HALF
+    assert all(np.isfinite(values[:]).all() for values in kept.values.values())
+    assert max(float(values[:].max()) for values in kept.values.values()) == HALF
