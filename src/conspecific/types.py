@@ -91,8 +91,8 @@ class EvalResult:
     per_query: a row for each of those queries: id, path, label, positives (R), one column for each metric,
         neighbor_ids, neighbor_paths, neighbor_labels, neighbor_scores, neighbor_hits (lists, nearest first, up to 10).
     facts: what was scored, as JSON values: name, subset, protocol, similarity, dimensions, queries, gallery,
-        excluded (queries without a positive), species, geometry (see `metrics.geometry`), epoch; some are absent when
-        arrays were scored.
+        excluded (queries without a positive), sampled_from (how many queries a sample was drawn from), species,
+        geometry (see `metrics.geometry`), epoch; some are absent when arrays were scored.
     """
 
     metrics: Mapping[str, float]

@@ -109,6 +109,7 @@ def test_a_query_leaves_itself_out_of_a_gallery_that_names_it() -> None:
         ({"gallery": VECTORS, "gallery_labels": [1, 2, 3, 4, 5]}, "must be of one type; found"),
         ({"gallery": [[1, 2]], "gallery_labels": ["a"]}, "queries have 1 dimensions and the gallery 2"),
         ({"ids": ["a", "a", "b", "c", "d"]}, "ids must be 5 different names, one for each vector; found 4"),
+        ({"max_queries": 0}, "max_queries must be 1 or more, or None for all queries; found 0"),
         ({"metric": "euclid"}, r"metric=euclid is unknown\. Known here: cosine, l2\."),
     ],
 )
@@ -117,6 +118,19 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(given: dict[str, Any], m
         evaluate(**({"vectors": VECTORS, "labels": SPECIES} | given))
     with pytest.raises(ConfigError, match=r"metrics\.ks"):
         evaluate(VECTORS, SPECIES, ks=(0,))
+
+
+def test_a_sample_of_the_queries_is_scored_in_the_whole_gallery() -> None:
+    rng = np.random.default_rng(1)
+    labels = np.append(rng.integers(0, 6, 60), 99)  # the last has no positive and is never drawn
+    vectors = rng.normal(size=(61, 4))
+    whole, sample = evaluate(vectors, labels), evaluate(vectors, labels, max_queries=25)
+    assert sample.facts["sampled_from"] == 60 and sample.facts["queries"] == 25 and sample.facts["gallery"] == 61
+    assert sample.facts["excluded"] == 1 and "sampled_from" not in whole.facts
+    assert sample.per_query.equals(whole.per_query.filter(pl.col("id").is_in(sample.per_query["id"].to_list())))
+    other = evaluate(-vectors + 1, labels, max_queries=25)
+    assert other.per_query["id"].to_list() == sample.per_query["id"].to_list()
+    assert evaluate(vectors, labels, max_queries=60).metrics == whole.metrics
 
 
 def test_two_results_are_compared_by_their_ids() -> None:

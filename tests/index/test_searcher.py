@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from conspecific.index import Searcher, gallery
 from conspecific.index.searcher import _scores
@@ -57,6 +58,31 @@ def test_agrees_with_plain_loops(metric):
     for row, ranking in enumerate(rank_plainly(queries, images, metric)):
         assert found.ids[row].tolist() == [number for _, number, _ in ranking[:8]]
         np.testing.assert_allclose(found.scores[row], [score for score, _, _ in ranking[:8]], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("block_bytes", [2**20, 16 * 4 * 7])
+@pytest.mark.parametrize("metric", METRICS)
+def test_matrix_products_on_a_device_find_what_faiss_finds(metric, block_bytes, monkeypatch):
+    monkeypatch.setattr(gallery, "BLOCK_BYTES", block_bytes)
+    queries, images = clusters(40, seed=1), clusters(90, first_id=20)
+    expected = Searcher(images, metric).search(queries, 8)
+    found = Searcher(images, metric, torch.device("cpu")).search(queries, 8)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
+
+
+def test_a_device_orders_ties_as_faiss_does_and_keeps_the_precision_that_was_set(monkeypatch):
+    images = embed(np.eye(4)[np.arange(40) % 4], labels=np.arange(40) % 4)
+    torch.set_float32_matmul_precision("high")
+    used = []
+    topk = torch.Tensor.topk
+    monkeypatch.setattr(
+        torch.Tensor, "topk", lambda *given: used.append(torch.get_float32_matmul_precision()) or topk(*given)
+    )
+    found = Searcher(images, "cosine", torch.device("cpu")).search(images, 39)
+    assert used == ["highest"] and torch.get_float32_matmul_precision() == "high"
+    torch.set_float32_matmul_precision("highest")
+    np.testing.assert_array_equal(found.ids, Searcher(images, "cosine").search(images, 39).ids)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+import torch
 
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
@@ -16,6 +17,7 @@ from conspecific.types import EmbeddingSet, EvalResult, IntArray, Neighbors, Sim
 
 KEPT = 10  # neighbours kept for each query, for people to look at
 BLOCK_HITS = 1 << 24  # hits held at once while scoring; bounds memory whatever the size of the largest species
+SAMPLE_SEED = 0
 
 
 def evaluate(
@@ -25,15 +27,17 @@ def evaluate(
     metric: Similarity,
     facts: Mapping[str, Any] | None = None,
     ks: Sequence[int] = KS,
+    device: torch.device | None = None,
 ) -> EvalResult:
     """Score embeddings of a manifest: search every query of `subset` in its gallery, itself left out, compare species.
 
-    embeddings: must hold every image of the subset. ks: cut-offs of recall. Queries without a positive are left out of
-    the means and counted in `facts["excluded"]`. Raises DataError when no query has a positive.
+    embeddings: must hold every image of the subset. ks: cut-offs of recall. device: see `Searcher`.
+    Queries without a positive are left out of the means and counted in `facts["excluded"]`.
+    Raises DataError when no query has a positive.
     """
     queries, gallery = embeddings.select(subset.query), embeddings.select(subset.gallery)
     species = pl.Series([*manifest.species, None], dtype=pl.String)
-    result = score(queries, gallery, Names(manifest.table["path"], species), metric, ks)
+    result = score(queries, gallery, Names(manifest.table["path"], species), metric, ks, device=device)
     geometry = describe_geometry(embeddings.vectors, embeddings.labels).to_json()
     return replace(result, facts={**(facts or {}), **result.facts, "geometry": geometry})
 
@@ -46,19 +50,30 @@ class Names(NamedTuple):
 
 
 def score(
-    queries: EmbeddingSet, gallery: EmbeddingSet, names: Names, metric: Similarity, ks: Sequence[int] = KS
+    queries: EmbeddingSet,
+    gallery: EmbeddingSet,
+    names: Names,
+    metric: Similarity,
+    ks: Sequence[int] = KS,
+    *,
+    max_queries: int | None = None,
+    device: torch.device | None = None,
 ) -> EvalResult:
     """Search queries in a gallery and score the answers; a query leaves itself out by its sample id.
 
-    Sample ids are below `len(names.paths)`. Raises DataError when no query has a positive.
+    Sample ids are below `len(names.paths)`. max_queries: search a seeded sample of so many of the queries that have a
+    positive; `facts["sampled_from"]` is then the number of those. device: see `Searcher`.
+    Raises DataError when no query has a positive.
     """
     labels = np.full(len(names.paths), -1)
     labels[gallery.ids], labels[queries.ids] = gallery.labels, queries.labels
     positives = Subset(queries.ids, gallery.ids).count_positives(labels)
     if not positives.any():
         raise DataError(f"none of {len(queries)} queries has another image of its species in the gallery")
-    scored, positives = queries.select(queries.ids[positives > 0]), positives[positives > 0]
-    searcher = Searcher(gallery, metric)
+    answerable = np.flatnonzero(positives)
+    chosen = _sample(answerable, max_queries)
+    scored, positives = queries.select(queries.ids[chosen]), positives[chosen]
+    searcher = Searcher(gallery, metric, device)
     width = max(int(positives.max()), KEPT, largest_k(ks))
     step = max(1, BLOCK_HITS // width)
     tables = []
@@ -69,9 +84,18 @@ def score(
         "similarity": metric,
         "dimensions": queries.vectors.shape[1],
         "gallery": len(gallery),
-        "excluded": len(queries) - len(scored),
+        "excluded": len(queries) - len(answerable),
     }
+    if len(chosen) < len(answerable):
+        counts["sampled_from"] = len(answerable)
     return _result(pl.concat(tables), metric_names(ks), counts)
+
+
+def _sample(rows: IntArray, most: int | None) -> IntArray:
+    """Return the rows, or a seeded sample of `most` of them, in their order."""
+    if most is None or len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(SAMPLE_SEED).choice(rows, most, replace=False))
 
 
 def without_queries(result: EvalResult, ids: IntArray) -> EvalResult:

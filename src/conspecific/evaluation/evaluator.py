@@ -216,8 +216,11 @@ class Evaluator:
             encoder = torch_encoder(next(iter(embedders.values())).backbone, self.device, "bfloat16")
         facts["encoder"] = known.encoder if known else str(encoder or "torch, float32")
         found = self.embed(embedders, ids.ids, title, known.rows if known else None, encoder)
+        searched_on = self.device if self.device.type == "cuda" else None  # elsewhere faiss is faster
         with self.phases.measure("scoring"), progress_bar(self.console) as progress:
             return {
-                name: evaluate(found[name], ids, self.manifest, embedder.metric, {"name": name, **facts}, self.ks)
+                name: evaluate(
+                    found[name], ids, self.manifest, embedder.metric, {"name": name, **facts}, self.ks, searched_on
+                )
                 for name, embedder in progress.track(embedders.items(), description="Searching")
             }

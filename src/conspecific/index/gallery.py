@@ -60,6 +60,11 @@ class Gallery:
         parts = self._parts()
         self._kept = self._index(parts[0]) if len(parts) == 1 else None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether one block holds the gallery."""
+        return self._kept is not None
+
     def blocks(self) -> Iterator[tuple[IntArray, faiss.IndexFlat]]:
         """Yield each block's places, ascending, and its index, which numbers the vectors in that order."""
         if self._kept is not None:

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 
+import faiss
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
+from conspecific.index.device import nearest_on_device
+from conspecific.index.first_positive import FirstPositives
 from conspecific.index.gallery import Gallery, block_slices, prepared, require_finite, stored_vectors
 from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Similarity
 
@@ -14,6 +17,8 @@ class Searcher:
 
     gallery: N >= 1 embeddings, finite, sample ids >= 0; the vectors may be memory-mapped and larger than memory.
     metric: "cosine" scores with the cosine similarity, 0 for a zero vector; "l2" with minus the squared distance.
+    device: where `search` multiplies; None searches with faiss on the processor. The same float32 scores are summed in
+        another order there, so that images whose scores differ by rounding alone may change places.
 
     Gallery and queries are held in blocks of at most 256 MB, three or four at a time; a gallery of one block is indexed
     once and kept.
@@ -29,8 +34,8 @@ class Searcher:
     [[8], [7], [8]]
     """
 
-    def __init__(self, gallery: EmbeddingSet, metric: Similarity) -> None:
-        self._gallery = Gallery(gallery, metric)
+    def __init__(self, gallery: EmbeddingSet, metric: Similarity, device: torch.device | None = None) -> None:
+        self._gallery, self._device = Gallery(gallery, metric), device
 
     def search(self, queries: EmbeddingSet, k: int) -> Neighbors:
         """Return the k nearest gallery images of each query, other than itself.
@@ -56,7 +61,7 @@ class Searcher:
         beyond: the K of a search that found no positive for these queries. Scores are summed in another order than in
             faiss, so a positive that nearly ties with rank K may seem to be within K: its rank is then K + 1.
         Returns [Q], 0 if there is no positive (also for a query with label -1).
-        Two passes over the gallery for each block of queries: the best positive, then the images before it.
+        One pass over a gallery of one block; over a larger one two, the best positive and then the images before it.
         """
         self._require_searchable(queries)
         ranks = np.zeros(len(queries), np.int64)
@@ -70,45 +75,46 @@ class Searcher:
         places = np.empty((len(vectors), 0), np.int64)
         scores = np.empty((len(vectors), 0), np.float32)
         for block_places, index in self._gallery.blocks():
-            found, columns = index.search(vectors, min(width, index.ntotal))
-            found = found if self._gallery.metric == "cosine" else 0 - found
-            scores, places = np.hstack([scores, found]), np.hstack([places, block_places[columns]])
-            order = np.lexsort((places, -scores), axis=-1)[:, :width]
-            scores, places = np.take_along_axis(scores, order, 1), np.take_along_axis(places, order, 1)
-        padding = ((0, 0), (0, width - places.shape[1]))
-        places = np.pad(places, padding, constant_values=len(self._gallery.ids) - 1)
-        return self._gallery.ids[places], np.pad(scores, padding, constant_values=-np.inf)
+            found, columns = self._search_block(vectors, index, min(width, index.ntotal))
+            if scores.size:
+                scores, places = np.hstack([scores, found]), np.hstack([places, block_places[columns]])
+                unsorted = np.arange(len(vectors))
+            else:  # a block returns its scores in order, and only ties must be put in the order of places
+                scores, places = found, block_places[columns]
+                unsorted = np.flatnonzero((scores[:, 1:] == scores[:, :-1]).any(axis=1))
+            order = np.lexsort((places[unsorted], -scores[unsorted]), axis=-1)
+            scores[unsorted] = np.take_along_axis(scores[unsorted], order, 1)
+            places[unsorted] = np.take_along_axis(places[unsorted], order, 1)
+            scores, places = scores[:, :width], places[:, :width]
+        if (missing := width - places.shape[1]) > 0:
+            places = np.pad(places, ((0, 0), (0, missing)), constant_values=len(self._gallery.ids) - 1)
+            scores = np.pad(scores, ((0, 0), (0, missing)), constant_values=-np.inf)
+        return self._gallery.ids[places], scores
+
+    def _search_block(self, vectors: FloatArray, index: faiss.IndexFlat, k: int) -> tuple[FloatArray, IntArray]:
+        """Return scores, descending, and columns [Q, k] of the nearest in one block."""
+        if self._device is not None:
+            return nearest_on_device(vectors, stored_vectors(index), k, self._gallery.metric, self._device)
+        found, columns = index.search(vectors, k)
+        return (found if self._gallery.metric == "cosine" else 0 - found), columns
 
     def _ranks(self, vectors: FloatArray, own: IntArray, labels: IntArray) -> IntArray:
-        best = np.full(len(vectors), -np.inf, np.float32)
-        first = np.full(len(vectors), len(self._gallery.ids) - 1)
-        for rows, places, scores in self._score_tiles(vectors):
-            scores[~self._positive(places, own[rows], labels[rows])] = -np.inf
-            column = scores.argmax(axis=1)
-            nearest, place = scores[np.arange(len(scores)), column], places[column]
-            better = (nearest > best[rows]) | ((nearest == best[rows]) & (place < first[rows]))
-            best[rows], first[rows] = np.where(better, nearest, best[rows]), np.where(better, place, first[rows])
-        before = np.zeros(len(vectors), np.int64)
-        for rows, places, scores in self._score_tiles(vectors):
-            # No positive precedes the best one; excluding all positives avoids effects of rounding.
-            scores[self._positive(places, own[rows], labels[rows])] = -np.inf
-            scores[self._gallery.ids[places] == own[rows, None]] = -np.inf
-            top, top_place = best[rows, None], first[rows, None]
-            before[rows] += ((scores > top) | ((scores == top) & (places < top_place))).sum(axis=1)
-        return np.where(best > -np.inf, before + 1, 0)
-
-    def _positive(self, places: IntArray, own: IntArray, labels: IntArray) -> NDArray[np.bool_]:
-        """[Q, N] True where a gallery image is another one of the query's label."""
-        same: NDArray[np.bool_] = self._gallery.labels[places] == labels[:, None]
-        same[labels < 0] = False
-        same[self._gallery.ids[places] == own[:, None]] = False
-        return same
+        counted = FirstPositives(self._gallery, own, labels)
+        if self._gallery.is_whole:  # a tile then holds all images, and one pass finds the best and counts
+            for tile in self._score_tiles(vectors):
+                counted.find_best(*tile)
+                counted.count_before(*tile)
+        else:
+            for tile in self._score_tiles(vectors):
+                counted.find_best(*tile)
+            for tile in self._score_tiles(vectors):
+                counted.count_before(*tile)
+        return counted.ranks()
 
     def _score_tiles(self, vectors: FloatArray) -> Iterator[tuple[slice, IntArray, FloatArray]]:
         """Yield rows of queries, places of the gallery and their scores [rows, places], until all pairs are scored."""
         for places, index in self._gallery.blocks():
             stored = stored_vectors(index)
-            # A score and the masks made of it: about 16 bytes.
             for rows in block_slices(len(vectors), 16 * len(places)):
                 yield rows, places, _scores(vectors[rows], stored, self._gallery.metric)
 

@@ -14,6 +14,8 @@ Hits = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 Values = NDArray[np.float64]
 
+BLOCK_HITS = 1 << 20  # whose precisions are held at once: 16 MB
+
 
 def recall_at_k(hits: Hits, k: int) -> Values:
     """1 if any of the top k is a positive, else 0: the recall of metric learning (Song et al. 2016, arXiv:1511.06452).
@@ -63,8 +65,12 @@ def map_at_r(hits: Hits, positives: Counts) -> Values:
     [0.5556]
     """
     within = _hits_within_r(hits, positives)
-    precision = within.cumsum(axis=1) / np.arange(1, within.shape[1] + 1)
-    total: Values = precision.sum(axis=1, where=within)
+    total = np.empty(len(within))
+    step = max(1, BLOCK_HITS // max(1, within.shape[1]))
+    for start in range(0, len(within), step):
+        block = within[start : start + step]
+        precision = block.cumsum(axis=1) / np.arange(1, block.shape[1] + 1)
+        total[start : start + step] = precision.sum(axis=1, where=block)
     return total / positives
 
 
