@@ -33,13 +33,26 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def test_scoring_gives_the_same_numbers_by_every_method_that_gives_any() -> None:
+@pytest.mark.parametrize("queries", [2_000, 300])
+def test_scoring_gives_the_same_numbers_by_every_method_that_gives_any(queries: int) -> None:
     scoring = load("scoring")
-    found = {name: scoring.measure(method, 2_000, 32, 200) for name, method in scoring.METHODS.items()}
+    measured = {name: scoring.measure(method, 2_000, 32, 200, queries) for name, method in scoring.METHODS.items()}
+    found = {name: row for name, row in measured.items() if "left out" not in row}
+    assert set(scoring.METHODS) - set(found) <= {"open-metric-learning"}, "it cannot share an environment with ours"
     assert all(row["seconds"] > 0 and row["megabytes"] >= 0 for row in found.values())
+    ours, other = found["conspecific"], found["pytorch-metric-learning"]
     for metric in ("recall@1", "map@r"):
-        assert 0.2 < found["conspecific"][metric] < 0.99
-        assert found["conspecific"][metric] == pytest.approx(found["pytorch-metric-learning"][metric], abs=1e-6)
+        assert 0.2 < ours[metric] < 0.99
+        if queries == 2_000:
+            assert ours[metric] == pytest.approx(other[metric], abs=1e-6) and "intervals" not in ours
+        else:  # another sample of the queries
+            low, high = ours["intervals"][metric]
+            assert low < ours[metric] < high and ours[metric] == pytest.approx(other[metric], abs=2 * (high - low))
+    rows = [
+        {"method": name, "images": 2_000, "queries": queries, "dimensions": 32} | measured[name] for name in measured
+    ]
+    lines = scoring.table(rows).splitlines()
+    assert len(lines) == 2 + len(rows) and all(line.count("|") == lines[0].count("|") for line in lines)
 
 
 def test_the_main_jobs_gain_is_the_one_the_summary_keeps() -> None:
@@ -268,3 +281,37 @@ def test_the_plain_loop_gives_what_ours_gives(make_folder: Callable[..., Path], 
     embedder.image_size = 64
     ours = embedder.embed(paths, batch_size=3)
     np.testing.assert_allclose(plain / np.linalg.norm(plain, axis=1, keepdims=True), ours, atol=1e-5)
+
+
+def test_training_is_measured_beside_a_bare_loop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = load("train")
+    monkeypatch.setattr(train, "HERE", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", "--quick", f"paths.cache={tmp_path}", "trainer.accelerator=cpu"])
+    train.main()
+    rows = [row for row in json.loads((tmp_path / "train.json").read_text())["rows"] if "left out" not in row]
+    for case in train.CASES:
+        of_case = {row["way"]: row for row in rows if row["case"] == case}
+        peers = set() if "cached" in case else {"pytorch-metric-learning"}
+        assert {"bare loop", "conspecific"} | peers <= set(of_case)
+        assert all(row["rate"] > 0 and 0 <= row["waiting"] <= 1 for row in of_case.values())
+        ours, bare = of_case["conspecific"], of_case["bare loop"]
+        assert ours["over bare"] == pytest.approx(bare["rate"] / ours["rate"] - 1)
+    assert capsys.readouterr().out.count("| conspecific |") == len(train.CASES)
+
+
+def test_the_bare_loop_takes_the_steps_that_ours_takes(tmp_path: Path) -> None:
+    train = load("train")
+    weights = []
+    for way in (train.bare_loop, train.ours):
+        chosen = [*train.QUICK, f"paths.cache={tmp_path}", "trainer.accelerator=cpu", "trainer.max_epochs=1"]
+        sizes = ["loader.train_size=64", "loader.image_size=64", "recipe.cached_augmentations=0"]
+        config = train.typed(train.compose_config("train", [*chosen, *sizes]), train.TrainConfig)
+        manifest = train.build(config.data, "data", config.allow)
+        splits = split(manifest, "seen")
+        evaluator = Evaluator(manifest, splits, "", 64, 0, torch.device("cpu"), Console(quiet=True))
+        parts = train.build_parts(config, evaluator)
+        way(config, parts, evaluator, train.Timed(parts.images.train_dataloader(), 3))
+        weights.append(torch.cat([weight.flatten() for weight in parts.module.parameters()]))
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
