@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -315,3 +316,19 @@ def test_the_bare_loop_takes_the_steps_that_ours_takes(tmp_path: Path) -> None:
         way(config, parts, evaluator, train.Timed(parts.images.train_dataloader(), 3))
         weights.append(torch.cat([weight.flatten() for weight in parts.module.parameters()]))
     torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
+def test_a_device_is_measured_on_synthetic_batches_and_on_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu = load("gpu")
+    monkeypatch.setattr(gpu, "HERE", tmp_path)
+    monkeypatch.setattr(gpu, "device_for", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick"])
+    gpu.main()
+    rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    measured = {(row["network"], row["work"], row["way"].partition(",")[0], row["data"]) for row in rows}
+    ways, data = ("conspecific", "timm"), ("synthetic", "files")
+    assert measured == {(*parts,) for parts in product(gpu.QUICK, ("encode", "train"), ways, data)}
+    assert all(row["rate"] > 0 and 0 <= row["waiting"] <= 1 and row["busy"] is None for row in rows)
+    assert len(capsys.readouterr().out.splitlines()) == 4 + len(rows)
