@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conspecific.metrics import Interval, paired, paired_intervals, sign_flip_test
+from conspecific.metrics import Interval, paired, paired_intervals, sign_flip_test, standard_error
 
 
 def interval_of(values: np.ndarray, *arguments: Any, **options: Any) -> Interval:
@@ -149,3 +149,16 @@ def test_block_size_does_not_change_the_flips(monkeypatch):
     whole = sign_flip_test(values, permutations=1000)
     monkeypatch.setattr(paired, "BLOCK_DRAWS", 640)
     assert sign_flip_test(values, permutations=1000).tolist() == whole.tolist()
+
+
+def test_the_standard_error_is_that_of_the_mean_and_of_whole_species() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(200, 2))
+    expected = values.std(axis=0, ddof=1) / np.sqrt(200)
+    np.testing.assert_allclose(standard_error(values), expected)
+    # four equal queries of a species are one observation: the error is that of 50, not of 200
+    species = np.repeat(np.arange(50), 4)
+    repeated = np.repeat(values[:50], 4, axis=0)
+    np.testing.assert_allclose(standard_error(repeated, species), values[:50].std(axis=0, ddof=1) / np.sqrt(50))
+    with pytest.raises(ValueError, match="at least 2 groups; found 1"):
+        standard_error(values, np.zeros(200, np.int64))

@@ -117,7 +117,7 @@ def test_the_headline_and_the_differences(make_run: MakeSubject, tmp_path: Path)
     for difference in (*run.over_baseline, *run.over_pooled):
         assert f"{abs(difference.interval.mean):.3f}" in text
     assert "2 queries were excluded" in text
-    assert "Weights selected by validation map@r: epoch 4 (ringed)." in text
+    assert "within one standard error of the best: epoch 4 (ringed)." in text
 
 
 def test_interpolated_weights_are_named_with_their_alpha(make_run: MakeSubject, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_interpolated_weights_are_named_with_their_alpha(make_run: MakeSubject, 
     text = Tags(page_of(between, tmp_path)).text
     assert "ringed" not in text and "· selected" not in text
     assert (
-        "Weights selected by validation map@r: WiSE-FT, alpha 0.7: the interpolation between the initial weights"
+        "within one standard error of the best: WiSE-FT, alpha 0.7: the interpolation between the initial weights"
         in text
     )
     assert "of epoch 3 (alpha 1), with refitted whitening." in text

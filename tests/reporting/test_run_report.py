@@ -38,7 +38,7 @@ def test_the_report_shows_the_files_of_the_run(make_run: MakeSubject, make_leaks
     assert shown.record.leaks is not None and shown.record.leaks.pairs.height == 1 and shown.leaked == 0
     assert shown.selected_epoch is None
     values = details(shown)
-    assert values["facts"]["Epochs"] == "4, selected: WiSE-FT alpha 0.5 of epoch 3, whitening refitted"
+    assert values["facts"]["Epochs"] == "4, selected: epoch 3, WiSE-FT alpha 0.5, whitening refitted"
     skipped = "2, left out (data.on_bad=skip): Species_A/9.jpg (missing), Species_A/8.jpg (not an image)"
     assert values["facts"]["Unreadable images"] == skipped and "Species_A/9.jpg" in directory.report.read_text()
     assert values["command"] == "conspecific train seed=1" and "leaks: drop" in values["config"]

@@ -1,56 +1,42 @@
 """The choice among candidates once training is over."""
 
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
-
+import numpy as np
+import polars as pl
 import pytest
-import torch
-from rich.console import Console
 
-from conspecific.config.schema import RecipeConfig, TrainConfig
-from conspecific.models import Embedder, build_embedder
-from conspecific.models.weights import save_weights
-from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import SelectedWeights
-from conspecific.training import selection
+from conspecific.training.selection import within_noise
 from conspecific.types import EvalResult
 
 
-class BiasScore:
-    """An evaluator whose validation metric is a function of the first bias of the head."""
-
-    def __init__(self, best: float) -> None:
-        self.best, self.console, self.titles = best, Console(quiet=True), list[str]()
-
-    def score(self, embedders: dict[str, Embedder], subset: str, title: str) -> dict[str, EvalResult]:
-        assert subset == "val", "the test split is not looked at"
-        self.titles.append(title)
-        bias = embedders["model"].head.bias[0].item()  # type: ignore[index,union-attr]
-        metrics = {"map@r": -abs(bias - self.best)}
-        return {"model": EvalResult(metrics, metrics, None, {})}  # type: ignore[arg-type]
+def result(values: np.ndarray, protocol: str = "seen", species: int = 10) -> EvalResult:
+    """A result with these map@r of its queries, whose species take turns."""
+    labels = [str(number % species) for number in range(len(values))]
+    table = pl.DataFrame({"path": [f"{number:03}" for number in range(len(values))], "label": labels, "map@r": values})
+    metrics = {"map@r": float(values.mean())}
+    return EvalResult(metrics, metrics, table, {"protocol": protocol})
 
 
-@pytest.mark.parametrize(("best", "epoch", "alpha"), [(5.0, 1, 1.0), (1.0, 2, 1.0), (0.3, 2, 0.25)])
-def test_the_candidate_with_the_best_validation_metric_is_selected(
-    best: float, epoch: int, alpha: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Bias 0 before training, 5 in epoch 1 and 1 in epoch 2; the interpolations have 0.25 and 0.75."""
-    embedder = build_embedder("test_resnet", "none", head="linear", dimensions=3, trainable_stages=1)
-    torch.nn.init.zeros_(embedder.head.bias)  # type: ignore[arg-type]
-    run, module = RunDirectory(tmp_path), SimpleNamespace(embedder=embedder, eval_embedder=embedder)
-    run.start.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(embedder, run.start)
-    torch.nn.init.ones_(embedder.head.bias)  # type: ignore[arg-type]
+def test_the_nearest_to_the_start_within_one_standard_error_of_the_best_is_kept() -> None:
+    rng = np.random.default_rng(0)
+    start, noise = rng.uniform(0.3, 0.6, 100), rng.normal(0, 0.1, 100)
+    noise -= noise.mean()  # its standard error is 0.01
+    ahead = [result(start), result(start + 0.02 + noise), result(start + 0.025 + noise), result(start + 0.01)]
+    assert within_noise(ahead, "map@r") == 2, "the second is a constant 0.005 behind, with no noise between them"
+    barely = [result(start), result(start + 0.009 + noise), result(start - 0.1)]
+    assert within_noise(barely, "map@r") == 0, "0.009 is less than the standard error of 0.01"
+    assert within_noise([result(start), result(start + 0.011 + noise)], "map@r") == 1
+    assert within_noise([result(start + 0.1), result(start)], "map@r") == 0
 
-    def load(module: Any, path: Path) -> dict[str, int]:
-        torch.nn.init.constant_(module.embedder.head.bias, 5.0)
-        return {"epoch": 0}
 
-    monkeypatch.setattr(selection, "load_checkpoint", load)
-    monkeypatch.setattr(selection, "read_epochs", lambda run: [SimpleNamespace(epoch=1), SimpleNamespace(epoch=2)])
-    config, evaluator = TrainConfig(recipe=RecipeConfig(wise_ft_alphas=[0.25, 0.75])), BiasScore(best)
-    found = selection.select(module, Path("best.ckpt"), config, evaluator, run)  # type: ignore[arg-type]
-    assert found.weights == SelectedWeights(epoch, alpha, whitening_refitted=False)
-    assert found.validation.facts["epoch"] == epoch
-    assert evaluator.titles[2:] == ["WiSE-FT, alpha 0.25", "WiSE-FT, alpha 0.75"]
+@pytest.mark.parametrize(("protocol", "kept"), [("seen", 1), ("unseen", 0)])
+def test_species_that_are_new_count_as_wholes(protocol: str, kept: int) -> None:
+    """Two of ten species gain 0.1 in all of their ten queries each: many queries, but few species."""
+    start = np.full(100, 0.5)
+    gain = np.where(np.arange(100) % 10 < 2, 0.1, 0.0) - np.where(np.arange(100) % 10 == 9, 0.12, 0)
+    assert within_noise([result(start, protocol), result(start + gain, protocol)], "map@r") == kept
+
+
+def test_with_one_species_nothing_can_be_told_and_the_start_is_kept() -> None:
+    better = np.full(20, 0.9)
+    assert within_noise([result(better - 0.4, "unseen", 1), result(better, "unseen", 1)], "map@r") == 0
+    assert within_noise([result(better - 0.4, "seen", 1), result(better, "seen", 1)], "map@r") == 1

@@ -1,7 +1,6 @@
 """Whole runs with each way to train, and with all of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+import conspecific
 from conspecific.data.dataset import AugmentedView, EvaluationImages, Item, TrainingImages
 from conspecific.errors import ConfigError
-from conspecific.evaluation import Evaluator
 from conspecific.models import Embedder
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import RunRecord, read_epochs
+from conspecific.runs.record import RunRecord
 from conspecific.training import selection
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.resume import read_checkpoint
@@ -135,36 +134,49 @@ def test_beginnings_of_an_embedding_are_trained_to_stand_alone(
         train_tiny(tmp_path / "c", "recipe.matryoshka=[4,32]")
 
 
-@pytest.mark.parametrize("liked", ["WiSE-FT", "Scoring the refitted", "nothing else"])
+@pytest.mark.parametrize("liked", ["WiSE-FT", "refitted", "epoch", "head fitted", "pooled"])
 def test_validation_chooses_what_is_kept(
     liked: str, tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An epoch, a WiSE-FT interpolation or a refitted whitening; the summary says which."""
-    plain = selection._score
+    """The pooled reference, the fitted head, an interpolation, an epoch or a refitted whitening: the summary says which
+    and the weights are those."""
+    plain = selection.within_noise
 
-    def score(embedder: Embedder, epoch: int, evaluator: Evaluator, title: str) -> EvalResult:
-        result = plain(embedder, epoch, evaluator, title)
-        if not title.startswith(("WiSE-FT", "Scoring the refitted")):
-            return result
-        return replace(result, metrics={**result.metrics, "map@r": 2.0 if title.startswith(liked) else -1.0})
+    def choose(results: Sequence[EvalResult], metric: str) -> int:
+        if len(results) == 2:
+            return int(liked == "refitted")
+        assert [result.facts["epoch"] for result in results][:2] == [0, 0] and 0 <= plain(results, metric) < 5
+        return {"pooled": 0, "head fitted": 1, "WiSE-FT": 2}.get(liked, 3)
 
-    monkeypatch.setattr(selection, "_score", score)
-    outcome = train_tiny(tmp_path, "recipe.wise_ft_alphas=[0.25]", "model.head=whitened", "recipe.refit_whitening=true")
-    assert outcome is not None
-    run, chosen = RunDirectory(tmp_path), outcome.selection
-    assert chosen is not None
-    share, epoch, refitted = chosen.wise_ft_alpha, chosen.chosen_epoch, liked.startswith("Scoring")
-    assert (share, chosen.whitening_refitted) == (0.25 if liked == "WiSE-FT" else 1.0, refitted)
-    assert outcome.validation["model"].facts["epoch"] == epoch
-    assert outcome.score == (
-        max(line.metrics["map@r"] for line in read_epochs(run)) if liked == "nothing else" else 2.0
+    monkeypatch.setattr(selection, "within_noise", choose)
+    outcome = train_tiny(
+        tmp_path,
+        "recipe.wise_ft_alphas=[0.25]",
+        "model.head=whitened",
+        "model.dimensions=null",
+        "recipe.refit_whitening=true",
     )
+    assert outcome is not None and outcome.selection is not None
+    run, chosen = RunDirectory(tmp_path), outcome.selection
+    assert chosen.pooled_reference == (liked == "pooled") and chosen.whitening_refitted == (liked == "refitted")
+    assert outcome.validation["model"].facts["epoch"] == chosen.chosen_epoch
+    embedder = conspecific.load(run.path)
+    if not chosen.is_trained:
+        assert liked in ("pooled", "head fitted")
+        [gain] = [each for each in outcome.gains["pooled"] if each.metric == "map@r"]
+        assert (gain.won, gain.lost, gain.interval.mean) == (0, 0, 0) or liked == "head fitted"
+    if liked == "pooled":
+        assert outcome.test["model"].metrics == outcome.test["pooled"].metrics
+        assert embedder.embed([Image.new("RGB", (64, 48))]).shape == (1, embedder.backbone.channels)
+        return
+    share = {"head fitted": 0.0, "WiSE-FT": 0.25}.get(liked, 1.0)
+    epoch = chosen.chosen_epoch or outcome.epochs[-1].epoch
     start, kept = load_file(run.start), load_file(run.weights)
     checkpoints = [read_checkpoint(run.checkpoints / f"{name}.ckpt") for name in ("last", "best")]
     end = next(each["state_dict"] for each in checkpoints if each["epoch"] + 1 == epoch)
     for name in (name for name, tensor in kept.items() if tensor.is_floating_point()):
         wanted = (1 - share) * start[name] + share * end[f"embedder.{name}"]
-        if not refitted or not name.startswith("head"):
+        if liked != "refitted" or not name.startswith("head"):
             torch.testing.assert_close(kept[name], wanted)
         else:
             assert not torch.allclose(kept[name], wanted)

@@ -10,7 +10,7 @@ from conspecific.metrics.geometry import (
     uniformity,
 )
 from conspecific.metrics.hubness import k_occurrence, skewness
-from conspecific.metrics.paired import Interval, holm, paired_intervals, sign_flip_test
+from conspecific.metrics.paired import Interval, holm, paired_intervals, sign_flip_test, standard_error
 from conspecific.metrics.registry import KS, explain, in_order, largest_k, metric_names, score_queries
 from conspecific.metrics.retrieval import (
     macro_mean,
@@ -48,6 +48,7 @@ __all__ = [
     "score_queries",
     "sign_flip_test",
     "skewness",
+    "standard_error",
     "threshold_for",
     "uniformity",
 ]

@@ -62,6 +62,24 @@ def paired_intervals(
     return [Interval(*map(float, found)) for found in zip(differences.mean(axis=0), *bounds, strict=True)]
 
 
+def standard_error(differences: Differences, groups: Groups | None = None) -> NDArray[np.float64]:
+    """Return the standard error of each mean difference, [M].
+
+    differences: [Q, M] finite. groups: [Q] the species of each query: the mean is then a ratio of two sums over whole
+    species, the difference and the number of queries, whose error is linearized (Cochran 1977, section 6.4). Raises
+    ValueError with fewer than two units: one unit says nothing of how units vary.
+
+    >>> standard_error(np.array([[1.0], [0.0], [0.0], [1.0]])).round(3).tolist()
+    [0.289]
+    """
+    _require_usable(differences, groups)
+    sums, sizes = _units(differences, groups)
+    residuals = sums - sizes[:, None] * differences.mean(axis=0)
+    units = len(sums)
+    found: NDArray[np.float64] = np.sqrt((residuals**2).sum(axis=0) * units / (units - 1)) / len(differences)
+    return found
+
+
 def sign_flip_test(
     differences: Differences, groups: Groups | None = None, permutations: int = 10_000, seed: int = 0
 ) -> NDArray[np.float64]:

@@ -25,8 +25,9 @@ from conspecific.evaluation.store import load_embeddings, read_facts, refuse_oth
 from conspecific.files import cache_key
 from conspecific.images import workers_for
 from conspecific.leaks.image_hashes import image_hashes
-from conspecific.models import Embedder
+from conspecific.models import Embedder, pooled_reference
 from conspecific.models.state_dict import load_weights, read_state_dict
+from conspecific.models.weights import is_pooled_reference
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.own_images import OwnImages
 from conspecific.runs.record import read_config, read_splits
@@ -278,6 +279,8 @@ def load_embedder(trained: TrainConfig, weights: Path, allow: Sequence[str] = ()
         raise RunError(f"{weights} does not exist: the run trained nothing, or was interrupted in its first epoch")
     embedder: Embedder = build({**trained.model, "weights": "none"}, "model", allow)
     try:
+        if is_pooled_reference(weights):
+            embedder = pooled_reference(embedder.backbone)
         load_weights(embedder, read_state_dict(weights), weights, "model", whole=True)
     except ConfigError as error:
         raise RunError(str(error)) from error

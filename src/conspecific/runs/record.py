@@ -63,11 +63,34 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class SelectedWeights:
-    """Which weights were kept. wise_ft_alpha: 1 for those of the epoch itself. whitening_refitted: after training."""
+    """Which weights were kept.
+
+    chosen_epoch: from 1; 0 for what was there before training. wise_ft_alpha: 1 for the weights of the epoch itself.
+    whitening_refitted: after training. pooled_reference: whether it is the pooled reference, without the head.
+    """
 
     chosen_epoch: int
-    wise_ft_alpha: float
-    whitening_refitted: bool
+    wise_ft_alpha: float = 1.0
+    whitening_refitted: bool = False
+    pooled_reference: bool = False
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether training changed them."""
+        return self.chosen_epoch > 0
+
+    def __str__(self) -> str:
+        """Which they are, in words.
+
+        >>> str(SelectedWeights(20, 0.85, whitening_refitted=True)), str(SelectedWeights(0, pooled_reference=True))
+        ('epoch 20, WiSE-FT alpha 0.85, whitening refitted', 'pooled reference, untrained')
+        """
+        if self.pooled_reference:
+            return "pooled reference, untrained"
+        if not self.is_trained:
+            return "head fitted, untrained"
+        alpha = "" if self.wise_ft_alpha == 1 else f", WiSE-FT alpha {self.wise_ft_alpha:g}"
+        return f"epoch {self.chosen_epoch}{alpha}{', whitening refitted' if self.whitening_refitted else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,22 +12,25 @@ from rich.text import Text
 from conspecific.evaluation import Difference, without_queries
 from conspecific.evaluation.tables import difference_table, plain_table
 from conspecific.runs.record import RunRecord
+from conspecific.runs.verdict import NAMES, verdict
 
 MAIN = ("recall@1", "precision@10", "map@r")
-REFERENCES = {"flatten": "the flatten baseline", "pooled": "the pooled reference"}
 
 
 def print_conclusion(record: RunRecord, console: Console) -> None:
     """Print what the run gained on test over each reference, where its files are, and the next command to try."""
     for reference, differences in record.gains.items():
-        title = f"Test, against {REFERENCES[reference]}"
+        title = f"Test, against {NAMES[reference]}"
         console.print(difference_table(title, (record.best, reference), differences), "")
     main = [name for name in MAIN if name in record.test[record.best].metrics]
     for metric in dict.fromkeys([*main, record.config.monitor]):
         for reference, differences in record.gains.items():
             [found] = [each for each in differences if each.metric == metric]
-            _print(console, gain_line(found, REFERENCES[reference]))
+            _print(console, gain_line(found, NAMES[reference]))
     _print_without_leaks(record, console)
+    if (judged := verdict(record)) is not None:
+        _print(console, f"Kept: {record.selection}")
+        _print(console, str(judged), style={"better": "green", "worse": "red"}.get(judged.outcome, "yellow"))
     _print(console, f"Time: {record.cost}")
     if record.selection is not None:
         _print(console, f"Weights: {record.directory.weights.resolve()}")

@@ -18,7 +18,7 @@ from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
-from conspecific.models.weights import save_weights
+from conspecific.models.weights import POOLED_REFERENCE, save_weights
 from conspecific.runs.directory import RunDirectory
 from conspecific.training.epoch_bar import EpochBar
 from conspecific.training.epoch_record import EpochRecord
@@ -94,8 +94,8 @@ def fit(
             trainer.fit(module, datamodule=images, ckpt_path=resumed and resumed.checkpoint, weights_only=True)
     except MisconfigurationException as error:
         raise ConfigError(f"Lightning refuses the trainer or a callback: {error}") from error
-    found = select(module, best_checkpoint(trainer), config, evaluator, run)
-    save_weights(found.embedder, run.weights)
+    found = select(module, best_checkpoint(trainer), config, evaluator, references, run)
+    save_weights(found.embedder, run.weights, POOLED_REFERENCE if found.weights.pooled_reference else None)
     return found
 
 

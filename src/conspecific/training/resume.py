@@ -41,8 +41,8 @@ def checkpoint_to_resume(config: TrainConfig) -> LastCheckpoint | None:
         raise RunError(
             f"{run.path} has finished {done} epochs, and trainer.max_epochs is {wanted}: set a larger one to continue"
         )
-    if config.recipe.wise_ft_alphas and not run.start.is_file():
-        raise RunError(f"{run.start} is missing, which recipe.wise_ft_alphas needs: set it to [], or start a new run")
+    if not run.start.is_file():
+        raise RunError(f"{run.start} is missing, the weights before training, which selection needs: start a new run")
     return LastCheckpoint(file, checkpoint)
 
 

@@ -1,17 +1,20 @@
-"""The choice among all weights that training leaves: epochs, WiSE-FT interpolations, refitted whitening."""
+"""The choice of what a run keeps: among all trained weights, and what was there before training."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from safetensors.torch import load_file
 
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator
+from conspecific.evaluation.compare import paired_values
 from conspecific.evaluation.tables import plain_table
-from conspecific.models import Embedder
+from conspecific.metrics import standard_error
+from conspecific.models import Embedder, pooled_reference
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import SelectedWeights, read_epochs
 from conspecific.training.fine_tuner import FineTuner
@@ -22,23 +25,11 @@ from conspecific.types import EvalResult
 
 
 class Selection(NamedTuple):
-    """A candidate and its validation result; `select` returns the best.
-
-    epoch: counted from 1. wise_ft_alpha: 1 for the weights of the epoch itself, below 1 for an interpolation between
-    the weights before training (0) and the epoch's. whitening_refitted: whether the whitened head was fitted again
-    after training.
-    """
+    """A candidate and its validation result; `select` returns one of them. weights: which they are."""
 
     embedder: Embedder
     validation: EvalResult
-    epoch: int
-    wise_ft_alpha: float = 1.0
-    whitening_refitted: bool = False
-
-    @property
-    def weights(self) -> SelectedWeights:
-        """Which weights these are, for the record of the run."""
-        return SelectedWeights(self.epoch, self.wise_ft_alpha, self.whitening_refitted)
+    weights: SelectedWeights
 
 
 def select(
@@ -46,60 +37,114 @@ def select(
     best: Path,
     config: TrainConfig,
     evaluator: Evaluator,
+    references: Mapping[str, EvalResult],
     run: RunDirectory,
 ) -> Selection:
-    """Return the candidate with the best monitored metric on validation.
+    """Return the candidate nearest the start whose validation score is within one standard error of the best.
 
-    Candidates are the best epoch, the last epoch, the last epoch interpolated with the weights before training at each
-    of `recipe.wise_ft_alphas`, and each of these with its whitening refitted if `recipe.refit_whitening` asks for it.
+    Candidates, from the start on: the pooled reference, the embedder before training, the last epoch interpolated with
+    it at each of `recipe.wise_ft_alphas`, the best and the last epoch. Where `recipe.refit_whitening` asks for it, the
+    whitening of the candidate found is refitted, and kept if that is better by more than one standard error. The rule
+    is that of Breiman et al. 1984 (section 3.4.3): the simplest model whose score is as good as the best, as far as
+    this validation split can tell.
+
     module: as training left it; the weights of the best epoch are loaded into it. best: the checkpoint of that epoch.
+    references: results on validation by name.
     """
+    candidates = list(_candidates(module, best, config, evaluator, references, run))
+    chosen = within_noise([candidate.validation for candidate in candidates], config.monitor)
+    found = candidates[chosen]
+    shown = [*candidates]
+    if config.recipe.refit_whitening is not False and can_refit(found.embedder) and found.weights.is_trained:
+        refitted = _refitted(found, evaluator)
+        shown.append(refitted)
+        if within_noise([found.validation, refitted.validation], config.monitor):
+            found = refitted
+    _print(shown, found, config.monitor, evaluator)
+    return found
+
+
+def within_noise(results: Sequence[EvalResult], metric: str) -> int:
+    """Return the place of the first result that is at most one standard error below the best.
+
+    The difference is paired: over queries, or over whole species under `protocol=unseen`, which are new to the encoder.
+    With fewer than two of these nothing can be told, and the first result is returned.
+    """
+    best = max(results, key=lambda result: result.metrics[metric])
+    for place, result in enumerate(results):
+        behind, noise = _behind(best, result, metric)
+        if behind <= noise:
+            return place
+    raise AssertionError("the best is not behind itself")
+
+
+def _behind(best: EvalResult, result: EvalResult, metric: str) -> tuple[float, float]:
+    """Return how far a result is below the best, and the standard error of that difference."""
+    queries, mine, theirs = paired_values(best.per_query, result.per_query, [metric])
+    over_species = best.facts.get("protocol") == "unseen"
+    groups = queries["label"].rank("dense").to_numpy().astype(np.int64) if over_species else None
+    try:
+        [noise] = standard_error(mine - theirs, groups)
+    except ValueError:  # one query or species
+        noise = np.inf
+    return float((mine - theirs).mean()), float(noise)
+
+
+def _candidates(
+    module: FineTuner,
+    best: Path,
+    config: TrainConfig,
+    evaluator: Evaluator,
+    references: Mapping[str, EvalResult],
+    run: RunDirectory,
+) -> Iterator[Selection]:
+    """Yield the candidates, those nearest the start first."""
     last = read_epochs(run)[-1].epoch
     ended = copy.deepcopy(module.eval_embedder)
     epoch = load_checkpoint(module, best)["epoch"] + 1
-    candidates = [_of_epoch(module.eval_embedder, epoch, evaluator, run)]
+    start = load_file(run.start)
+    if config.model.get("dimensions") is None and not config.recipe.matryoshka:  # else its dimensions are not as asked
+        pooled, facts = references["pooled"], {"name": "model", "epoch": 0}
+        embedder = pooled_reference(interpolate(ended, start, 0.0).backbone)
+        weights = SelectedWeights(0, pooled_reference=True)
+        yield Selection(embedder, replace(pooled, facts={**pooled.facts, **facts}), weights)
+    for alpha in (0.0, *sorted(config.recipe.wise_ft_alphas)):
+        mixed = interpolate(ended, start, alpha)
+        weights = SelectedWeights(last, alpha) if alpha else SelectedWeights(0)
+        yield Selection(mixed, _score(mixed, weights, evaluator), weights)
+    yield _of_epoch(module.eval_embedder, epoch, evaluator, run)
     if epoch != last:
-        candidates.append(_of_epoch(ended, last, evaluator, run))
-    if alphas := config.recipe.wise_ft_alphas:
-        start = load_file(run.start)
-        for alpha in alphas:
-            mixed = interpolate(ended, start, alpha)
-            result = _score(mixed, last, evaluator, f"WiSE-FT, alpha {alpha:g}")
-            candidates.append(Selection(mixed, result, last, wise_ft_alpha=alpha))
-    refit = config.recipe.refit_whitening is not False and can_refit(ended)
-    refitted = [_refitted(candidate, evaluator) for candidate in candidates] if refit else []
-    _print(candidates, refitted, config.monitor, evaluator)
-    return max(candidates + refitted, key=lambda candidate: candidate.validation.metrics[config.monitor])
+        yield _of_epoch(ended, last, evaluator, run)
 
 
 def _of_epoch(embedder: Embedder, epoch: int, evaluator: Evaluator, run: RunDirectory) -> Selection:
     """An epoch with the validation result that training saved; scored again where that result is of another epoch."""
-    stem = run.results / "val_model"
+    weights, stem = SelectedWeights(epoch), run.results / "val_model"
     if stem.with_suffix(".json").is_file() and (kept := EvalResult.load(stem)).facts["epoch"] == epoch:
-        return Selection(embedder, kept, epoch)
-    return Selection(embedder, _score(embedder, epoch, evaluator, f"Scoring epoch {epoch}"), epoch)
+        return Selection(embedder, kept, weights)
+    return Selection(embedder, _score(embedder, weights, evaluator), weights)
 
 
 def _refitted(candidate: Selection, evaluator: Evaluator) -> Selection:
     embedder = refit_whitening(candidate.embedder, evaluator)
-    result = _score(embedder, candidate.epoch, evaluator, "Scoring the refitted whitening")
-    return candidate._replace(embedder=embedder, validation=result, whitening_refitted=True)
+    weights = replace(candidate.weights, whitening_refitted=True)
+    return Selection(embedder, _score(embedder, weights, evaluator), weights)
 
 
-def _score(embedder: Embedder, epoch: int, evaluator: Evaluator, title: str) -> EvalResult:
-    scored = evaluator.score({"model": embedder}, "val", title)["model"]
-    return replace(scored, facts={**scored.facts, "epoch": epoch})
+def _score(embedder: Embedder, weights: SelectedWeights, evaluator: Evaluator) -> EvalResult:
+    scored = evaluator.score({"model": embedder}, "val", f"Scoring {weights}")["model"]
+    return replace(scored, facts={**scored.facts, "epoch": weights.chosen_epoch})
 
 
-def _print(candidates: Sequence[Selection], refitted: Sequence[Selection], monitor: str, evaluator: Evaluator) -> None:
-    """Print the validation metric of every candidate, where there are several."""
-    if len(candidates) + len(refitted) == 1:
-        return
-    columns = [monitor, "whitening refitted"] if refitted else [monitor]
-    table = plain_table("Candidates on validation", ["weights", *columns])
-    for number, candidate in enumerate(candidates):
-        name, alpha = f"epoch {candidate.epoch}", candidate.wise_ft_alpha
-        results = [candidate, refitted[number]] if refitted else [candidate]
-        metrics = (f"{result.validation.metrics[monitor]:.3f}" for result in results)
-        table.add_row(name if alpha == 1 else f"{name}, WiSE-FT alpha {alpha:g}", *metrics)
-    evaluator.console.print(table, "")
+def _print(candidates: Sequence[Selection], selected: Selection, monitor: str, evaluator: Evaluator) -> None:
+    """Print the validation metric of every candidate, and how far it is below the best."""
+    best = max((candidate.validation for candidate in candidates), key=lambda result: result.metrics[monitor])
+    table = plain_table("Candidates on validation", ["weights", monitor, "below the best", "standard error"])
+    for candidate in candidates:
+        behind, noise = _behind(best, candidate.validation, monitor)
+        told = (f"{behind:.3f}", f"{noise:.3f}") if candidate.validation is not best else ("", "")
+        name = f"*{candidate.weights}" if candidate is selected else str(candidate.weights)
+        style = "bold" if candidate is selected else None
+        table.add_row(name, f"{candidate.validation.metrics[monitor]:.3f}", *told, style=style)
+    evaluator.console.print(table)
+    evaluator.console.print("* Kept: nearest the start of those within one standard error of the best.", "")

@@ -7,7 +7,6 @@ from typing import Any
 from conspecific.errors import name_some
 from conspecific.reporting.page.wording import DASH
 from conspecific.reporting.run.subject import Encoder, Subject
-from conspecific.runs.record import SelectedWeights
 
 _SIMILARITIES = {"cosine": "cosine similarity", "l2": "squared Euclidean distance"}
 
@@ -44,7 +43,7 @@ def _setup(run: Subject) -> dict[str, str]:
         "Trainable": "all stages" if stages is None else f"the last {stages} stages",
         "Loss": config.loss["loss"]["_target_"].rpartition(".")[2],
         "Image size": f"training {config.loader.train_size} px, evaluation {config.loader.image_size} px",
-        "Epochs": f"{len(record.epochs)}, selected: {_selected(record.selection)}",
+        "Epochs": f"{len(record.epochs)}, selected: {record.selection or 'none'}",
         "Selected by": f"validation {config.monitor}",
         "Seeds": f"run {config.seed}, split {config.split.seed}",
     }
@@ -65,14 +64,6 @@ def _environment(run: Subject) -> dict[str, str]:
 
 def _unreadable(names: Sequence[str]) -> str:
     return f"{len(names):,}, left out (data.on_bad=skip): {name_some(names)}"
-
-
-def _selected(selection: SelectedWeights | None) -> str:
-    if selection is None:
-        return "none"
-    epoch, alpha = selection.chosen_epoch, selection.wise_ft_alpha
-    weights = f"{epoch}" if alpha == 1 else f"WiSE-FT alpha {alpha:g} of epoch {epoch}"
-    return f"{weights}, whitening refitted" if selection.whitening_refitted else weights
 
 
 def _encoder_row(encoder: Encoder) -> EncoderRow:

@@ -52,14 +52,17 @@ def selection_sentence(run: Subject) -> str:
     selection = run.record.selection
     if selection is None:
         return ""
-    weights = f"epoch {selection.chosen_epoch} (ringed)"
+    weights = f"epoch {selection.chosen_epoch} (ringed)" if selection.is_trained else str(selection)
     if selection.wise_ft_alpha != 1:
         weights = (
             f"WiSE-FT, alpha {selection.wise_ft_alpha:g}: the interpolation between the initial weights (alpha 0) and "
             f"those of epoch {selection.chosen_epoch} (alpha 1)"
         )
     refitted = ", with refitted whitening" if selection.whitening_refitted else ""
-    return f"Weights selected by validation {run.record.config.monitor}: {weights}{refitted}."
+    return (
+        f"Weights selected by validation {run.record.config.monitor}, the nearest to the start of those within one "
+        f"standard error of the best: {weights}{refitted}."
+    )
 
 
 def validation_table(run: Subject) -> tuple[list[str], list[ValidationRow]]:

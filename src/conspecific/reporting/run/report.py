@@ -18,6 +18,7 @@ from conspecific.reporting.run.sections import SECTIONS
 from conspecific.reporting.run.subject import Subject
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import read_record
+from conspecific.runs.verdict import verdict
 
 
 def write_report(path: Path, run: Subject, sections: Sequence[Section[Subject]] = SECTIONS) -> Path:
@@ -30,6 +31,7 @@ def write_report(path: Path, run: Subject, sections: Sequence[Section[Subject]] 
         "headline": headline(run),
         "lead": lead(run, pairs_of(run)),
         "tallies": tallies(run),
+        "verdict": verdict(run.record),
     }
     write_text(path, render_page("run/page.html.j2", sections, run, {"run": run, "images": images}, own))
     return path

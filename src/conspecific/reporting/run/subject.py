@@ -70,14 +70,15 @@ class Subject:
     def selected_epoch(self) -> int | None:
         """The epoch whose weights are the run's, None where they are interpolated or nothing was trained."""
         selection = self.record.selection
-        return selection.chosen_epoch if selection and selection.wise_ft_alpha == 1 else None
+        return selection.chosen_epoch if selection and selection.is_trained and selection.wise_ft_alpha == 1 else None
 
     @property
     def encoders(self) -> list[Encoder]:
         """The baseline, the pooled reference and, where something was trained, the fine-tuned encoder."""
-        return [
-            Encoder(*named, self.record.test[name]) for name, named in _ENCODERS.items() if name in self.record.test
-        ]
+        named, selection = dict(_ENCODERS), self.record.selection
+        if selection is not None and not selection.is_trained:
+            named["model"] = "model", "Kept, untrained", "the kept encoder, which is not fine-tuned,"
+        return [Encoder(*words, self.record.test[name]) for name, words in named.items() if name in self.record.test]
 
     @property
     def baseline(self) -> Encoder:

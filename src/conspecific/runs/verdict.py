@@ -1,0 +1,77 @@
+"""Whether fine-tuning helped: one judgement, for the last lines of a run, its summary and its report."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from conspecific.evaluation import Difference
+from conspecific.evaluation.tables import format_interval
+from conspecific.runs.record import RunRecord
+
+Outcome = Literal["better", "worse", "no difference", "untrained"]
+NAMES = {"flatten": "the flatten baseline", "pooled": "the pooled reference"}
+FEW_IMAGES, FEW_SPECIES = 20, 50  # training images a species, training species: below, more of them help most
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How the kept encoder compares with the better reference on test, by the monitored metric.
+
+    outcome: better or worse where the interval of the difference excludes zero; untrained where validation preferred
+        the pooled reference to all trained weights. reference: the better reference, flatten or pooled.
+    """
+
+    outcome: Outcome
+    reference: str
+    difference: Difference
+    advice: str
+
+    def __str__(self) -> str:
+        """Sentences with the values, the interval and, where fine-tuning did not help, what would."""
+        found, name = self.difference, NAMES[self.reference]
+        told = (
+            f"{found.metric} {found.other:.3f} -> {found.value:.3f}, {found.interval.mean:+.3f} "
+            f"({format_interval(found.interval)}) against {name}"
+        )
+        if self.outcome == "better":
+            return f"Fine-tuning helped: {told}."
+        if self.outcome == "untrained":
+            kept = "on validation, no trained weights were better than the pooled reference, which is kept"
+            return f"Fine-tuning did not help: {kept}. {self.advice}"
+        if self.outcome == "worse":
+            return f"Fine-tuning did harm: {told}. {self.advice}"
+        return f"Fine-tuning made no difference that this test can show: {told}. {self.advice}"
+
+
+def verdict(record: RunRecord) -> Verdict | None:
+    """Judge a run; None where nothing was trained, or the record has no differences of the monitored metric."""
+    found = [
+        (name, each)
+        for name, differences in record.gains.items()
+        for each in differences
+        if each.metric == record.config.monitor
+    ]
+    if record.selection is None or not found:
+        return None
+    reference, difference = max(found, key=lambda pair: pair[1].other)
+    interval = difference.interval
+    outcome: Outcome = "no difference"
+    if record.selection.pooled_reference:
+        outcome = "untrained"
+    elif not interval.holds_zero:
+        outcome = "better" if interval.mean > 0 else "worse"
+    return Verdict(outcome, reference, difference, "" if outcome == "better" else _advice(record))
+
+
+def _advice(record: RunRecord) -> str:
+    """Say what is likely to help, from the size of the training split."""
+    train = record.splits.filter("train")
+    species = train["label"].n_unique()
+    each = train.height / max(species, 1)
+    more = []
+    if each < FEW_IMAGES:
+        more.append(f"more images of each species (training has {each:.0f})")
+    if species < FEW_SPECIES and record.config.protocol == "unseen":
+        more.append(f"more training species (there are {species})")
+    if record.config.protocol == "unseen":
+        more.append("training on the species you search for, if you have images of them (protocol=seen)")
+    return f"What can help: {'; '.join(more) or 'another backbone, larger images or longer training'}."
