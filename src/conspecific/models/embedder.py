@@ -161,8 +161,8 @@ def build_embedder(
 
     backbone: a model of timm, hf-hub:OWNER/NAME or local-dir:FOLDER. weights: bundled, timm, none, a file, or a run: of
     an embedder, pooling and head are loaded too if they have the shapes of this one. pooling: flatten, avg, max, gem
-    or cls, the class token of a ViT. head: none, linear, mlp or whitened, to `dimensions` (None: 512, or the number of
-    channels where a whitened head has fewer).
+    or cls, the class token of a ViT. head: none, linear, mlp or whitened, to `dimensions` (None: the number of
+    channels for whitened, 512 for the others).
     embedding_layer: the output of the head, or the pooled layer below it. normalize: whether embeddings have length 1.
     trainable_stages: the last stages of the backbone that are trained (None: all). freeze_norms: keep the pretrained
     batch-norm statistics, which small batches would spoil. A whitened head has random weights until it is fitted to

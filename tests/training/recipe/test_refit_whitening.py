@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from conspecific.models import Embedder, build_embedder
+from conspecific.models.heads import STRENGTH
+from conspecific.models.whitening import fit_whitening
 from conspecific.training.recipe.refit_whitening import can_refit, refit_whitening
 from conspecific.types import EmbeddingSet
 
@@ -29,28 +31,16 @@ def embedder_of(**options: Any) -> Embedder:
     return build_embedder("test_resnet", "none", pooling="avg", dimensions=3, trainable_stages=1, **options)
 
 
-def within(vectors: Any) -> Any:
-    """Covariance of the vectors around the mean of their species."""
-    groups = vectors.reshape(4, 6, -1)
-    centred = (groups - groups.mean(axis=1, keepdims=True)).reshape(24, -1)
-    return centred.T @ centred / 24
-
-
-def variances(embedder: Embedder, images: Images) -> Any:
-    """Variances within species along the directions in which they differ, ascending, the largest as 1."""
-    embedder.normalize = False
-    found = np.linalg.eigvalsh(within(images.embed_training(embedder, "").vectors.astype(np.float64)))
-    return found / found[-1]
-
-
-def test_refitting_divides_by_the_spread_within_species() -> None:
-    """A variance v becomes v / (v + mean of the variances), as the docstring of the head says."""
+def test_refitting_whitens_what_the_head_gives_now() -> None:
     images, embedder = Images(), embedder_of(head="whitened")
     refitted = refit_whitening(embedder, images)  # type: ignore[arg-type]
     assert refitted.normalize and embedder.normalize
-    before = variances(embedder, images)
-    wanted = before / (before + before.mean())
-    np.testing.assert_allclose(variances(refitted, images), wanted / wanted[-1], rtol=1e-3)
+    embedder.normalize = refitted.normalize = False
+    before, after = (torch.from_numpy(images.embed_training(each, "").vectors) for each in (embedder, refitted))
+    whitening = fit_whitening(before, torch.from_numpy(LABELS), STRENGTH)
+    assert whitening is not None
+    wanted = (before - whitening.centre) @ whitening.matrix()
+    torch.testing.assert_close(after.double(), wanted * 3**0.5 / wanted.norm(dim=1).mean(), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from torch import nn
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
-from conspecific.models.heads import Whitened, species_means
+from conspecific.models.heads import Whitened
+from conspecific.models.whitening import species_means
 from conspecific.training.fine_tuner import FineTuner
 
 
