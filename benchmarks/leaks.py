@@ -25,6 +25,7 @@ from rich.console import Console
 
 from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
+from conspecific.encoding import Encoders
 from conspecific.evaluation import device_for
 from conspecific.images import open_rgb, workers_for
 from conspecific.leaks.copies import find_copies
@@ -60,7 +61,7 @@ def check(manifest: Manifest) -> tuple[float, pl.DataFrame]:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         found = image_hashes(manifest, "benchmark", Path(folder), workers_for(None), console)
-        pairs = find_copies(manifest, "benchmark", found, Path(folder), device_for("auto"), console)
+        pairs = find_copies(manifest, "benchmark", found, Path(folder), Encoders(device=device_for("auto")), console)
         return time.perf_counter() - began, pairs
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from conspecific.data.butterflies.scene import draw_image
 from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
+from conspecific.encoding import Encoders
 from conspecific.leaks import copies, perceptual
 from conspecific.leaks.copies import CropView, find_copies
 from conspecific.leaks.image_hashes import image_hashes
@@ -39,7 +40,7 @@ def birds(originals: Path, tmp_path: Path) -> Path:
 def look(root: Path, cache: Path, key: str = "key") -> tuple[Manifest, pl.DataFrame]:
     manifest = from_folder(str(root))
     found = image_hashes(manifest, key, cache, 2, QUIET)
-    return manifest, find_copies(manifest, key, found, cache, torch.device("cpu"), QUIET)
+    return manifest, find_copies(manifest, key, found, cache, Encoders(), QUIET)
 
 
 def named(manifest: Manifest, pairs: pl.DataFrame) -> list[tuple[str, str, str, str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from conspecific.data.manifest import Manifest
+from conspecific.encoding import Encoder, Encoders
 from conspecific.files import cache_key, write_whole
 from conspecific.images import to_tensor, workers_for
 from conspecific.index import near_hashes
@@ -30,7 +32,7 @@ RADIUS = 64  # bits of 256 in which the hashes of a candidate pair differ at mos
 CLOSE = 32  # bits up to which the network is asked for less: blur lowers its similarity, but changes few bits
 SIMILAR_CLOSE, SIMILAR = 0.65, 0.88  # cosine similarity that confirms a pair, up to CLOSE bits and beyond
 NEAREST = 10  # candidates per image at most, so that 1,000 frames of one scene do not make 1,000,000 pairs
-IMAGE_SIZE, BATCH, CHUNK = 192, 32, 2048
+IMAGE_SIZE, BATCH, CHUNK, SAMPLE = 192, 32, 2048, 16
 SCHEMA = {
     "first": pl.Int64,
     "second": pl.Int64,
@@ -62,7 +64,7 @@ def find_copies(
     key: str,
     found: ImageHashes,
     cache: Path,
-    device: torch.device | str,
+    encoders: Encoders,
     console: Console,
 ) -> pl.DataFrame:
     """Return the pairs of images that are copies of one another, from `cache` if they are there.
@@ -81,7 +83,7 @@ def find_copies(
         key: the manifest's fingerprint, see `data.check.check_manifest`.
         found: the hashes of its images.
         cache: folder of all caches.
-        device: where the network runs.
+        encoders: how the network runs; in float32, for which the thresholds are measured, whatever they ask for.
         console: where the progress bar is drawn.
 
     Returns:
@@ -94,7 +96,7 @@ def find_copies(
         return pl.read_parquet(file)
     exact = [(first, second, "exact", "same", 0, 1.0) for first, second in _identical(found.contents)]
     candidates = _candidates(found)
-    similarities = _similarities(manifest, candidates, device, console)
+    similarities = _similarities(manifest, candidates, encoders, console)
     near = [
         (*sorted((pair.whole, pair.view.image)), "near", _words(pair.view), pair.distance, similarity)
         for pair, similarity in zip(candidates, similarities, strict=True)
@@ -150,14 +152,18 @@ def _words(view: CropView) -> str:
 def _similarities(
     manifest: Manifest,
     candidates: Sequence[Candidate],
-    device: torch.device | str,
+    encoders: Encoders,
     console: Console,
 ) -> list[float]:
     """Return the cosine similarity of each pair; each view is embedded once per chunk, which bounds memory."""
     if not candidates:
         return []
     keep_freed_memory()
-    embedder = pooled_reference(Backbone(*NETWORK)).eval().to(device)
+    embedder = pooled_reference(Backbone(*NETWORK)).eval().to(encoders.device)
+    first = [CropView(pair.whole, 0, False) for pair in candidates[:SAMPLE]]
+    encoder = replace(encoders, precision="float32").open(
+        embedder.backbone, lambda: torch.stack([_image(manifest, view) for view in first]), len(candidates)
+    )
     similarities: list[float] = []
     with progress_bar(console) as progress:
         task = progress.add_task("Confirming copies", total=len(candidates))
@@ -166,7 +172,7 @@ def _similarities(
             wholes = [CropView(pair.whole, 0, False) for pair in chunk]
             views = sorted({*wholes, *(pair.view for pair in chunk)})
             row = {view: number for number, view in enumerate(views)}
-            vectors = _embed(manifest, views, embedder, device)
+            vectors = _embed(manifest, views, embedder, encoder)
             one, other = _rows(row, wholes), _rows(row, [pair.view for pair in chunk])
             similarities += np.einsum("nd,nd->n", vectors[one], vectors[other]).tolist()
             progress.update(task, completed=len(similarities))
@@ -177,13 +183,14 @@ def _rows(row: dict[CropView, int], views: Sequence[CropView]) -> IntArray:
     return np.array([row[view] for view in views], np.int64)
 
 
-def _embed(manifest: Manifest, views: Sequence[CropView], embedder: Embedder, device: torch.device | str) -> FloatArray:
+def _embed(manifest: Manifest, views: Sequence[CropView], embedder: Embedder, encoder: Encoder) -> FloatArray:
     """Return embeddings [len(views), D] of unit length."""
     vectors = []
     with torch.inference_mode(), ThreadPoolExecutor(max(1, workers_for(None))) as pool:
         for start in range(0, len(views), BATCH):
             images = pool.map(lambda view: _image(manifest, view), views[start : start + BATCH])
-            vectors.append(embedder(torch.stack(list(images)).to(device)).cpu().numpy())
+            features = encoder(torch.stack(list(images))).to(embedder.backbone.mean.device)
+            vectors.append(embedder.forward_head(features).cpu().numpy())
     return np.concatenate(vectors)
 
 

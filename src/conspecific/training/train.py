@@ -136,7 +136,7 @@ def _without_leaks(
     """
     manifest, key, console = evaluator.manifest, evaluator.fingerprint, evaluator.console
     found = image_hashes(manifest, key, cache, evaluator.workers, console)
-    copies = find_copies(manifest, key, found, cache, evaluator.device, console)
+    copies = find_copies(manifest, key, found, cache, evaluator.encoders, console)
     leaks = find_leaks(copies, evaluator.splits, manifest, found)
     splits = apply_policy(config.leaks, leaks, evaluator.splits, manifest)
     style = "yellow" if leaks.pairs.height or leaks.species or leaks.two_species else None
