@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from torch import nn
 
@@ -332,3 +333,36 @@ def test_a_device_is_measured_on_synthetic_batches_and_on_files(
     assert measured == {(*parts,) for parts in product(gpu.QUICK, ("encode", "train"), ways, data)}
     assert all(row["rate"] > 0 and 0 <= row["waiting"] <= 1 and row["busy"] is None for row in rows)
     assert len(capsys.readouterr().out.splitlines()) == 4 + len(rows)
+
+
+@pytest.mark.slow
+def test_subsets_train_each_cell_once_and_count_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subsets = load("subsets")
+    monkeypatch.setattr(subsets, "HERE", tmp_path)
+    rng = np.random.default_rng(0)
+    rows = []
+    for label in ("robin", "tit", "wren"):
+        (tmp_path / label).mkdir()
+        for number in range(9 if label == "wren" else 8):
+            path = f"{label}/{number}.png"
+            Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / path)
+            rows.append({"path": path, "label": label})
+    pl.DataFrame(rows).write_csv(tmp_path / "manifest.csv")
+    words = ["subsets.py", "--data", str(tmp_path / "manifest.csv"), "--name", "made", "--quick", "--seeds", "0"]
+    words += ["--species", "3,50", "--images", "8", "--protocols", "seen", "--cache", str(tmp_path / "cache")]
+    monkeypatch.setattr(sys, "argv", words)
+    subsets.main()
+    [row] = subsets.read(tmp_path / "subsets_made.jsonl")
+    assert (row["train"] + row["val"] + row["tested"], row["species"], row["images"]) == (24, 3, 8)
+    assert row["kept"].startswith(("pooled", "head", "epoch")) and row["map@r"]["low"] <= row["map@r"]["high"]
+    subsets.main()
+    assert len(subsets.read(tmp_path / "subsets_made.jsonl")) == 1, "what is there is not repeated"
+    assert "of 1 runs have an interval below zero" in capsys.readouterr().out
+    worse = {**row, "seed": 1, "map@r": {"pooled": 0.5, "model": 0.4, "low": -0.2, "high": -0.05}}
+    better = {**row, "map@r": {"pooled": 0.5, "model": 0.7, "low": 0.1, "high": 0.3}}
+    assert "| +0.050 | -0.200 to +0.300 | 1 of 2 |" in subsets.markdown([worse, better])
+    assert subsets.conclusion([worse, better]).startswith("1 of 2 runs have an interval below zero; the mean gain is")
+    subsets.draw([worse, better], "made", tmp_path / "map.svg")
+    assert "<svg" in (tmp_path / "map.svg").read_text(encoding="utf-8")

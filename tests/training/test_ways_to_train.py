@@ -134,7 +134,7 @@ def test_beginnings_of_an_embedding_are_trained_to_stand_alone(
         train_tiny(tmp_path / "c", "recipe.matryoshka=[4,32]")
 
 
-@pytest.mark.parametrize("liked", ["WiSE-FT", "refitted", "epoch", "head fitted", "pooled"])
+@pytest.mark.parametrize("liked", ["WiSE-FT", "refitted", "epoch", "strength", "head fitted", "pooled"])
 def test_validation_chooses_what_is_kept(
     liked: str, tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,9 +144,9 @@ def test_validation_chooses_what_is_kept(
 
     def choose(results: Sequence[EvalResult], metric: str) -> int:
         if len(results) == 2:
-            return int(liked == "refitted")
-        assert [result.facts["epoch"] for result in results][:2] == [0, 0] and 0 <= plain(results, metric) < 5
-        return {"pooled": 0, "head fitted": 1, "WiSE-FT": 2}.get(liked, 3)
+            return int(liked != "refitted")
+        assert [result.facts["epoch"] for result in results][:5] == [0] * 5 and 0 <= plain(results, metric) < 8
+        return {"pooled": 0, "strength": 3, "head fitted": 4, "WiSE-FT": 5}.get(liked, 6)
 
     monkeypatch.setattr(selection, "within_noise", choose)
     outcome = train_tiny(
@@ -162,21 +162,22 @@ def test_validation_chooses_what_is_kept(
     assert outcome.validation["model"].facts["epoch"] == chosen.chosen_epoch
     embedder = conspecific.load(run.path)
     if not chosen.is_trained:
-        assert liked in ("pooled", "head fitted")
+        assert liked in ("pooled", "strength", "head fitted")
+        assert chosen.whitening_strength == (1.0 if liked == "strength" else None)
         [gain] = [each for each in outcome.gains["pooled"] if each.metric == "map@r"]
-        assert (gain.won, gain.lost, gain.interval.mean) == (0, 0, 0) or liked == "head fitted"
+        assert (gain.won, gain.lost, gain.interval.mean) == (0, 0, 0) or liked != "pooled"
     if liked == "pooled":
         assert outcome.test["model"].metrics == outcome.test["pooled"].metrics
         assert embedder.embed([Image.new("RGB", (64, 48))]).shape == (1, embedder.backbone.channels)
         return
-    share = {"head fitted": 0.0, "WiSE-FT": 0.25}.get(liked, 1.0)
+    share = {"head fitted": 0.0, "strength": 0.0, "WiSE-FT": 0.25}.get(liked, 1.0)
     epoch = chosen.chosen_epoch or outcome.epochs[-1].epoch
     start, kept = load_file(run.start), load_file(run.weights)
     checkpoints = [read_checkpoint(run.checkpoints / f"{name}.ckpt") for name in ("last", "best")]
     end = next(each["state_dict"] for each in checkpoints if each["epoch"] + 1 == epoch)
     for name in (name for name, tensor in kept.items() if tensor.is_floating_point()):
         wanted = (1 - share) * start[name] + share * end[f"embedder.{name}"]
-        if liked != "refitted" or not name.startswith("head"):
+        if liked not in ("refitted", "strength") or not name.startswith("head"):
             torch.testing.assert_close(kept[name], wanted)
         else:
             assert not torch.allclose(kept[name], wanted)

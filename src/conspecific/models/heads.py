@@ -38,13 +38,14 @@ class Whitened(nn.Linear):
         self.bias.copy_(-(found.centre @ matrix))
 
     @torch.no_grad()
-    def fit_again(self, embeddings: Tensor, labels: Tensor, strength: float = STRENGTH) -> None:
-        """Whiten what the trained layer gives now, [N, D], by changing its weights; arguments as for `fit`.
+    def fit_again(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Whiten what the trained layer gives now, [N, D], by changing its weights; labels as for `fit`.
 
+        Directions in which the training species differ are not preferred: training has done that.
         Dimensions keep their meaning and order: weights of several runs can still be averaged, embeddings truncated.
         """
         vectors = embeddings.double()
-        found = _whitening(vectors, labels, strength)
+        found = _whitening(vectors, labels, strength=0.0)
         matrix = _scaled(found.matrix(), vectors - found.centre)
         weight, bias = self.weight.double().cpu(), self.bias.double().cpu()
         self.weight.copy_(matrix.T @ weight)

@@ -62,6 +62,11 @@ class RunDirectory:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def untrained_heads(self) -> Path:
+        """Heads that were fitted with other strengths before training."""
+        return self.checkpoints / "untrained_heads.safetensors"
+
+    @property
     def start(self) -> Path:
         """The weights of the embedder before the first step, with a whitened head fitted."""
         return self.checkpoints / "start.safetensors"

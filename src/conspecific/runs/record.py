@@ -67,12 +67,14 @@ class SelectedWeights:
 
     chosen_epoch: from 1; 0 for what was there before training. wise_ft_alpha: 1 for the weights of the epoch itself.
     whitening_refitted: after training. pooled_reference: whether it is the pooled reference, without the head.
+    whitening_strength: of an untrained head that is not the one training started from.
     """
 
     chosen_epoch: int
     wise_ft_alpha: float = 1.0
     whitening_refitted: bool = False
     pooled_reference: bool = False
+    whitening_strength: float | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -88,7 +90,8 @@ class SelectedWeights:
         if self.pooled_reference:
             return "pooled reference, untrained"
         if not self.is_trained:
-            return "head fitted, untrained"
+            strength = "" if self.whitening_strength is None else f" with strength {self.whitening_strength:g}"
+            return f"head fitted{strength}, untrained"
         alpha = "" if self.wise_ft_alpha == 1 else f", WiSE-FT alpha {self.wise_ft_alpha:g}"
         return f"epoch {self.chosen_epoch}{alpha}{', whitening refitted' if self.whitening_refitted else ''}"
 

@@ -80,9 +80,10 @@ def fit(
     if needs_training_images(module) or config.recipe.hard_negatives:
         evaluator = evaluator.encoded_once(backbone, "train")
     if resumed is None:
-        init_from_data(module, evaluator)
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        heads = init_from_data(module, evaluator)
         save_weights(module.embedder, run.start)
+        if len(heads):
+            save_weights(heads, run.untrained_heads)
     evaluator = evaluator.encoded_once(backbone, "val")
     callbacks = [*_own_callbacks(config, evaluator, references, run)]
     if config.recipe.hard_negatives:

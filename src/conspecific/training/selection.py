@@ -18,6 +18,7 @@ from conspecific.models import Embedder, pooled_reference
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import SelectedWeights, read_epochs
 from conspecific.training.fine_tuner import FineTuner
+from conspecific.training.recipe.initialization import STRENGTHS
 from conspecific.training.recipe.refit_whitening import can_refit, refit_whitening
 from conspecific.training.recipe.wise_ft import interpolate
 from conspecific.training.resume import load_checkpoint
@@ -42,11 +43,12 @@ def select(
 ) -> Selection:
     """Return the candidate nearest the start whose validation score is within one standard error of the best.
 
-    Candidates, from the start on: the pooled reference, the embedder before training, the last epoch interpolated with
-    it at each of `recipe.wise_ft_alphas`, the best and the last epoch. Where `recipe.refit_whitening` asks for it, the
-    whitening of the candidate found is refitted, and kept if that is better by more than one standard error. The rule
-    is that of Breiman et al. 1984 (section 3.4.3): the simplest model whose score is as good as the best, as far as
-    this validation split can tell.
+    Candidates, from the start on: the pooled reference; the embedder before training, with whitened heads of several
+    strengths and with its own; the last epoch interpolated with it at each of `recipe.wise_ft_alphas`; the best and
+    the last epoch. Where `recipe.refit_whitening` asks for it, the whitening of the candidate found is refitted. As a
+    fit in closed form, like that of the head before training, this is the nearer to the start of the two. The rule is
+    that of Breiman et al. 1984 (section 3.4.3): the simplest model whose score is as good as the best, as far as this
+    validation split can tell.
 
     module: as training left it; the weights of the best epoch are loaded into it. best: the checkpoint of that epoch.
     references: results on validation by name.
@@ -58,7 +60,7 @@ def select(
     if config.recipe.refit_whitening is not False and can_refit(found.embedder) and found.weights.is_trained:
         refitted = _refitted(found, evaluator)
         shown.append(refitted)
-        if within_noise([found.validation, refitted.validation], config.monitor):
+        if within_noise([refitted.validation, found.validation], config.monitor) == 0:
             found = refitted
     _print(shown, found, config.monitor, evaluator)
     return found
@@ -108,6 +110,14 @@ def _candidates(
         embedder = pooled_reference(interpolate(ended, start, 0.0).backbone)
         weights = SelectedWeights(0, pooled_reference=True)
         yield Selection(embedder, replace(pooled, facts={**pooled.facts, **facts}), weights)
+    heads = load_file(run.untrained_heads) if run.untrained_heads.is_file() else {}
+    for place in sorted({name.partition(".")[0] for name in heads}):
+        embedder = interpolate(ended, start, 0.0)
+        embedder.head.load_state_dict(
+            {name.partition(".")[2]: tensor for name, tensor in heads.items() if name.startswith(f"{place}.")}
+        )
+        weights = SelectedWeights(0, whitening_strength=STRENGTHS[int(place)])
+        yield Selection(embedder, _score(embedder, weights, evaluator), weights)
     for alpha in (0.0, *sorted(config.recipe.wise_ft_alphas)):
         mixed = interpolate(ended, start, alpha)
         weights = SelectedWeights(last, alpha) if alpha else SelectedWeights(0)
@@ -137,9 +147,9 @@ def _score(embedder: Embedder, weights: SelectedWeights, evaluator: Evaluator) -
 
 
 def _print(candidates: Sequence[Selection], selected: Selection, monitor: str, evaluator: Evaluator) -> None:
-    """Print the validation metric of every candidate, and how far it is below the best."""
+    """Print the validation metric of every candidate, how far it is behind the best, and the standard error of that."""
     best = max((candidate.validation for candidate in candidates), key=lambda result: result.metrics[monitor])
-    table = plain_table("Candidates on validation", ["weights", monitor, "below the best", "standard error"])
+    table = plain_table("Candidates on validation", ["weights", monitor, "behind", "error"])
     for candidate in candidates:
         behind, noise = _behind(best, candidate.validation, monitor)
         told = (f"{behind:.3f}", f"{noise:.3f}") if candidate.validation is not best else ("", "")
@@ -147,4 +157,6 @@ def _print(candidates: Sequence[Selection], selected: Selection, monitor: str, e
         style = "bold" if candidate is selected else None
         table.add_row(name, f"{candidate.validation.metrics[monitor]:.3f}", *told, style=style)
     evaluator.console.print(table)
-    evaluator.console.print("* Kept: nearest the start of those within one standard error of the best.", "")
+    evaluator.console.print(
+        "* Kept: nearest the start of those that are no further behind the best than the standard error.", ""
+    )
