@@ -48,6 +48,11 @@ def test_a_run_is_judged_against_the_better_reference(gain: float, outcome: str,
     assert ("What can help:" in str(found)) == (outcome != "better")
 
 
+def test_a_head_without_training_is_named_as_that() -> None:
+    found = verdict(record(0.05, chosen_epoch=0, whitening_strength=1.0))
+    assert str(found).startswith("The fitted head alone, on the frozen backbone, helped: map@r 0.500 -> 0.550")
+
+
 def test_advice_says_what_there_is_little_of() -> None:
     unseen, seen = verdict(record(0.0)), verdict(record(0.0, "seen"))
     assert unseen is not None and seen is not None

@@ -5,7 +5,7 @@ from typing import Literal
 
 from conspecific.evaluation import Difference
 from conspecific.evaluation.tables import format_interval
-from conspecific.runs.record import RunRecord
+from conspecific.runs.record import RunRecord, SelectedWeights
 
 Outcome = Literal["better", "worse", "no difference", "untrained"]
 NAMES = {"flatten": "the flatten baseline", "pooled": "the pooled reference"}
@@ -17,12 +17,13 @@ class Verdict:
     """How the kept encoder compares with the better reference on test, by the monitored metric.
 
     outcome: better or worse where the interval of the difference excludes zero; untrained where validation preferred
-        the pooled reference to all trained weights. reference: the better reference, flatten or pooled.
+        the pooled reference to all else. reference: the better reference, flatten or pooled. kept: what was compared.
     """
 
     outcome: Outcome
     reference: str
     difference: Difference
+    kept: SelectedWeights
     advice: str
 
     def __str__(self) -> str:
@@ -32,14 +33,15 @@ class Verdict:
             f"{found.metric} {found.other:.3f} -> {found.value:.3f}, {found.interval.mean:+.3f} "
             f"({format_interval(found.interval)}) against {name}"
         )
+        what = "Fine-tuning" if self.kept.is_trained else "The fitted head alone, on the frozen backbone,"
         if self.outcome == "better":
-            return f"Fine-tuning helped: {told}."
+            return f"{what} helped: {told}."
         if self.outcome == "untrained":
             kept = "on validation, no trained weights were better than the pooled reference, which is kept"
             return f"Fine-tuning did not help: {kept}. {self.advice}"
         if self.outcome == "worse":
-            return f"Fine-tuning did harm: {told}. {self.advice}"
-        return f"Fine-tuning made no difference that this test can show: {told}. {self.advice}"
+            return f"{what} did harm: {told}. {self.advice}"
+        return f"{what} made no difference that this test can show: {told}. {self.advice}"
 
 
 def verdict(record: RunRecord) -> Verdict | None:
@@ -59,7 +61,7 @@ def verdict(record: RunRecord) -> Verdict | None:
         outcome = "untrained"
     elif not interval.holds_zero:
         outcome = "better" if interval.mean > 0 else "worse"
-    return Verdict(outcome, reference, difference, "" if outcome == "better" else _advice(record))
+    return Verdict(outcome, reference, difference, record.selection, "" if outcome == "better" else _advice(record))
 
 
 def _advice(record: RunRecord) -> str:
