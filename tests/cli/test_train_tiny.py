@@ -13,7 +13,6 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from conspecific.config.targets import build
 from conspecific.leaks.record import Leaks
 from conspecific.metrics import metric_names
 from conspecific.runs.directory import RunDirectory
@@ -68,7 +67,7 @@ def test_tables_are_whole_at_eighty_columns(training: CompletedProcess[str]) -> 
 
 
 def test_the_last_lines_name_the_gains_and_what_to_do_next(training: CompletedProcess[str], run: RunDirectory) -> None:
-    *gains, spent, weights, report, following = training.stdout.splitlines()[-10:]
+    *gains, kept, verdict, spent, weights, report, following = training.stdout.splitlines()[-12:]
     test = read_summary(run)["test"]
     wanted = [(metric, name) for metric in ("recall@1", "precision@10", "map@r") for name in ("flatten", "pooled")]
     for line, (metric, name) in zip(gains, wanted, strict=True):
@@ -77,6 +76,7 @@ def test_the_last_lines_name_the_gains_and_what_to_do_next(training: CompletedPr
         assert f"gain {after - before:+.3f}" in line
         assert line.endswith({"flatten": "over the flatten baseline", "pooled": "over the pooled reference"}[name])
     assert spent == f"Time: {read_record(run.path).cost}"
+    assert kept.startswith("Kept: ") and verdict.startswith(("Fine-tuning", "The fitted head"))
     assert weights == f"Weights: {run.weights}"
     assert report == f"Report: {run.report}"
     program, command, folder, image = shlex.split(following.removeprefix("Next: "))
@@ -86,7 +86,7 @@ def test_the_last_lines_name_the_gains_and_what_to_do_next(training: CompletedPr
 
 def test_the_run_directory_holds_every_file_it_names(run: RunDirectory) -> None:
     named = [name for name, value in vars(RunDirectory).items() if isinstance(value, property)]
-    later = {"embeddings", "can_resume", "leaks"}
+    later = {"embeddings", "can_resume", "leaks", "untrained_heads"}
     assert [name for name in named if name not in later and not getattr(run, name).exists()] == []
     assert (run.checkpoints / "last.ckpt").is_file()
     assert (run.checkpoints / "best.ckpt").is_file()
@@ -110,8 +110,12 @@ def test_the_epochs_and_the_summary_agree(run: RunDirectory) -> None:
     epochs, summary = read_epochs(run), read_summary(run)
     assert [epoch.epoch for epoch in epochs] == [1, 2]
     assert all(set(metric_names()) == set(epoch.metrics) for epoch in epochs)
-    best = max(epochs, key=lambda epoch: epoch.metrics["map@r"])
-    assert summary["chosen_epoch"] == best.epoch
+    kept = EvalResult.load(run.results / "val_model")
+    assert summary["chosen_epoch"] == kept.facts["epoch"]
+    if summary["pooled_reference"]:
+        assert kept.metrics == EvalResult.load(run.results / "val_pooled").metrics
+    elif summary["chosen_epoch"]:
+        assert kept.metrics == epochs[summary["chosen_epoch"] - 1].metrics
     assert (summary["train"], summary["val"], summary["tested"]) == (12, 12, 24)
     assert summary["peak_memory_gb"] > 0.1
 
@@ -132,12 +136,17 @@ def test_the_record_says_how_to_do_it_again(run: RunDirectory, tiny: list[str]) 
     assert read_config(run).data["species"] == 6
 
 
-def test_the_weights_are_those_of_the_best_checkpoint(run: RunDirectory) -> None:
-    embedder = build({**read_config(run).model, "weights": "none"}, "model")
-    weights = load_file(run.weights)
-    embedder.load_state_dict(weights)
-    best = torch.load(run.checkpoints / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
-    assert all(torch.equal(weights[name], best[f"embedder.{name}"]) for name in weights)
+def test_the_weights_are_those_that_the_summary_names(run: RunDirectory) -> None:
+    summary, weights = read_summary(run), load_file(run.weights)
+    candidates = {0: load_file(run.start)}
+    for name in ("last.ckpt", "best.ckpt"):
+        found = torch.load(run.checkpoints / name, map_location="cpu", weights_only=True)
+        candidates[found["epoch"] + 1] = {
+            key.removeprefix("embedder."): value for key, value in found["state_dict"].items()
+        }
+    kept = candidates[summary["chosen_epoch"]]
+    assert all(torch.equal(value, kept[name]) for name, value in weights.items())
+    assert summary["pooled_reference"] == (weights.keys() != kept.keys())
 
 
 def test_checkpoints_hold_plain_containers_only(run: RunDirectory) -> None:
