@@ -17,8 +17,12 @@ COMMAND = "import sys; from conspecific.cli.main import main; sys.exit(main())"
 
 @pytest.fixture(scope="session")
 def tiny() -> list[str]:
-    """Overrides of a training of seconds: six species of eight small butterflies, two epochs."""
+    """Overrides of a training of seconds: six species of eight small butterflies, two epochs.
+
+    With its own number of dimensions, the pooled reference is not kept, whatever the few validation images say.
+    """
     return [
+        "model.dimensions=512",
         "data.species=6",
         "data.images=8",
         "data.size=96",

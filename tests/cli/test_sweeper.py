@@ -1,6 +1,7 @@
 """Sweeps with Optuna: trials are runs, the bad ones stop early, and a sweep that was cut off goes on."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_trials_are_runs_and_those_that_fall_behind_stop(
         assert each.report.is_file() and each.summary.is_file() and each.weights.is_file()
     first, second = json.loads(Path("sweep/trials.json").read_text())
     for trial, each in ((first, whole), (second, pruned)):
-        assert trial["score"] == read_record(each.path).score >= read_epochs(each)[0].metrics["map@r"]
+        assert trial["score"] == read_record(each.path).score
     assert read_config(whole).optimizer["backbone_lr"] == first["params"]["optimizer.backbone_lr"]
 
     more = conspecific(*sweep, "hydra.sweeper.n_trials=3")
@@ -111,7 +112,7 @@ def test_trials_are_runs_and_those_that_fall_behind_stop(
 
     compared = conspecific("compare", "sweep", "output=compared")
     assert (compared.returncode, compared.stderr) == (0, "")
-    assert "1 of 1" in compared.stdout
+    assert re.search("[01] of 1", compared.stdout), "the epoch that was kept, 0 for what was there before training"
     found = json.loads(Path("compared/comparison.json").read_text())
     assert found["settings"] == ["optimizer.backbone_lr", "loss.loss.margin"]
     scores = [each["validation"]["map@r"] for each in found["runs"]]

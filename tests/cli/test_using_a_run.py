@@ -59,7 +59,14 @@ def test_evaluate_under_another_protocol(conspecific: Command, copied: RunDirect
 
 def test_evaluate_weights_without_a_run(conspecific: Command, run: RunDirectory, tiny: list[str]) -> None:
     data = [text for text in tiny if text.startswith("data.")]
-    arguments = [f"weights={run.weights}", "model=efficientnet_lite0", "data=butterflies", *data, "image_size=96"]
+    arguments = [
+        f"weights={run.weights}",
+        "model=efficientnet_lite0",
+        "model.dimensions=512",
+        "data=butterflies",
+        *data,
+        "image_size=96",
+    ]
     done = conspecific("evaluate", *arguments)
     assert done.returncode == 0, done.stderr
     [folder] = Path("evaluations").iterdir()

@@ -30,8 +30,8 @@ def test_the_images_of_a_batch_have_the_side_of_their_epoch(images: TrainingData
 
 def test_cached_views_take_the_place_of_images(images: TrainingData) -> None:
     ids = np.concatenate(images.batches.groups)
-    views = {side: np.ones((2, len(ids), 3), np.float16) for side in (32, 64)}
-    images.cached = CachedAugmentations(images.train_images.manifest, ids, views)
+    views = {side: np.ones((2 * len(ids), 3), np.float16) for side in (32, 64)}
+    images.cached = CachedAugmentations(images.train_images.manifest, ids, 2, views)
     images.loader.workers = 2
     loader = images.train_dataloader()
     assert loader.num_workers == 0

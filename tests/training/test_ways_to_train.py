@@ -144,7 +144,7 @@ def test_validation_chooses_what_is_kept(
 
     def choose(results: Sequence[EvalResult], metric: str) -> int:
         if len(results) == 2:
-            return int(liked != "refitted")
+            return int(liked == "refitted")
         assert [result.facts["epoch"] for result in results][:5] == [0] * 5 and 0 <= plain(results, metric) < 8
         return {"pooled": 0, "strength": 3, "head fitted": 4, "WiSE-FT": 5}.get(liked, 6)
 

@@ -256,6 +256,10 @@ def _truncated(opened: OpenRun) -> OpenRun:
     """
     if (asked := opened.config.truncate) is None:
         return opened
+    if is_pooled_reference(opened.weights):
+        raise ConfigError(
+            f"truncate={asked} needs embeddings of the head, and this run kept the pooled reference: leave truncate out"
+        )
     if not opened.embedder.search_head:
         raise ConfigError(
             f"truncate={asked} needs embeddings of the head, as recipe.matryoshka trains them; this model has "

@@ -45,10 +45,10 @@ def select(
 
     Candidates, from the start on: the pooled reference; the embedder before training, with whitened heads of several
     strengths and with its own; the last epoch interpolated with it at each of `recipe.wise_ft_alphas`; the best and
-    the last epoch. Where `recipe.refit_whitening` asks for it, the whitening of the candidate found is refitted. As a
-    fit in closed form, like that of the head before training, this is the nearer to the start of the two. The rule is
-    that of Breiman et al. 1984 (section 3.4.3): the simplest model whose score is as good as the best, as far as this
-    validation split can tell.
+    the last epoch. Where `recipe.refit_whitening` asks for it, the whitening of the candidate found is refitted. Under
+    `protocol=unseen` this counts as nearer to the start, because it undoes a preference for the training species that
+    the head has learnt; else as further. The rule is that of Breiman et al. 1984 (section 3.4.3): the simplest model
+    whose score is as good as the best, as far as this validation split can tell.
 
     module: as training left it; the weights of the best epoch are loaded into it. best: the checkpoint of that epoch.
     references: results on validation by name.
@@ -60,8 +60,8 @@ def select(
     if config.recipe.refit_whitening is not False and can_refit(found.embedder) and found.weights.is_trained:
         refitted = _refitted(found, evaluator)
         shown.append(refitted)
-        if within_noise([refitted.validation, found.validation], config.monitor) == 0:
-            found = refitted
+        pair = [refitted, found] if config.protocol == "unseen" else [found, refitted]
+        found = pair[within_noise([candidate.validation for candidate in pair], config.monitor)]
     _print(shown, found, config.monitor, evaluator)
     return found
 
