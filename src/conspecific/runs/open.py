@@ -27,7 +27,7 @@ from conspecific.images import workers_for
 from conspecific.leaks.image_hashes import image_hashes
 from conspecific.models import Embedder, pooled_reference
 from conspecific.models.state_dict import load_weights, read_state_dict
-from conspecific.models.weights import is_pooled_reference
+from conspecific.models.weights import holds_pooled_reference
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.own_images import OwnImages
 from conspecific.runs.record import read_config, read_splits
@@ -164,8 +164,7 @@ class OpenRun:
             return None
         trained = read_splits(self.run).filter("train")
         manifest, ids = evaluator.manifest, evaluator.subset(subset).query
-        known = image_hashes(manifest, evaluator.fingerprint, self.cache, evaluator.workers, evaluator.console)
-        images = int(np.isin(np.array(known.contents)[ids], trained["content"].to_numpy()).sum())
+        images = int(np.isin(np.array(evaluator.contents)[ids], trained["content"].to_numpy()).sum())
         if images:
             return f"the run was trained on {images} of these {len(ids)} queries: this is not a test of it."
         species = int(manifest.table["label"].gather(ids).is_in(trained["label"].unique().to_list()).sum())
@@ -256,14 +255,15 @@ def _truncated(opened: OpenRun) -> OpenRun:
     """
     if (asked := opened.config.truncate) is None:
         return opened
-    if is_pooled_reference(opened.weights):
-        raise ConfigError(
-            f"truncate={asked} needs embeddings of the head, and this run kept the pooled reference: leave truncate out"
-        )
     if not opened.embedder.search_head:
+        found = (
+            "no head, as the pooled reference that a run may keep"
+            if isinstance(opened.embedder.head, torch.nn.Identity)
+            else "model.embedding_layer=pooled"
+        )
         raise ConfigError(
-            f"truncate={asked} needs embeddings of the head, as recipe.matryoshka trains them; this model has "
-            "model.embedding_layer=pooled, whose first dimensions are no embedding of their own: leave truncate out"
+            f"truncate={asked} needs embeddings of the head, as recipe.matryoshka trains them; this model has {found}, "
+            "whose first dimensions are no embedding of their own: leave truncate out"
         )
     side = opened.image_size
     with torch.inference_mode():
@@ -283,7 +283,7 @@ def load_embedder(trained: TrainConfig, weights: Path, allow: Sequence[str] = ()
         raise RunError(f"{weights} does not exist: the run trained nothing, or was interrupted in its first epoch")
     embedder: Embedder = build({**trained.model, "weights": "none"}, "model", allow)
     try:
-        if is_pooled_reference(weights):
+        if holds_pooled_reference(weights):
             embedder = pooled_reference(embedder.backbone)
         load_weights(embedder, read_state_dict(weights), weights, "model", whole=True)
     except ConfigError as error:

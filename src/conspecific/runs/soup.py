@@ -18,7 +18,7 @@ from conspecific.errors import RunError
 from conspecific.evaluation import Evaluator
 from conspecific.files import write_json
 from conspecific.models import Embedder
-from conspecific.models.weights import POOLED_REFERENCE, is_pooled_reference, save_weights
+from conspecific.models.weights import holds_pooled_reference, save_weights
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.open import OpenRun, check_parts, load_embedder
 from conspecific.runs.record import read_config, read_environment, read_result, read_splits, write_environment
@@ -115,7 +115,7 @@ def _identity(run: RunDirectory) -> dict[str, Any]:
     config = read_config(run)
     model = {f"model.{name}": value for name, value in config.model.items()}
     data = read_environment(run).data_fingerprint
-    model["weights"] = "pooled reference" if is_pooled_reference(run.weights) else "trained or fitted"
+    model["weights"] = "pooled reference" if holds_pooled_reference(run.weights) else "trained or fitted"
     return {**model, "protocol": config.protocol, "loader.image_size": config.loader.image_size, "data": data}
 
 
@@ -166,7 +166,7 @@ def _write(soup: Soup, first: RunDirectory, embedder: Embedder) -> None:
     shutil.copy(first.splits, run.splits)
     recipe = {**asdict(soup), "folder": str(soup.folder), "metric": f"validation {soup.metric}"}
     write_json(soup.folder / RECIPE, recipe)
-    save_weights(embedder, run.weights, POOLED_REFERENCE if is_pooled_reference(first.weights) else None)
+    save_weights(embedder, run.weights, is_pooled_reference=holds_pooled_reference(first.weights))
 
 
 def average_weights(ingredients: Iterable[Weights], shares: Sequence[float] | None = None) -> dict[str, Tensor]:

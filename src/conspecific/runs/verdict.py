@@ -1,14 +1,14 @@
-"""Whether fine-tuning helped: one judgement, for the last lines of a run, its summary and its report."""
+"""Whether fine-tuning helped: one judgement, for the last lines of a run and for its report."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from conspecific.evaluation import Difference
+from conspecific.evaluation.baseline import NAMES
 from conspecific.evaluation.tables import format_interval
 from conspecific.runs.record import RunRecord, SelectedWeights
 
 Outcome = Literal["better", "worse", "no difference", "untrained"]
-NAMES = {"flatten": "the flatten baseline", "pooled": "the pooled reference"}
 FEW_IMAGES, FEW_SPECIES = 20, 50  # training images a species, training species: below, more of them help most
 
 

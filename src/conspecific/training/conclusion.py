@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from conspecific.evaluation import Difference, without_queries
+from conspecific.evaluation.baseline import NAMES
 from conspecific.evaluation.tables import difference_table, plain_table
 from conspecific.runs.record import RunRecord
-from conspecific.runs.verdict import NAMES, verdict
+from conspecific.runs.verdict import verdict
 
 MAIN = ("recall@1", "precision@10", "map@r")
 

@@ -18,7 +18,7 @@ from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
-from conspecific.models.weights import POOLED_REFERENCE, save_weights
+from conspecific.models.weights import save_weights
 from conspecific.runs.directory import RunDirectory
 from conspecific.training.epoch_bar import EpochBar
 from conspecific.training.epoch_record import EpochRecord
@@ -32,7 +32,7 @@ from conspecific.training.recipe.hard_negatives import HardNegatives
 from conspecific.training.recipe.initialization import init_from_data, needs_training_images
 from conspecific.training.recipe.matryoshka import matryoshka_loss
 from conspecific.training.retrieval_callback import RetrievalCallback
-from conspecific.training.selection import Selection, select
+from conspecific.training.selection import Selection, candidates_of, select
 from conspecific.training.stopping import StopOnCollapse, StopOnNonFiniteWeights
 from conspecific.training.trainer import best_checkpoint, build_trainer
 from conspecific.training.training_data import TrainingData
@@ -95,8 +95,9 @@ def fit(
             trainer.fit(module, datamodule=images, ckpt_path=resumed and resumed.checkpoint, weights_only=True)
     except MisconfigurationException as error:
         raise ConfigError(f"Lightning refuses the trainer or a callback: {error}") from error
-    found = select(module, best_checkpoint(trainer), config, evaluator, references, run)
-    save_weights(found.embedder, run.weights, POOLED_REFERENCE if found.weights.pooled_reference else None)
+    candidates = candidates_of(module, best_checkpoint(trainer), config, evaluator, references, run)
+    found = select(candidates, config, evaluator)
+    save_weights(found.embedder, run.weights, is_pooled_reference=found.weights.pooled_reference)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from safetensors.torch import load_file
+from torch import Tensor
 
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator
@@ -33,29 +34,15 @@ class Selection(NamedTuple):
     weights: SelectedWeights
 
 
-def select(
-    module: FineTuner,
-    best: Path,
-    config: TrainConfig,
-    evaluator: Evaluator,
-    references: Mapping[str, EvalResult],
-    run: RunDirectory,
-) -> Selection:
+def select(candidates: Sequence[Selection], config: TrainConfig, evaluator: Evaluator) -> Selection:
     """Return the candidate nearest the start whose validation score is within one standard error of the best.
 
-    Candidates, from the start on: the pooled reference; the embedder before training, with whitened heads of several
-    strengths and with its own; the last epoch interpolated with it at each of `recipe.wise_ft_alphas`; the best and
-    the last epoch. Where `recipe.refit_whitening` asks for it, the whitening of the candidate found is refitted. Under
-    `protocol=unseen` this counts as nearer to the start, because it undoes a preference for the training species that
-    the head has learnt; else as further. The rule is that of Breiman et al. 1984 (section 3.4.3): the simplest model
-    whose score is as good as the best, as far as this validation split can tell.
-
-    module: as training left it; the weights of the best epoch are loaded into it. best: the checkpoint of that epoch.
-    references: results on validation by name.
+    candidates: see `candidates_of`. Where `recipe.refit_whitening` asks for it, the whitening of the candidate found is
+    refitted. Under `protocol=unseen` this counts as nearer to the start, because it undoes a preference for the
+    training species that the head has learnt; else as further. The rule is that of Breiman et al. 1984 (section 3.4.3):
+    the simplest model whose score is as good as the best, as far as this validation split can tell.
     """
-    candidates = list(_candidates(module, best, config, evaluator, references, run))
-    chosen = within_noise([candidate.validation for candidate in candidates], config.monitor)
-    found = candidates[chosen]
+    found = candidates[within_noise([candidate.validation for candidate in candidates], config.monitor)]
     shown = [*candidates]
     if config.recipe.refit_whitening is not False and can_refit(found.embedder) and found.weights.is_trained:
         refitted = _refitted(found, evaluator)
@@ -92,39 +79,64 @@ def _behind(best: EvalResult, result: EvalResult, metric: str) -> tuple[float, f
     return float((mine - theirs).mean()), float(noise)
 
 
-def _candidates(
+def candidates_of(
     module: FineTuner,
     best: Path,
     config: TrainConfig,
     evaluator: Evaluator,
     references: Mapping[str, EvalResult],
     run: RunDirectory,
-) -> Iterator[Selection]:
-    """Yield the candidates, those nearest the start first."""
+) -> list[Selection]:
+    """Return the candidates, those nearest the start first.
+
+    They are the pooled reference; the embedder before training, with whitened heads of several strengths and with its
+    own; the last epoch interpolated with it at each of `recipe.wise_ft_alphas`; the best and the last epoch.
+
+    module: as training left it; the weights of the best epoch are loaded into it. best: the checkpoint of that epoch.
+    references: results on validation by name.
+    """
     last = read_epochs(run)[-1].epoch
     ended = copy.deepcopy(module.eval_embedder)
     epoch = load_checkpoint(module, best)["epoch"] + 1
     start = load_file(run.start)
+    found = list(_untrained(ended, start, config, evaluator, references, run))
+    for alpha in sorted(config.recipe.wise_ft_alphas):
+        mixed, weights = interpolate(ended, start, alpha), SelectedWeights(last, alpha)
+        found.append(Selection(mixed, _score(mixed, weights, evaluator), weights))
+    found.append(_of_epoch(module.eval_embedder, epoch, evaluator, run))
+    if epoch != last:
+        found.append(_of_epoch(ended, last, evaluator, run))
+    return found
+
+
+def _untrained(
+    ended: Embedder,
+    start: Mapping[str, Tensor],
+    config: TrainConfig,
+    evaluator: Evaluator,
+    references: Mapping[str, EvalResult],
+    run: RunDirectory,
+) -> Iterator[Selection]:
+    """Yield the pooled reference and the embedder before training with each of its heads, all on one backbone."""
+    before = copy.deepcopy(ended)
+    before.load_state_dict(start)
     if config.model.get("dimensions") is None and not config.recipe.matryoshka:  # else its dimensions are not as asked
-        pooled, facts = references["pooled"], {"name": "model", "epoch": 0}
-        embedder = pooled_reference(interpolate(ended, start, 0.0).backbone)
         weights = SelectedWeights(0, pooled_reference=True)
-        yield Selection(embedder, replace(pooled, facts={**pooled.facts, **facts}), weights)
+        yield Selection(pooled_reference(before.backbone), _named(references["pooled"], weights), weights)
+    embedders = {}
     heads = load_file(run.untrained_heads) if run.untrained_heads.is_file() else {}
     for place in sorted({name.partition(".")[0] for name in heads}):
-        embedder = interpolate(ended, start, 0.0)
-        embedder.head.load_state_dict(
-            {name.partition(".")[2]: tensor for name, tensor in heads.items() if name.startswith(f"{place}.")}
+        head = copy.deepcopy(before.head)
+        own = {name.partition(".")[2]: tensor for name, tensor in heads.items() if name.startswith(f"{place}.")}
+        head.load_state_dict(own)
+        embedders[SelectedWeights(0, whitening_strength=STRENGTHS[int(place)])] = Embedder(
+            before.backbone, before.pooling, head, before.normalize, before.search_head
         )
-        weights = SelectedWeights(0, whitening_strength=STRENGTHS[int(place)])
-        yield Selection(embedder, _score(embedder, weights, evaluator), weights)
-    for alpha in (0.0, *sorted(config.recipe.wise_ft_alphas)):
-        mixed = interpolate(ended, start, alpha)
-        weights = SelectedWeights(last, alpha) if alpha else SelectedWeights(0)
-        yield Selection(mixed, _score(mixed, weights, evaluator), weights)
-    yield _of_epoch(module.eval_embedder, epoch, evaluator, run)
-    if epoch != last:
-        yield _of_epoch(ended, last, evaluator, run)
+    embedders[SelectedWeights(0)] = before
+    title = "Scoring what was there before training"
+    results = evaluator.score({str(weights): embedder for weights, embedder in embedders.items()}, "val", title)
+    for weights, embedder in embedders.items():
+        yield Selection(embedder, _named(results[str(weights)], weights), weights)
 
 
 def _of_epoch(embedder: Embedder, epoch: int, evaluator: Evaluator, run: RunDirectory) -> Selection:
@@ -142,8 +154,12 @@ def _refitted(candidate: Selection, evaluator: Evaluator) -> Selection:
 
 
 def _score(embedder: Embedder, weights: SelectedWeights, evaluator: Evaluator) -> EvalResult:
-    scored = evaluator.score({"model": embedder}, "val", f"Scoring {weights}")["model"]
-    return replace(scored, facts={**scored.facts, "epoch": weights.chosen_epoch})
+    return _named(evaluator.score({"model": embedder}, "val", f"Scoring {weights}")["model"], weights)
+
+
+def _named(result: EvalResult, weights: SelectedWeights) -> EvalResult:
+    """Return a validation result as that of the run's model."""
+    return replace(result, facts={**result.facts, "name": "model", "epoch": weights.chosen_epoch})
 
 
 def _print(candidates: Sequence[Selection], selected: Selection, monitor: str, evaluator: Evaluator) -> None:

@@ -22,6 +22,7 @@ from conspecific.images import to_tensor
 from conspecific.models import Backbone, FrozenStages
 from conspecific.progress import progress_bar
 from conspecific.training.training_data import TrainingData
+from conspecific.types import IntArray
 
 BATCH, SAMPLE = 64, 16  # views
 ALWAYS = 100_000  # views of all images that take minutes at most, and are computed whatever training takes
@@ -104,12 +105,12 @@ def _rows(network: FrozenStages, views: Views, evaluator: Evaluator) -> Rows:
             return found
     encoder = _encoder(network, views, evaluator)
     group = group_name(stages, views.size, encoder.backend, encoder.precision, *facts)
-    missing = kept.missing(group, keys)
-    new = Views(views.images, [views.views[place] for place in missing], views.size)
-    kept.add(group, [keys[place] for place in missing], _encoded(encoder, new, evaluator))
-    rows = kept.find(group, keys)
-    assert rows is not None, "those that were missing have been added"
-    return rows
+
+    def encode(missing: IntArray) -> Iterator[Activations]:
+        new = Views(views.images, [views.views[place] for place in missing], views.size)
+        return _encoded(encoder, new, evaluator)
+
+    return kept.completed(group, keys, encode)
 
 
 def _encoder(network: FrozenStages, views: Views, evaluator: Evaluator) -> Encoder:
