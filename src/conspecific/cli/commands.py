@@ -7,6 +7,7 @@ from conspecific.config.schema import (
     CompareConfig,
     EmbedConfig,
     EvaluateConfig,
+    ExportConfig,
     SearchConfig,
     SoupConfig,
     TrainConfig,
@@ -125,6 +126,20 @@ _LISTED = (
         SearchConfig,
         places=("run",),
         rest="images",
+    ),
+    Command(
+        "export",
+        "write the network of a run for other programs",
+        "RUN [KEY=VALUE ...]",
+        (
+            ("export RUN", "an ONNX file and a README, in RUN/exports"),
+            ("export RUN uint8=true", "the network takes pixels and normalizes them itself"),
+            ("export RUN format=openvino output=FOLDER", ""),
+            ("export RUN format=torch", "a program of torch.export, run without this package"),
+            ("export RUN format=timm license=apache-2.0", "timm loads it as local-dir:FOLDER"),
+        ),
+        ExportConfig,
+        places=("run",),
     ),
 )
 COMMANDS: dict[str, Command] = {command.name: command for command in _LISTED}

@@ -14,6 +14,7 @@ HeadName = Literal["none", "linear", "mlp", "whitened"]
 EmbeddingLayer = Literal["head", "pooled"]
 Backend = Literal["auto", "torch", "onnxruntime", "openvino"]
 Precision = Literal["auto", "float32", "bfloat16"]
+ExportFormat = Literal["onnx", "openvino", "torch", "timm"]
 NamedWeights = Literal["bundled", "timm", "none"]  # of model.weights, whose other values are files and runs
 IN_FOLDER = "local-dir:"  # timm's prefix of a backbone that a folder describes
 
@@ -21,6 +22,7 @@ RUN_LEVEL: dict[str, tuple[str, ...]] = {
     "protocol": get_args(Protocol),
     "leaks": get_args(LeakPolicy),
     "subset": get_args(ScoredSubset),
+    "format": get_args(ExportFormat),
 }
 OF_ENCODE = {"backend": get_args(Backend), "precision": get_args(Precision)}
 OF_EMBEDDERS: dict[str, tuple[str, ...]] = {

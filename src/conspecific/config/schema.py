@@ -211,6 +211,21 @@ class EmbedConfig(UseConfig):
 
 
 @dataclass
+class ExportConfig(UseConfig):
+    """Keys of `export`.
+
+    format: of the network. uint8: whether the network takes pixels and normalizes them itself. images: number of test
+    images that are compared with torch; 0: random images, so that those of the run need not be there. license:
+    identifier of the license of the exported weights, such as apache-2.0, for the README; null: to be filled in.
+    """
+
+    format: str = "onnx"
+    uint8: bool = False
+    images: int = 1000
+    license: str | None = None
+
+
+@dataclass
 class CompareConfig:
     """Keys of `compare`.
 

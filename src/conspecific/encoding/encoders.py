@@ -19,7 +19,7 @@ from conspecific.encoding.encoder import Encoder, disagreement, images_per_secon
 from conspecific.encoding.machine import processor, versions
 from conspecific.files import cache_key, write_json
 
-VERSION = 1  # raise it when a change of code makes converted networks or choices of the past useless
+VERSION = 2  # raise it when a change of code makes converted networks or choices of the past useless
 BACKENDS = {"openvino": openvino_backend, "onnxruntime": onnx_backend}
 WORTH_SECONDS = 20.0  # torch does a shorter job before another backend is converted, checked and measured
 KEPT_NETWORKS = 12  # converted networks in the cache

@@ -23,18 +23,23 @@ def build(network: nn.Module, sample: Tensor, precision: str, converted: Path) -
 
     converted: a folder that keeps the converted network; it is made where it is missing or cannot be read.
     """
-    import onnxruntime
-
     file = converted / "network.onnx"
-    session = None
     if file.is_file():
         with contextlib.suppress(Exception):  # damaged: converted again; its errors have no common class
-            session = _session(file)
-    if session is None:
-        with write_whole_folder(converted) as temporary:
-            _export(network, sample, temporary / file.name)
-        session = _session(file)
-    assert isinstance(session, onnxruntime.InferenceSession)
+            return open_file(file)
+    with write_whole_folder(converted) as temporary:
+        export(network, sample, temporary / file.name)
+    return open_file(file)
+
+
+def open_file(file: Path) -> Callable[[Tensor], Tensor]:
+    """Return a function from a batch of inputs on the CPU to the output of the network in an ONNX file."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     [given] = session.get_inputs()
 
     def run(images: Tensor) -> Tensor:
@@ -44,16 +49,12 @@ def build(network: nn.Module, sample: Tensor, precision: str, converted: Path) -
     return run
 
 
-def _session(file: Path) -> object:
-    import onnxruntime
+def export(network: nn.Module, sample: Tensor, file: Path) -> None:
+    """Write a network as an ONNX file with the input `images`, like `sample` but of any batch size, and the output
+    `embeddings`.
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-
-
-def _export(network: nn.Module, sample: Tensor, file: Path) -> None:
+    network: on the CPU and in evaluation mode.
+    """
     batch = torch.export.Dim("batch", min=1)
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
@@ -65,6 +66,8 @@ def _export(network: nn.Module, sample: Tensor, file: Path) -> None:
                 network,
                 (sample[:2],),
                 file,
+                input_names=["images"],
+                output_names=["embeddings"],
                 dynamo=True,
                 dynamic_shapes=({0: batch},),
                 external_data=False,

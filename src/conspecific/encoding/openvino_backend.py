@@ -29,13 +29,26 @@ def precisions() -> tuple[str, ...]:
 def build(network: nn.Module, sample: Tensor, precision: str, converted: Path) -> Callable[[Tensor], Tensor]:
     """Return a function from images like `sample`, uint8 [B, 3, H, W] of any B, to the output of the network.
 
+    converted: a folder that keeps the converted network, which takes seconds to make; it is made where it is missing or
+    cannot be read.
+    """
+    file = converted / "network.xml"
+    if file.is_file():
+        with contextlib.suppress(RuntimeError):  # damaged: converted again
+            return open_file(file, precision)
+    with write_whole_folder(converted) as temporary:
+        export(network, sample, temporary / file.name)
+    return open_file(file, precision)
+
+
+def open_file(file: Path, precision: str = "float32") -> Callable[[Tensor], Tensor]:
+    """Return a function from a batch of inputs on the CPU to the output of the network in a file that `export` wrote.
+
     The batch is divided among as many streams as there are cores, each of one thread, so that no core waits for
-    another. converted: a folder that keeps the converted network, which takes seconds to make; it is made where it is
-    missing or cannot be read.
+    another.
     """
     openvino = _openvino()
-    model = _converted(openvino, network, sample, converted)
-    model.reshape([-1, *sample.shape[1:]])
+    model = openvino.Core().read_model(file)
     options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": NAMES[precision]}
     queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", options))
 
@@ -55,6 +68,22 @@ def build(network: nn.Module, sample: Tensor, precision: str, converted: Path) -
     return run
 
 
+def export(network: nn.Module, sample: Tensor, file: Path) -> None:
+    """Write a network as an .xml file, its weights as a .bin file beside it, for the input `images`, like `sample` but
+    of any batch size, and the output `embeddings`.
+
+    network: on the CPU and in evaluation mode.
+    """
+    openvino = _openvino()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the tracer, about sizes that become constants: they are
+        model = openvino.convert_model(network, example_input=sample[:2])
+    model.reshape([-1, *sample.shape[1:]])
+    model.input().set_names({"images"})
+    model.output().set_names({"embeddings"})
+    openvino.save_model(model, file, compress_to_fp16=False)
+
+
 def _openvino() -> Any:
     """Return the module, imported without its telemetry, which reports every import to Google Analytics unasked."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes its import fail
@@ -67,16 +96,3 @@ def _openvino() -> Any:
         if hide_absl:
             del sys.modules["absl"]
     return openvino
-
-
-def _converted(openvino: Any, network: nn.Module, sample: Tensor, folder: Path) -> Any:
-    file = folder / "network.xml"
-    if file.is_file():
-        with contextlib.suppress(RuntimeError):  # damaged: converted again
-            return openvino.Core().read_model(file)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the tracer, about sizes that become constants: they are
-        model = openvino.convert_model(network, example_input=sample[:2])
-    with write_whole_folder(folder) as temporary:
-        openvino.save_model(model, temporary / "network.xml", compress_to_fp16=False)
-    return model

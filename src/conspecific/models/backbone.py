@@ -58,15 +58,22 @@ class Backbone(nn.Module):
         self.to(memory_format=torch.channels_last)  # the faster layout for convolutions, on CPU and GPU
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.feature_map(_normalised(images, self.mean, self.std))
+
+    def feature_map(self, normalized: Tensor) -> Tensor:
+        """Return the last feature map of images [B, 3, H, W] float32 that `mean` and `std` have normalised.
+
+        Raises ConfigError where the network takes images of another size only.
+        """
         try:
-            return self._as_map(self.net.forward_features(_normalised(images, self.mean, self.std)))
+            return self._as_map(self.net.forward_features(normalized))
         except torch.OutOfMemoryError:
             raise
         except (AssertionError, RuntimeError) as error:  # how networks of a fixed size refuse others
             reason = str(error).partition("\n")[0]
             raise ConfigError(
-                f"{self.name} does not take images of {images.shape[-1]} px, as loader.image_size or train_size has "
-                f"them: {reason}"
+                f"{self.name} does not take images of {normalized.shape[-1]} px, as loader.image_size or train_size "
+                f"has them: {reason}"
             ) from error
 
     @property

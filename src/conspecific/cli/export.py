@@ -1,0 +1,14 @@
+"""conspecific export: write the network of a run for other programs."""
+
+from rich.console import Console
+
+from conspecific.config.schema import ExportConfig
+from conspecific.exporting import export_run
+
+
+def run(config: ExportConfig) -> None:
+    """Write the folder, and print how near it comes to torch."""
+    console = Console(markup=False)
+    found = export_run(config, console)
+    console.print(f"Agreement: {found.parity}", soft_wrap=True, highlight=False)
+    console.print(f"Export, {found.bytes / 1e6:.1f} MB: {found.folder}", soft_wrap=True, highlight=False)
