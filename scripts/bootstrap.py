@@ -4,8 +4,8 @@
     python3 scripts/bootstrap.py test [PYTEST OPTIONS]
 
 `train` installs into .venv, then runs `conspecific train KEY=VALUE ...`. `--extra sweep` also installs an optional
-extra: sweep, tensorboard, heic or onnx. `test` also installs the development tools, then runs lint, types and tests.
-Packages that are already installed are not installed again.
+extra: sweep, serve, tensorboard, heic or onnx. `test` also installs the development tools, then runs lint, types and
+tests. Packages that are already installed are not installed again.
 """
 
 from __future__ import annotations  # an older Python must be able to read this file, to say which one is needed

@@ -24,6 +24,7 @@ RANKS = {
     "encoding": 2,
     "config": 1,
     "images": 1,
+    "montage": 1,
     "metrics": 0,
     "files": -1,
     "progress": 0,
@@ -42,6 +43,9 @@ HOMES = {
     "pytorch_metric_learning": {"losses"},
     "openvino": {"encoding", "exporting"},
     "onnxruntime": {"encoding", "exporting"},
+    "fastapi": {"serving"},
+    "starlette": {"serving"},
+    "uvicorn": {"serving"},
 }
 
 

@@ -56,7 +56,18 @@ def why_unreadable(path: Path, max_pixels: int = MAX_PIXELS) -> str | None:
 
 def _decode(path: Path, shorter_side: int | None, max_pixels: int) -> Image.Image:
     # Pillow 13 garbles a rotated TIFF that it maps into memory, which it does for a path and not for a stream.
-    with path.open("rb") as stream, _opened(stream) as image:
+    with path.open("rb") as stream:
+        return decode_rgb(stream, shorter_side, max_pixels)
+
+
+def decode_rgb(
+    stream: BinaryIO, shorter_side: int | None, max_pixels: int, formats: tuple[str, ...] = FORMATS
+) -> Image.Image:
+    """Decode an image as `open_rgb` does. formats: names of Pillow's, of `FORMATS`; no other decoder is tried.
+
+    Raises ValueError for too many pixels, and whatever Pillow raises for what it cannot decode.
+    """
+    with open_lazily(stream, formats) as image:
         if shorter_side is not None:
             scale = 2 * shorter_side / min(image.size)
             image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
@@ -66,16 +77,19 @@ def _decode(path: Path, shorter_side: int | None, max_pixels: int) -> Image.Imag
         return to_rgb(ImageOps.exif_transpose(image))
 
 
-def _opened(stream: BinaryIO) -> Image.Image:
-    """Open an image whatever its size: Pillow's own limit knows nothing of JPEGs that are decoded at reduced scale."""
+def open_lazily(stream: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
+    """Open an image whatever its size, without decoding it.
+
+    Pillow's own limit knows nothing of JPEGs that are decoded at reduced scale. formats: as `decode_rgb` takes them.
+    """
     try:
-        return Image.open(stream, formats=FORMATS)
+        return Image.open(stream, formats=formats)
     except Image.DecompressionBombError:
         stream.seek(0)
         with _pillow_limit:  # one limit for all threads
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
-                return Image.open(stream, formats=FORMATS)
+                return Image.open(stream, formats=formats)
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
 

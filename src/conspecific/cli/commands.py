@@ -9,6 +9,7 @@ from conspecific.config.schema import (
     EvaluateConfig,
     ExportConfig,
     SearchConfig,
+    ServeConfig,
     SoupConfig,
     TrainConfig,
 )
@@ -140,6 +141,19 @@ _LISTED = (
         ),
         ExportConfig,
         places=("run",),
+    ),
+    Command(
+        "serve",
+        "open a search page for a browser, and its API",
+        "RUN [KEY=VALUE ...]",
+        (
+            ("serve RUN", "search the run's images at http://127.0.0.1:8000"),
+            ("serve RUN data=folder data.root=PATH", "search other images"),
+            ("serve RUN host=0.0.0.0 port=80", "for every computer that can reach this one"),
+        ),
+        ServeConfig,
+        places=("run",),
+        note="The page has no passwords: whoever can reach it sees the images. It needs the extra `serve`.",
     ),
 )
 COMMANDS: dict[str, Command] = {command.name: command for command in _LISTED}

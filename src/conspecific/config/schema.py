@@ -171,14 +171,13 @@ class TrainConfig:
 
 @dataclass
 class UseConfig:
-    """Keys that `evaluate`, `embed` and `search` share: they use a finished run.
+    """Keys that `evaluate`, `embed`, `search` and `serve` share: they use a finished run.
 
     run: the run directory. weights: a weights file in its place, with `model` for its network. data: images in place of
     those of the run; data.KEY=VALUE alone changes a key of those of the run, as data.root=FOLDER where they were moved.
     image_size: side in pixels; null: that of the run. truncate: use only that many of the first dimensions,
-    for models trained with recipe.matryoshka; null: all. output: where results are written; null: into the
-    run directory. device: a torch device; auto: a GPU where there is one. allow: modules whose classes the run may have
-    been trained with, besides the parts of this package.
+    for models trained with recipe.matryoshka; null: all. device: a torch device; auto: a GPU where there is one. allow:
+    modules whose classes the run may have been trained with, besides the parts of this package.
     """
 
     run: str | None = None
@@ -189,7 +188,6 @@ class UseConfig:
     truncate: int | None = None
     device: str = "auto"
     workers: int | None = None
-    output: str | None = None
     allow: list[str] = field(default_factory=list)
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
@@ -197,8 +195,11 @@ class UseConfig:
 
 @dataclass
 class EvaluateConfig(UseConfig):
-    """Keys of `evaluate`. protocol: null: that of the run. subset: test or val."""
+    """Keys of `evaluate`. output: the folder of the results; null: in the run directory. subset: test or val. protocol:
+    null: that of the run.
+    """
 
+    output: str | None = None
     subset: str = "test"
     protocol: str | None = None
     split: OtherSplitConfig = field(default_factory=OtherSplitConfig)
@@ -207,18 +208,21 @@ class EvaluateConfig(UseConfig):
 
 @dataclass
 class EmbedConfig(UseConfig):
-    """Keys of `embed`: only the shared ones."""
+    """Keys of `embed`. output: the folder of the embeddings; null: in the run directory."""
+
+    output: str | None = None
 
 
 @dataclass
 class ExportConfig(UseConfig):
     """Keys of `export`.
 
-    format: of the network. uint8: whether the network takes pixels and normalizes them itself. images: number of test
+    output: the folder to write; null: in the run directory. format: of the network. uint8: whether the network takes pixels and normalizes them itself. images: number of test
     images that are compared with torch; 0: random images, so that those of the run need not be there. license:
     identifier of the license of the exported weights, such as apache-2.0, for the README; null: to be filled in.
     """
 
+    output: str | None = None
     format: str = "onnx"
     uint8: bool = False
     images: int = 1000
@@ -263,5 +267,43 @@ class SearchConfig(UseConfig):
     all answers, .csv or .json, or for one query a picture of them, such as .png; null: search_NAME.png for one query.
     """
 
+    output: str | None = None
     images: list[str] = field(default_factory=list)
     k: int = 10
+
+
+@dataclass
+class LimitsConfig:
+    """What one request to `serve` may cost, and how many are answered at once.
+
+    upload_mb: size of an uploaded file in MB (10^6 bytes). pixels: width times height of an uploaded image. requests:
+    searches under way, above which one is refused. seconds: from the first byte of a request to its answer.
+    """
+
+    upload_mb: float = 20.0
+    pixels: int = 64_000_000
+    requests: int = 8
+    seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ConfigError(f"limits.{name} must be above 0; found {value}")
+
+
+@dataclass
+class ServeConfig(UseConfig):
+    """Keys of `serve`.
+
+    host: the address to listen at; 0.0.0.0 for every network of this machine. port: 0 takes any that is free. names:
+    names besides `host` and localhost that browsers reach the page by, as through a proxy; addresses need none.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    names: list[str] = field(default_factory=list)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port must be from 0 to 65535; found {self.port}")

@@ -126,8 +126,8 @@ def calibrate(chosen_on: EvalResult, result: EvalResult, precision: float = 0.95
         raise RunError(
             f"a threshold on {other} scores, of {chosen_on.facts.get('name')}, does not fit {similarity} scores"
         )
-    threshold = threshold_for(*_judged(chosen_on)[1:], precision)
-    queries, scores, hits = _judged(result)
+    threshold = threshold_for(*judged(chosen_on)[1:], precision)
+    queries, scores, hits = judged(result)
     above = scores >= (np.inf if threshold is None else threshold)
     return Calibration(
         threshold=threshold,
@@ -156,7 +156,7 @@ def _answers(result: EvalResult) -> pl.DataFrame:
     return answers.rename(columns).with_columns(pl.col("score").cast(pl.Float64))
 
 
-def _judged(result: EvalResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def judged(result: EvalResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return query, score and hit of each answer with a known species, [A] each."""
     known = _answers(result).filter(pl.col("answer_label").is_not_null())
     return known["query"].to_numpy(), known["score"].to_numpy(), known["hit"].to_numpy()

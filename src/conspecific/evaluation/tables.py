@@ -1,8 +1,9 @@
-"""Results as tables of at most 80 columns, for the terminal."""
+"""Results as tables of at most 80 columns, for the terminal, and as CSV."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import polars as pl
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,7 @@ from conspecific.progress import format_duration
 
 NOTE = "Intervals over queries{queries}, below over species{species}{seeds}; p by sign flips{groups}"
 COUNTS = " (these count)"
+FORMULA = r"^([=+\-@\t\r])"  # how a cell begins that a spreadsheet would compute
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,11 @@ def plain_table(title: str, columns: Sequence[str]) -> Table:
     for number, column in enumerate(columns):
         table.add_column(Text(column), justify="left" if number == 0 else "right", no_wrap=True)
     return table
+
+
+def csv_text(table: pl.DataFrame) -> str:
+    """Return a table as CSV; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    return table.with_columns(pl.col(pl.String).str.replace(FORMULA, "'$1")).write_csv()
 
 
 def format_interval(interval: Interval, signed: Callable[[float], str] | None = None) -> str:

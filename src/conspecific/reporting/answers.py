@@ -9,16 +9,16 @@ import polars as pl
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from conspecific.evaluation.tables import csv_text
 from conspecific.files import write_json, write_text, write_whole
 from conspecific.images import open_rgb
-from conspecific.reporting.page.montage import answer_sheet
+from conspecific.montage import answer_sheet
 from conspecific.reporting.page.wording import species_name
 from conspecific.runs.search import Answers
 
 TABLES = (".csv", ".json")
 PICTURED = 100  # answers in a picture
 MARK = "conspecific-search"  # key of the text in a PNG file that tells whose answers it shows
-FORMULA = r"^([=+\-@\t\r])"  # how a cell begins that a spreadsheet would compute
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,12 @@ def found_images(answers: Answers, query: int) -> list[FoundImage]:
 
 
 def write_table(file: Path, answers: Answers) -> None:
-    """Write the answers to all queries, a row each, as .csv or .json.
-
-    A text in a .csv file that a spreadsheet would take for a formula begins with an apostrophe.
-    """
+    """Write the answers to all queries, a row each, as .csv or .json."""
     rows = [asdict(row) for query in range(len(answers.queries)) for row in found_images(answers, query)]
     if file.suffix.lower() == ".json":
         write_json(file, {"root": str(answers.manifest.root), "answers": rows})
     else:
-        table = pl.DataFrame(rows).with_columns(pl.col(pl.String).str.replace(FORMULA, "'$1"))
-        write_text(file, table.write_csv())
+        write_text(file, csv_text(pl.DataFrame(rows)))
 
 
 def write_picture(file: Path, answers: Answers, query: int, mark: str = "") -> None:

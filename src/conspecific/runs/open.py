@@ -18,7 +18,7 @@ from conspecific.data.check import check_manifest
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
-from conspecific.encoding import Encoders, KeptActivations
+from conspecific.encoding import Encoder, Encoders, KeptActivations
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator, device_for, embed
 from conspecific.evaluation.store import load_embeddings, read_facts, refuse_other_content, save_embeddings
@@ -125,27 +125,35 @@ class OpenRun:
         manifest, fingerprint = self._checked(console, scored=False)
         weights = hashlib.sha256(self.weights.read_bytes()).hexdigest()
         folder = folder or self._embeddings_folder(fingerprint, weights)
+        return folder, manifest, self.embedded(self.embedder, weights, manifest, fingerprint, folder, console)
+
+    def embedded(
+        self, embedder: Embedder, weights: str, manifest: Manifest, fingerprint: str, folder: Path, console: Console
+    ) -> EmbeddingSet:
+        """Return the embeddings of all images by an embedder, from a folder if it holds them. weights: their hash."""
         facts = {
             "data": fingerprint,
             "weights": weights,
             "image_size": self.image_size,
-            "similarity": self.embedder.metric,
+            "similarity": embedder.metric,
             **({"precision": "bfloat16"} if self.config.encode.precision == "bfloat16" else {}),
-            **({} if self.config.truncate is None else {"truncate": self.config.truncate}),
+            **({} if embedder.truncate is None else {"truncate": embedder.truncate}),
         }
         if read_facts(folder) != facts:
             self._own_images(manifest, fingerprint, console)
             refuse_other_content(folder)  # before the work, not after
             images = EvaluationImages(manifest, np.arange(len(manifest)), self.image_size)
+            encoder = self.encoder(embedder, images, len(images), console)
             device, workers = device_for(self.config.device), workers_for(self.config.workers)
-            backbone = self.embedder.eval().to(device).backbone
-            encoders = Encoders.of(self.config.encode, device, self.cache, console)
-            encoder = encoders.open(backbone, images.sample, len(images))
-            [embeddings] = embed(
-                [self.embedder], images, workers=workers, device=device, console=console, encoder=encoder
-            )
+            [embeddings] = embed([embedder], images, workers=workers, device=device, console=console, encoder=encoder)
             save_embeddings(folder, embeddings, manifest, facts)
-        return folder, manifest, load_embeddings(folder, manifest)
+        return load_embeddings(folder, manifest)
+
+    def encoder(self, embedder: Embedder, sampled: EvaluationImages, images: int, console: Console) -> Encoder:
+        """Return the encoder of an embedder's backbone. sampled: to measure it on. images: how many it will encode."""
+        device = device_for(self.config.device)
+        encoders = Encoders.of(self.config.encode, device, self.cache, console)
+        return encoders.open(embedder.eval().to(device).backbone, sampled.sample, images)
 
     def _embeddings_folder(self, fingerprint: str, weights: str) -> Path:
         """In the run, `all` of its own images, and other images by their fingerprint; without a run, by weights too."""

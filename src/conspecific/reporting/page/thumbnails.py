@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from conspecific.errors import ConspecificError
-from conspecific.reporting.page.montage import EMPTY, square
+from conspecific.montage import EMPTY, square
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from PIL import Image
 
 from conspecific.files import write_text, write_whole
 from conspecific.images import open_rgb
+from conspecific.montage import answer_sheet, side_by_side
 from conspecific.reporting.page.answers import Answer, count_hits
-from conspecific.reporting.page.montage import answer_sheet, side_by_side
 from conspecific.reporting.page.section import Section, render_page
 from conspecific.reporting.page.thumbnails import Thumbnails
 from conspecific.reporting.page.wording import species_name

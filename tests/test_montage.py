@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from conspecific.reporting.page.montage import HIT, MISS, answer_sheet, image_box, side_by_side
+from conspecific.montage import HIT, MISS, answer_sheet, image_box, side_by_side
 
 COLORS = [(20 * number + 10, 200 - 15 * number, 90) for number in range(10)]
 QUERY = (250, 240, 30)

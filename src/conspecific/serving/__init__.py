@@ -1,0 +1,1 @@
+"""The search page of a run, and its API."""

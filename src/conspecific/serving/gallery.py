@@ -1,0 +1,157 @@
+"""The images that are searched, and the networks that a query goes through."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from io import BytesIO
+from threading import Lock
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from conspecific.data.manifest import Manifest
+from conspecific.evaluation.score_precision import ScorePrecision
+from conspecific.images import center_crop, to_tensor
+from conspecific.index import Searcher
+from conspecific.models import Embedder
+from conspecific.models.encode import embed_batches
+from conspecific.montage import square
+from conspecific.serving.refusal import Refusal
+from conspecific.types import EmbeddingSet, FloatArray, Neighbors
+
+QUERY = -1  # the sample id of an image that is not in the gallery
+ImageSize = Literal["small", "large"]
+SIDES: dict[ImageSize, int] = {"small": 320, "large": 1280}  # pixels
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The gallery as one network sees it.
+
+    name: of the network, in a few words. to_features: its backbone, from images uint8 [B, 3, H, W] to feature maps.
+    embeddings: of all images of the gallery. precision: what its scores have been worth on validation; None where that
+    is not known.
+    """
+
+    name: str
+    embedder: Embedder
+    to_features: Callable[[Tensor], Tensor]
+    device: torch.device
+    embeddings: EmbeddingSet
+    precision: ScorePrecision | None
+
+    @cached_property
+    def searcher(self) -> Searcher:
+        """Exact search of all images."""
+        return Searcher(self.embeddings, self.embedder.metric)
+
+    def embed(self, image: Tensor) -> FloatArray:
+        """Return the embedding of an image, uint8 [3, H, W]: [1, D]."""
+        [[found]] = embed_batches([self.embedder], [image[None]], self.to_features, self.device)
+        return found
+
+    def nearest(self, query: EmbeddingSet, k: int, species: int | None) -> Neighbors:
+        """Return the k nearest images, of one species where it is given; fewer where there are no more."""
+        if species is None:
+            searcher = self.searcher
+            count = len(self.embeddings)
+        else:
+            own = self.embeddings.ids[self.embeddings.labels == species]
+            searcher, count = Searcher(self.embeddings.select(own), self.embedder.metric), len(own)
+        found = searcher.search(query, min(k, count))
+        there = found.ids[0] >= 0  # a query of the gallery leaves itself out
+        return Neighbors(found.ids[:, there], found.scores[:, there])
+
+
+@dataclass(frozen=True)
+class Found:
+    """The nearest images of one query. encoded: by which network. neighbors: one row."""
+
+    encoded: Encoded
+    neighbors: Neighbors
+
+
+@dataclass(frozen=True)
+class ServedGallery:
+    """A gallery that answers queries, one at a time: torch and faiss use every core for each.
+
+    run: its name, for people. model, reference: the network of the run, and the baseline beside it, where there is one.
+    no_reference: why there is none. examples: sample ids to try, of images the run was not trained on.
+    """
+
+    run: str
+    manifest: Manifest
+    image_size: int
+    model: Encoded
+    reference: Encoded | None
+    no_reference: str = ""
+    examples: tuple[int, ...] = ()
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def species_number(self, label: str | None) -> int | None:
+        """Return the number of a species; None for None. Raises Refusal (404) for one that is not in the gallery."""
+        if label is None:
+            return None
+        if not self.manifest.labelled or label not in self.manifest.species:
+            raise Refusal(404, f"The gallery has no species {label!r}; /api/gallery lists those it has.")
+        return self.manifest.species.index(label)
+
+    def label(self, sample_id: int) -> str | None:
+        """Return the species of an image as the data names it; None where species are not known."""
+        return self.manifest.species[self.manifest.labels[sample_id]] if self.manifest.labelled else None
+
+    def require(self, sample_id: int) -> int:
+        """Return a sample id. Raises Refusal (404) where the gallery has no such image."""
+        if not 0 <= sample_id < len(self.manifest):
+            raise Refusal(404, f"The gallery has no image {sample_id}: ids are from 0 to {len(self.manifest) - 1:,}.")
+        return sample_id
+
+    def search(self, query: Image.Image | int, k: int, species: int | None) -> tuple[Found, Found | None]:
+        """Return the k nearest images by the model, and by the reference.
+
+        query: an upright RGB image, or the sample id of an image of the gallery, which is not among its own answers.
+        """
+        image = None if isinstance(query, int) else to_tensor(center_crop(query, self.image_size))
+        with self._lock:
+            found = [
+                Found(encoded, encoded.nearest(self._asked(encoded, query, image), k, species))
+                for encoded in (self.model, self.reference)
+                if encoded is not None
+            ]
+        return found[0], found[1] if len(found) > 1 else None
+
+    def _asked(self, encoded: Encoded, query: Image.Image | int, image: Tensor | None) -> EmbeddingSet:
+        if image is None:
+            return encoded.embeddings.select(np.array([query]))
+        return EmbeddingSet(encoded.embed(image), np.array([QUERY]), np.array([-1]))
+
+    def warm_up(self) -> None:
+        """Search once, so that the first answer does not wait for what is built when it is first used."""
+        self.search(Image.new("RGB", (self.image_size, self.image_size)), 10, None)
+
+    @cached_property
+    def encoded_image(self) -> Callable[[int, ImageSize], bytes]:
+        """Return an image of the gallery as JPEG: `small`, a square of 320 pixels, or `large`, within 1280 x 1280.
+
+        It is decoded and encoded anew, so that nothing of the file but its pixels is sent: no position, no script.
+        """
+
+        @lru_cache(maxsize=4096)
+        def encode(sample_id: int, size: ImageSize) -> bytes:
+            side, buffer = SIDES[size], BytesIO()
+            image = self.manifest.open_rgb(sample_id, side)
+            if size == "small":
+                image = square(image, side)
+            else:
+                image.thumbnail((side, side))
+            image.save(buffer, "JPEG", quality=85)
+            return buffer.getvalue()
+
+        return encode
+
+    def image_path(self, sample_id: int) -> str:
+        """Return the path of an image below the root of the data."""
+        return str(self.manifest.table["path"][sample_id])

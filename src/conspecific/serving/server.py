@@ -1,0 +1,54 @@
+"""The server: it listens before it says so, and ends quietly."""
+
+import contextlib
+import socket
+
+import uvicorn
+from rich.console import Console
+
+from conspecific.config.schema import ServeConfig
+from conspecific.errors import ConfigError
+from conspecific.serving.app import create_app
+from conspecific.serving.gallery import ServedGallery
+
+CONNECTIONS = 200
+LAST_SECONDS = 2  # for answers under way when the server is told to end
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises ConfigError for a port that is taken and an address of another machine."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise ConfigError(
+            f"host={host} port={port} cannot be listened at: {reason}. Choose another port, or port=0 "
+            "for any that is free."
+        ) from error
+
+
+def address_of(listening: socket.socket, host: str) -> str:
+    """Return the address to open in a browser."""
+    port = listening.getsockname()[1]
+    name = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+
+
+def serve(gallery: ServedGallery, config: ServeConfig, listening: socket.socket, console: Console) -> None:
+    """Answer until Ctrl-C."""
+    app = create_app(gallery, config.limits, [config.host, *config.names])
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=LAST_SECONDS,
+        )
+    )
+    count = f"{len(gallery.manifest):,} images"
+    console.print(f"Search page of {count}: {address_of(listening, config.host)} (Ctrl-C ends it)", soft_wrap=True)
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all answers are sent
+        server.run(sockets=[listening])
