@@ -46,7 +46,7 @@ from conspecific.images import workers_for
 from conspecific.models import keep_freed_memory
 from conspecific.training.epoch_bar import EpochBar
 from conspecific.training.expected_warnings import expected_warnings
-from conspecific.training.fit import Parts, build_parts
+from conspecific.training.parts import Parts, build_parts
 from conspecific.training.trainer import build_trainer
 
 HERE = Path(__file__).resolve().parent

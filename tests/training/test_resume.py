@@ -13,7 +13,7 @@ import torch
 from conspecific.errors import RunError
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import Epoch, RunRecord, read_epochs
-from conspecific.training import fit, resume, train
+from conspecific.training import resume, train, train_and_test
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.resume import require_same_images
 
@@ -128,9 +128,9 @@ def test_a_resumed_run_builds_its_parts_and_reads_its_checkpoint_once(
     with pytest.raises(ConnectionError):
         recorder.run(tmp_path, cut_at=STEPS_AN_EPOCH)
     done: list[str] = []
-    read, build = resume.read_checkpoint, fit.build_parts
+    read, build = resume.read_checkpoint, train.build_parts
     monkeypatch.setattr(resume, "read_checkpoint", lambda file: done.append(file.name) or read(file))
-    for module in (train, fit):
+    for module in (train, train_and_test):
         monkeypatch.setattr(module, "build_parts", lambda *given: done.append("parts") or build(*given))
     recorder.run(tmp_path, f"resume={tmp_path}")
     assert done == ["last.ckpt", "parts", "best.ckpt"]

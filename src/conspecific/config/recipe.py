@@ -31,6 +31,9 @@ class RecipeConfig:
         after training (1) (WiSE-FT, Wortsman et al. 2022).
     refit_whitening: whether a whitened head fitted again after training is a candidate of the selection; null means
         where the embedding comes from a whitened head.
+    folds: how many divisions into training and validation choose what is kept, of which each is trained; it is then
+        trained again on the images of both. 0 does neither; null means by the number of images, see
+        `conspecific.training.folds`.
     distillation: weight of the loss that makes the similarities between images like those of `teacher`; 0 turns it off.
     """
 
@@ -42,6 +45,7 @@ class RecipeConfig:
     matryoshka: list[int] = field(default_factory=list)
     wise_ft_alphas: list[float] = field(default_factory=list)
     refit_whitening: bool | None = False
+    folds: int | None = 0
     distillation: float = 0.0
 
     def __post_init__(self) -> None:
@@ -50,6 +54,8 @@ class RecipeConfig:
                 raise ConfigError(f"recipe.{name} must be 0 or more; found {value}")
         if self.cached_augmentations == 1:
             raise ConfigError("recipe.cached_augmentations must be 0 or 2 or more; found 1, the same view every epoch")
+        if self.folds is not None and self.folds < 0:
+            raise ConfigError(f"recipe.folds must be 0 or more, or null; found {self.folds}")
         for name in ("ema", "hard_negatives"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise ConfigError(f"recipe.{name} is a share, from 0 to below 1; found {value}")

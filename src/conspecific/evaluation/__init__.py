@@ -3,7 +3,7 @@
 from conspecific.evaluation.baseline import references
 from conspecific.evaluation.compare import Difference, compare
 from conspecific.evaluation.embed import embed
-from conspecific.evaluation.evaluate import evaluate, without_queries
+from conspecific.evaluation.evaluate import evaluate, joined, without_queries
 from conspecific.evaluation.evaluator import Evaluator
 from conspecific.models.encode import device_for
 
@@ -14,6 +14,7 @@ __all__ = [
     "device_for",
     "embed",
     "evaluate",
+    "joined",
     "references",
     "without_queries",
 ]

@@ -49,6 +49,7 @@ def embed(
             return backbone.forward_tail(batch.float())
         return backbone(batch) if encoder is None else encoder(batch).to(backbone.mean.device)
 
+    assert activations is None or len(activations) == len(images), "activations must be those of the images"
     batches = _decoded(images, batch_size, workers) if activations is None else _stored(activations, batch_size)
     vectors: list[FloatArray] = []
     done, scratch = 0, Path(tempfile.gettempdir())

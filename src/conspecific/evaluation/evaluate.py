@@ -109,6 +109,19 @@ def without_queries(result: EvalResult, ids: IntArray) -> EvalResult:
     return _result(kept, result.metrics, result.facts)
 
 
+def joined(results: Sequence[EvalResult]) -> EvalResult:
+    """Return the result over the queries of several, of which no two share a query: those of folds.
+
+    What describes a single gallery or set of embeddings is left out of its facts, unless there is one result alone.
+    """
+    first, *others = results
+    if not others:
+        return first
+    facts = {name: value for name, value in first.facts.items() if name not in ("gallery", "geometry")}
+    excluded = sum(result.facts["excluded"] for result in results)
+    return _result(pl.concat([each.per_query for each in results]), first.metrics, {**facts, "excluded": excluded})
+
+
 def _result(per_query: pl.DataFrame, metrics: Iterable[str], facts: Mapping[str, Any]) -> EvalResult:
     """Average the queries (micro) and the species (macro)."""
     species = per_query["label"].rank("dense").to_numpy().astype(np.int64)

@@ -152,6 +152,10 @@ class Evaluator:
         changes = {name: metrics[1][name] - metrics[0][name] for name in ("recall@1", "map@r")}
         return {name: by for name, by in changes.items() if abs(by) > MOST_MOVED}
 
+    def without_activations(self, name: str) -> "Evaluator":
+        """Return this evaluator without the activations of a subset, whose images are others now."""
+        return replace(self, activations={key: value for key, value in self.activations.items() if key != name})
+
     def has_activations(self, backbone: Backbone, name: str) -> bool:
         """Whether there are activations of a subset, of the frozen stages that this backbone has."""
         found = self.activations.get(name)

@@ -30,7 +30,7 @@ from conspecific.models.state_dict import load_weights, read_state_dict
 from conspecific.models.weights import holds_pooled_reference
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.own_images import OwnImages
-from conspecific.runs.record import read_config, read_splits
+from conspecific.runs.record import read_config, trained_images
 from conspecific.types import EmbeddingSet
 
 
@@ -170,7 +170,7 @@ class OpenRun:
         """
         if self.run is None:
             return None
-        trained = read_splits(self.run).filter("train")
+        trained = trained_images(self.run)
         manifest, ids = evaluator.manifest, evaluator.subset(subset).query
         images = int(np.isin(np.array(evaluator.contents)[ids], trained["content"].to_numpy()).sum())
         if images:

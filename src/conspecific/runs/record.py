@@ -67,7 +67,8 @@ class SelectedWeights:
 
     chosen_epoch: from 1; 0 for what was there before training. wise_ft_alpha: 1 for the weights of the epoch itself.
     whitening_refitted: after training. pooled_reference: whether it is the pooled reference, without the head.
-    whitening_strength: of an untrained head that is not the one training started from.
+    whitening_strength: of an untrained head that is not the one training started from. folds: how many validation parts
+        chose them, before they were trained again on training and validation images together; 0: neither was done.
     """
 
     chosen_epoch: int
@@ -75,6 +76,7 @@ class SelectedWeights:
     whitening_refitted: bool = False
     pooled_reference: bool = False
     whitening_strength: float | None = None
+    folds: int = 0
 
     @property
     def is_trained(self) -> bool:
@@ -86,14 +88,24 @@ class SelectedWeights:
 
         >>> str(SelectedWeights(20, 0.85, whitening_refitted=True)), str(SelectedWeights(0, pooled_reference=True))
         ('epoch 20, WiSE-FT alpha 0.85, whitening refitted', 'pooled reference, untrained')
+        >>> str(SelectedWeights(6, folds=4))
+        'epoch 6 (chosen by 4 folds, then made of training and validation images)'
         """
         if self.pooled_reference:
-            return "pooled reference, untrained"
-        if not self.is_trained:
+            told = "pooled reference, untrained"
+        elif not self.is_trained:
             strength = "" if self.whitening_strength is None else f" with strength {self.whitening_strength:g}"
-            return f"head fitted{strength}, untrained"
-        alpha = "" if self.wise_ft_alpha == 1 else f", WiSE-FT alpha {self.wise_ft_alpha:g}"
-        return f"epoch {self.chosen_epoch}{alpha}{', whitening refitted' if self.whitening_refitted else ''}"
+            told = f"head fitted{strength}, untrained"
+        else:
+            alpha = "" if self.wise_ft_alpha == 1 else f", WiSE-FT alpha {self.wise_ft_alpha:g}"
+            told = f"epoch {self.chosen_epoch}{alpha}{', whitening refitted' if self.whitening_refitted else ''}"
+        return told + (f" ({self.how_chosen})" if self.folds else "")
+
+    @property
+    def how_chosen(self) -> str:
+        """By what they were chosen, and what they were then made of."""
+        by = f"{self.folds} folds" if self.folds > 1 else "the validation split"
+        return f"chosen by {by}" + ("" if self.pooled_reference else ", then made of training and validation images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +335,17 @@ def read_splits(run: RunDirectory) -> pl.DataFrame:
     if "content" not in table.columns:
         raise RunError(f"{run.path} was made by an older version, which kept no hash of its images. Run it again.")
     return table
+
+
+def trained_images(run: RunDirectory) -> pl.DataFrame:
+    """Return the rows of `read_splits` whose images the kept weights were made of."""
+    used = pl.col("train") | pl.col("val_query") if used_validation(run) else pl.col("train")
+    return read_splits(run).filter(used)
+
+
+def used_validation(run: RunDirectory) -> bool:
+    """Whether the kept weights were made of the validation images too, as where few images call for folds."""
+    return run.summary.is_file() and bool(_read_json(run.summary).get("folds"))
 
 
 def _part(kind: type[Part], summary: Mapping[str, Any]) -> Part:

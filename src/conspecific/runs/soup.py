@@ -21,7 +21,14 @@ from conspecific.models import Embedder
 from conspecific.models.weights import holds_pooled_reference, save_weights
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.open import OpenRun, check_parts, load_embedder
-from conspecific.runs.record import read_config, read_environment, read_result, read_splits, write_environment
+from conspecific.runs.record import (
+    read_config,
+    read_environment,
+    read_result,
+    read_splits,
+    used_validation,
+    write_environment,
+)
 from conspecific.runs.tested import find_runs
 
 Weights = Mapping[str, Tensor]
@@ -91,6 +98,11 @@ def _validated(runs: Sequence[RunDirectory], trained: TrainConfig) -> dict[Path,
         if not ((run.results / "val_model.json").is_file() and run.weights.is_file()):
             raise RunError(
                 f"{run.path} has no weights with a validation score: it was interrupted, or trained nothing."
+            )
+        if used_validation(run):
+            raise RunError(
+                f"{run.path} was trained on its validation images too, which are to judge the soup: train the runs "
+                "with recipe.folds=0 to average them"
             )
     return {run.path: read_result(run, "val", "model").metrics[trained.monitor] for run in runs}
 

@@ -11,11 +11,11 @@ from conspecific.progress import progress_bar
 
 
 class EpochBar(ProgressBar):
-    """One progress bar for each epoch, removed when its last batch is done."""
+    """One progress bar for each epoch, removed when its last batch is done. title: what comes before its number."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, title: str = "Epoch") -> None:
         super().__init__()
-        self.console = console
+        self.console, self.title = console, title
         self.bar: Progress | None = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -35,7 +35,7 @@ class EpochBar(ProgressBar):
         self._stop()
 
     def _epoch(self, trainer: pl.Trainer) -> str:
-        return f"Epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+        return f"{self.title} {trainer.current_epoch + 1} of {trainer.max_epochs}"
 
     def _stop(self) -> None:
         if self.bar is not None:

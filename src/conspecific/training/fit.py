@@ -1,5 +1,6 @@
-"""Fine-tuning: build the parts of a configuration, train them, and select the weights to keep."""
+"""Fine-tuning: train, score every epoch, and select the weights to keep."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,41 +11,39 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger
-from torch import Tensor
 
 from conspecific.config.schema import TrainConfig
-from conspecific.config.targets import build, build_each
+from conspecific.config.targets import build_each
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
-from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
 from conspecific.models.weights import save_weights
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import SelectedWeights, read_epochs
+from conspecific.training.candidates import Start, Trained
 from conspecific.training.epoch_bar import EpochBar
 from conspecific.training.epoch_record import EpochRecord
 from conspecific.training.epoch_table import EpochTable
 from conspecific.training.expected_warnings import expected_warnings
 from conspecific.training.fine_tuner import FineTuner
-from conspecific.training.optimizers import GroupedOptimizer
-from conspecific.training.recipe.cached_augmentations import cache_augmentations
-from conspecific.training.recipe.distillation import embed_with_teacher
+from conspecific.training.folds import everything, folds_of, trains_again
+from conspecific.training.parts import Parts, prepare, train_unwatched
 from conspecific.training.recipe.hard_negatives import HardNegatives
-from conspecific.training.recipe.initialization import init_from_data, needs_training_images
-from conspecific.training.recipe.matryoshka import matryoshka_loss
+from conspecific.training.recipe.initialization import init_from_data
+from conspecific.training.resume import load_checkpoint
 from conspecific.training.retrieval_callback import RetrievalCallback
-from conspecific.training.selection import Selection, candidates_of, select
+from conspecific.training.selection import Division, select
 from conspecific.training.stopping import StopOnCollapse, StopOnNonFiniteWeights
 from conspecific.training.trainer import best_checkpoint, build_trainer
-from conspecific.training.training_data import TrainingData
 from conspecific.types import EvalResult
 
 
-class Parts(NamedTuple):
-    """What a configuration trains. random_state: of torch after they were built, from which training continues."""
+class Kept(NamedTuple):
+    """What a run keeps: the embedder, its result on validation, and which weights it has."""
 
-    module: FineTuner
-    images: TrainingData
-    random_state: Tensor
+    embedder: Embedder
+    validation: EvalResult
+    weights: SelectedWeights
 
 
 class Resumed(NamedTuple):
@@ -64,8 +63,8 @@ def fit(
     run: RunDirectory,
     loggers: Sequence[Logger],
     resumed: Resumed | None,
-) -> Selection:
-    """Train, select the weights that validation finds best, save them, and return the selection.
+) -> Kept:
+    """Train, select what validation finds best, save its weights, and return it.
 
     references: results on validation by name. copies: pairs of sample ids that are the same image. loggers: they stay
     open. resumed: None for a new run.
@@ -74,17 +73,10 @@ def fit(
     torch.set_rng_state(random_state)  # references were scored since the parts were built
     if resumed is not None:
         images.batches.set_epoch(resumed.epochs)  # batches are prefetched before Lightning sets the epoch
-    backbone = module.embedder.backbone
-    if config.recipe.cached_augmentations:
-        images.cached = cache_augmentations(backbone, images, evaluator, config)
-    if needs_training_images(module) or config.recipe.hard_negatives:
-        evaluator = evaluator.encoded_once(backbone, "train")
+    evaluator = prepare(config, evaluator, parts)
     if resumed is None:
-        heads = init_from_data(module, evaluator)
-        save_weights(module.embedder, run.start)
-        if len(heads):
-            save_weights(heads, run.untrained_heads)
-    evaluator = evaluator.encoded_once(backbone, "val")
+        Start.of(module.embedder, init_from_data(module, evaluator)).save(run)
+    evaluator = evaluator.encoded_once(module.embedder.backbone, "val")
     callbacks = [*_own_callbacks(config, evaluator, references, run)]
     if config.recipe.hard_negatives:
         callbacks.append(HardNegatives(evaluator, copies, images.batches))
@@ -95,10 +87,52 @@ def fit(
             trainer.fit(module, datamodule=images, ckpt_path=resumed and resumed.checkpoint, weights_only=True)
     except MisconfigurationException as error:
         raise ConfigError(f"Lightning refuses the trainer or a callback: {error}") from error
-    candidates = candidates_of(module, best_checkpoint(trainer), config, evaluator, references, run)
-    found = select(candidates, config, evaluator)
-    save_weights(found.embedder, run.weights, is_pooled_reference=found.weights.pooled_reference)
-    return found
+    kept = _selected(_trained(module, best_checkpoint(trainer), run), config, evaluator, copies)
+    save_weights(kept.embedder, run.weights, is_pooled_reference=kept.weights.pooled_reference)
+    return kept
+
+
+def _trained(module: FineTuner, best: Path, run: RunDirectory) -> Trained:
+    """Return what training made; the weights of the best epoch are loaded into the module."""
+    ended = copy.deepcopy(module.eval_embedder)
+    epoch = load_checkpoint(module, best)["epoch"] + 1
+    return Trained(Start.load(run), ended, read_epochs(run)[-1].epoch, (epoch, module.eval_embedder))
+
+
+def _selected(trained: Trained, config: TrainConfig, evaluator: Evaluator, copies: polars.DataFrame) -> Kept:
+    """Select what is kept; where images are few, by folds, and then train it on all of them."""
+    splits, asked = evaluator.splits, config.recipe.folds
+    if asked is None and (evaluator.manifest.table["split"] == "val").any():
+        asked = 0  # who names validation images does not want them trained on
+    if not trains_again(splits, asked):
+        weights, validation = select([Division(trained, evaluator)], config)
+        return Kept(trained.embedder(weights, evaluator), validation, weights)
+    whole = replace(trained, best=None)  # the best epoch of one fold is not that of another
+    divisions = _divisions(whole, config, evaluator, copies, asked)
+    weights, validation = select(divisions, config)
+    ids, final, here = everything(splits), whole, evaluator
+    if not weights.pooled_reference:
+        here = replace(evaluator, splits=replace(splits, train=ids))
+        epochs = trained.epochs if weights.is_trained else 0
+        final, here = train_unwatched(config, here, copies, epochs, f"Training on all {len(ids)} images, epoch")
+    return Kept(final.embedder(weights, here), validation, replace(weights, folds=len(divisions)))
+
+
+def _divisions(
+    trained: Trained, config: TrainConfig, evaluator: Evaluator, copies: polars.DataFrame, asked: int | None
+) -> list[Division]:
+    """Train on every fold but that of the run, of which `trained` is made."""
+    folds, divisions = folds_of(evaluator.splits, evaluator.manifest.labels, asked), []
+    for number, fold in enumerate(folds, 1):
+        if fold is evaluator.splits:
+            divisions.append(Division(trained, evaluator))
+            continue
+        here, title = (
+            replace(evaluator, splits=fold).without_activations("val"),
+            f"Fold {number} of {len(folds)}, epoch",
+        )
+        divisions.append(Division(*train_unwatched(config, here, copies, trained.epochs, title)))
+    return divisions
 
 
 def _own_callbacks(
@@ -121,34 +155,3 @@ def _own_callbacks(
     yield record
     yield EpochTable(record, references, evaluator.console)
     yield StopOnCollapse(retrieval, flatten, run)
-
-
-def build_parts(config: TrainConfig, evaluator: Evaluator) -> Parts:
-    """Build the module with its loss and optimizer, and the training images."""
-    teacher_embeddings = embed_with_teacher(config, evaluator, Path(config.paths.cache).expanduser())
-    torch.manual_seed(config.seed)  # again: computing the references may have drawn random numbers
-    epochs = config.trainer["max_epochs"]
-    images = TrainingData(evaluator.manifest, evaluator.splits, config.loader, config.recipe, epochs, config.seed)
-    labels = evaluator.manifest.labels[evaluator.splits.train]
-    embedder: Embedder = build(config.model, "model", config.allow)
-    dimensions = embedder.loss_dimensions(config.loader.train_size)
-    loss = _loss(config, classes=len(set(labels.tolist())), dimensions=dimensions)
-    optimizer: GroupedOptimizer = build(config.optimizer, "optimizer", config.allow)
-    module = FineTuner(
-        embedder, loss, labels, optimizer=optimizer, recipe=config.recipe, teacher_embeddings=teacher_embeddings
-    )
-    if needs_training_images(module) and (other := embedder.loss_dimensions(config.loader.image_size)) != dimensions:
-        raise ConfigError(
-            f"embeddings have {dimensions} dimensions at loader.train_size={config.loader.train_size} and {other} at "
-            f"loader.image_size={config.loader.image_size}, from which the class vectors are initialized: set both "
-            "sizes to the same, or another model.pooling than flatten"
-        )
-    return Parts(module, images, torch.get_rng_state())
-
-
-def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Matryoshka:
-    def make(length: int) -> MetricLoss:
-        made: MetricLoss = build(config.loss, "loss", config.allow, num_classes=classes, embedding_size=length)
-        return made
-
-    return matryoshka_loss(make, config.recipe.matryoshka, dimensions)

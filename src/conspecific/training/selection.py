@@ -1,55 +1,71 @@
 """The choice of what a run keeps: among all trained weights, and what was there before training."""
 
-import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors.torch import load_file
-from torch import Tensor
 
 from conspecific.config.schema import TrainConfig
-from conspecific.evaluation import Evaluator
+from conspecific.evaluation import Evaluator, joined
 from conspecific.evaluation.compare import paired_values
 from conspecific.evaluation.tables import plain_table
 from conspecific.metrics import standard_error
-from conspecific.models import Embedder, pooled_reference
-from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import SelectedWeights, read_epochs
-from conspecific.training.fine_tuner import FineTuner
-from conspecific.training.recipe.initialization import STRENGTHS
-from conspecific.training.recipe.refit_whitening import can_refit, refit_whitening
-from conspecific.training.recipe.wise_ft import interpolate
-from conspecific.training.resume import load_checkpoint
+from conspecific.runs.record import SelectedWeights
+from conspecific.training.candidates import Trained, candidates_of, refitted
 from conspecific.types import EvalResult
 
-
-class Selection(NamedTuple):
-    """A candidate and its validation result; `select` returns one of them. weights: which they are."""
-
-    embedder: Embedder
-    validation: EvalResult
-    weights: SelectedWeights
+Results = dict[SelectedWeights, EvalResult]
 
 
-def select(candidates: Sequence[Selection], config: TrainConfig, evaluator: Evaluator) -> Selection:
-    """Return the candidate nearest the start whose validation score is within one standard error of the best.
+class Division(NamedTuple):
+    """What was trained on the training images of an evaluator, to be scored on its validation images."""
 
-    candidates: see `candidates_of`. Where `recipe.refit_whitening` asks for it, the whitening of the candidate found is
-    refitted. Under `protocol=unseen` this counts as nearer to the start, because it undoes a preference for the
-    training species that the head has learnt; else as further. The rule is that of Breiman et al. 1984 (section 3.4.3):
-    the simplest model whose score is as good as the best, as far as this validation split can tell.
+    trained: Trained
+    evaluator: Evaluator
+
+
+def select(divisions: Sequence[Division], config: TrainConfig) -> tuple[SelectedWeights, EvalResult]:
+    """Return which weights to keep, and their validation result over all divisions.
+
+    It is the candidate nearest the start whose validation score is within one standard error of the best. Where
+    `recipe.refit_whitening` asks for it, the whitening of the candidate found is refitted. Under `protocol=unseen` this
+    counts as nearer to the start, because it undoes a preference for the training species that the head has learnt;
+    else as further. The rule is that of Breiman et al. 1984 (section 3.4.3): the simplest model whose score is as good
+    as the best, as far as these validation images can tell.
     """
-    found = candidates[within_noise([candidate.validation for candidate in candidates], config.monitor)]
-    shown = [*candidates]
-    if config.recipe.refit_whitening is not False and can_refit(found.embedder) and found.weights.is_trained:
-        refitted = _refitted(found, evaluator)
-        shown.append(refitted)
-        pair = [refitted, found] if config.protocol == "unseen" else [found, refitted]
-        found = pair[within_noise([candidate.validation for candidate in pair], config.monitor)]
-    _print(shown, found, config.monitor, evaluator)
+    trained = divisions[0].trained
+    results = _scored(list(candidates_of(trained, config)), divisions)
+    found = _chosen(results, config.monitor)
+    if again := refitted(found, trained, config):
+        results |= _scored([again], divisions)
+        pair = [again, found] if config.protocol == "unseen" else [found, again]
+        found = _chosen({kept: results[kept] for kept in pair}, config.monitor)
+    _print(results, found, config.monitor, divisions)
+    return found, results[found]
+
+
+def _chosen(results: Results, metric: str) -> SelectedWeights:
+    return list(results)[within_noise(list(results.values()), metric)]
+
+
+def _scored(candidates: Sequence[SelectedWeights], divisions: Sequence[Division]) -> Results:
+    """Score candidates on the validation images of every division: each trained one by itself, the others together."""
+    parts = [_scores_of(candidates, *division) for division in divisions]
+    return {kept: joined([part[kept] for part in parts]) for kept in candidates}
+
+
+def _scores_of(candidates: Sequence[SelectedWeights], trained: Trained, evaluator: Evaluator) -> Results:
+    evaluator = evaluator.encoded_once(trained.ended.backbone, "val")
+    found: Results = {}
+    untrained = [kept for kept in candidates if not kept.is_trained]
+    for group in [untrained, *([kept] for kept in candidates if kept.is_trained)]:
+        embedders = {str(kept): trained.embedder(kept, evaluator) for kept in group}
+        title = f"Scoring {group[0]}" if len(group) == 1 else "Scoring what was there before training"
+        scores: Mapping[str, EvalResult] = evaluator.score(embedders, "val", title) if group else {}
+        for kept in group:
+            result = scores[str(kept)]
+            found[kept] = replace(result, facts={**result.facts, "name": "model", "epoch": kept.chosen_epoch})
     return found
 
 
@@ -79,100 +95,16 @@ def _behind(best: EvalResult, result: EvalResult, metric: str) -> tuple[float, f
     return float((mine - theirs).mean()), float(noise)
 
 
-def candidates_of(
-    module: FineTuner,
-    best: Path,
-    config: TrainConfig,
-    evaluator: Evaluator,
-    references: Mapping[str, EvalResult],
-    run: RunDirectory,
-) -> list[Selection]:
-    """Return the candidates, those nearest the start first.
-
-    They are the pooled reference; the embedder before training, with whitened heads of several strengths and with its
-    own; the last epoch interpolated with it at each of `recipe.wise_ft_alphas`; the best and the last epoch.
-
-    module: as training left it; the weights of the best epoch are loaded into it. best: the checkpoint of that epoch.
-    references: results on validation by name.
-    """
-    last = read_epochs(run)[-1].epoch
-    ended = copy.deepcopy(module.eval_embedder)
-    epoch = load_checkpoint(module, best)["epoch"] + 1
-    start = load_file(run.start)
-    found = list(_untrained(ended, start, config, evaluator, references, run))
-    for alpha in sorted(config.recipe.wise_ft_alphas):
-        mixed, weights = interpolate(ended, start, alpha), SelectedWeights(last, alpha)
-        found.append(Selection(mixed, _score(mixed, weights, evaluator), weights))
-    found.append(_of_epoch(module.eval_embedder, epoch, evaluator, run))
-    if epoch != last:
-        found.append(_of_epoch(ended, last, evaluator, run))
-    return found
-
-
-def _untrained(
-    ended: Embedder,
-    start: Mapping[str, Tensor],
-    config: TrainConfig,
-    evaluator: Evaluator,
-    references: Mapping[str, EvalResult],
-    run: RunDirectory,
-) -> Iterator[Selection]:
-    """Yield the pooled reference and the embedder before training with each of its heads, all on one backbone."""
-    before = copy.deepcopy(ended)
-    before.load_state_dict(start)
-    if config.model.get("dimensions") is None and not config.recipe.matryoshka:  # else its dimensions are not as asked
-        weights = SelectedWeights(0, pooled_reference=True)
-        yield Selection(pooled_reference(before.backbone), _named(references["pooled"], weights), weights)
-    embedders = {}
-    heads = load_file(run.untrained_heads) if run.untrained_heads.is_file() else {}
-    for place in sorted({name.partition(".")[0] for name in heads}):
-        head = copy.deepcopy(before.head)
-        own = {name.partition(".")[2]: tensor for name, tensor in heads.items() if name.startswith(f"{place}.")}
-        head.load_state_dict(own)
-        embedders[SelectedWeights(0, whitening_strength=STRENGTHS[int(place)])] = Embedder(
-            before.backbone, before.pooling, head, before.normalize, before.search_head
-        )
-    embedders[SelectedWeights(0)] = before
-    title = "Scoring what was there before training"
-    results = evaluator.score({str(weights): embedder for weights, embedder in embedders.items()}, "val", title)
-    for weights, embedder in embedders.items():
-        yield Selection(embedder, _named(results[str(weights)], weights), weights)
-
-
-def _of_epoch(embedder: Embedder, epoch: int, evaluator: Evaluator, run: RunDirectory) -> Selection:
-    """An epoch with the validation result that training saved; scored again where that result is of another epoch."""
-    weights, stem = SelectedWeights(epoch), run.results / "val_model"
-    if stem.with_suffix(".json").is_file() and (kept := EvalResult.load(stem)).facts["epoch"] == epoch:
-        return Selection(embedder, kept, weights)
-    return Selection(embedder, _score(embedder, weights, evaluator), weights)
-
-
-def _refitted(candidate: Selection, evaluator: Evaluator) -> Selection:
-    embedder = refit_whitening(candidate.embedder, evaluator)
-    weights = replace(candidate.weights, whitening_refitted=True)
-    return Selection(embedder, _score(embedder, weights, evaluator), weights)
-
-
-def _score(embedder: Embedder, weights: SelectedWeights, evaluator: Evaluator) -> EvalResult:
-    return _named(evaluator.score({"model": embedder}, "val", f"Scoring {weights}")["model"], weights)
-
-
-def _named(result: EvalResult, weights: SelectedWeights) -> EvalResult:
-    """Return a validation result as that of the run's model."""
-    return replace(result, facts={**result.facts, "name": "model", "epoch": weights.chosen_epoch})
-
-
-def _print(candidates: Sequence[Selection], selected: Selection, monitor: str, evaluator: Evaluator) -> None:
+def _print(results: Results, chosen: SelectedWeights, monitor: str, divisions: Sequence[Division]) -> None:
     """Print the validation metric of every candidate, how far it is behind the best, and the standard error of that."""
-    best = max((candidate.validation for candidate in candidates), key=lambda result: result.metrics[monitor])
-    table = plain_table("Candidates on validation", ["weights", monitor, "behind", "error"])
-    for candidate in candidates:
-        behind, noise = _behind(best, candidate.validation, monitor)
-        told = (f"{behind:.3f}", f"{noise:.3f}") if candidate.validation is not best else ("", "")
-        name = f"*{candidate.weights}" if candidate is selected else str(candidate.weights)
-        style = "bold" if candidate is selected else None
-        table.add_row(name, f"{candidate.validation.metrics[monitor]:.3f}", *told, style=style)
-    evaluator.console.print(table)
-    evaluator.console.print(
-        "* Kept: nearest the start of those that are no further behind the best than the standard error.", ""
-    )
+    best = max(results.values(), key=lambda result: result.metrics[monitor])
+    where = "validation" if len(divisions) == 1 else f"{len(divisions)} folds"
+    table = plain_table(f"Candidates on {where}", ["weights", monitor, "behind", "error"])
+    for kept, result in results.items():
+        behind, noise = _behind(best, result, monitor)
+        told = (f"{behind:.3f}", f"{noise:.3f}") if result is not best else ("", "")
+        name, style = (f"*{kept}", "bold") if kept == chosen else (str(kept), None)
+        table.add_row(name, f"{result.metrics[monitor]:.3f}", *told, style=style)
+    console = divisions[0].evaluator.console
+    console.print(table)
+    console.print("* Kept: nearest the start of those that are no further behind the best than the standard error.", "")

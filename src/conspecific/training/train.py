@@ -31,10 +31,11 @@ from conspecific.progress import Phases
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import RunRecord, record_seconds, start_record
 from conspecific.training.dry_run import try_everything
-from conspecific.training.fit import Resumed, build_parts
+from conspecific.training.fit import Resumed
 from conspecific.training.header import print_header
 from conspecific.training.ignored import ignored_overrides
 from conspecific.training.loggers import log_test, open_loggers
+from conspecific.training.parts import build_parts
 from conspecific.training.resume import checkpoint_to_resume, load_state, require_same_images, update_paths
 from conspecific.training.train_and_test import count_images, train_and_test
 from conspecific.training.trainer import require_one_device

@@ -11,8 +11,9 @@ from conspecific.evaluation import Evaluator, references
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.environment import peak_memory_gb
 from conspecific.runs.record import Cost, Counts, RunRecord, finish_record
-from conspecific.training.fit import Resumed, build_parts, fit
+from conspecific.training.fit import Resumed, fit
 from conspecific.training.loggers import FailSafeLogger
+from conspecific.training.parts import build_parts
 
 
 def train_and_test(

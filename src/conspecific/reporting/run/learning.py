@@ -1,7 +1,7 @@
 """The validation metrics of every epoch, as curves and as a table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -52,17 +52,21 @@ def selection_sentence(run: Subject) -> str:
     selection = run.record.selection
     if selection is None:
         return ""
-    weights = f"epoch {selection.chosen_epoch} (ringed)" if selection.is_trained else str(selection)
+    weights = f"epoch {selection.chosen_epoch} (ringed)" if selection.is_trained else str(replace(selection, folds=0))
     if selection.wise_ft_alpha != 1:
         weights = (
             f"WiSE-FT, alpha {selection.wise_ft_alpha:g}: the interpolation between the initial weights (alpha 0) and "
             f"those of epoch {selection.chosen_epoch} (alpha 1)"
         )
     refitted = ", with refitted whitening" if selection.whitening_refitted else ""
-    return (
-        f"Weights selected by validation {run.record.config.monitor}, the nearest to the start of those within one "
-        f"standard error of the best: {weights}{refitted}."
+    by = run.record.config.monitor + (f" over {selection.folds} folds" if selection.folds > 1 else "")
+    chosen = (
+        f"Weights selected by validation {by}, the nearest to the start of those within one standard error of the "
+        f"best: {weights}{refitted}."
     )
+    if not selection.folds or selection.pooled_reference:
+        return chosen
+    return f"{chosen} They were then made again from training and validation images; the epochs here are of the former."
 
 
 def validation_table(run: Subject) -> tuple[list[str], list[ValidationRow]]:

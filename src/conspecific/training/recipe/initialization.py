@@ -14,6 +14,7 @@ from conspecific.models.whitening import species_means
 from conspecific.training.fine_tuner import FineTuner
 
 STRENGTHS = (0.0, 0.5, 1.0)  # of the whitening of the untrained heads that selection tries
+Heads = dict[float, Whitened]
 
 
 def needs_training_images(module: FineTuner) -> bool:
@@ -22,28 +23,27 @@ def needs_training_images(module: FineTuner) -> bool:
     return imprinted or _fits_head(module.embedder)
 
 
-def init_from_data(module: FineTuner, evaluator: Evaluator) -> nn.ModuleDict:
+def init_from_data(module: FineTuner, evaluator: Evaluator) -> Heads:
     """Fit a whitened head and imprint the class vectors of the loss, from the embeddings of the training images.
 
     Weight imprinting is of Qi et al. 2018. A head that is not whitened, one that comes from `model.weights`, and a loss
-    without imprinting stay as they are. Returns heads of other strengths, by the place of their strength in STRENGTHS,
-    which `training.selection` tries on the frozen backbone; none where the head is not fitted.
+    without imprinting stay as they are. Returns heads of other strengths, which `training.selection` tries on the
+    frozen backbone; none where the head is not fitted.
     """
     if module.embedder.pretrained_head is not None:
         heads = "come from there too" if module.embedder.pretrained_head else "do not, because it holds others"
         evaluator.console.print(f"The backbone comes from model.weights; pooling and head {heads}.", soft_wrap=True)
     if not needs_training_images(module):
-        return nn.ModuleDict()
+        return {}
     parts = module.embedder
     pooling = Embedder(parts.backbone, parts.pooling, nn.Identity(), normalize=False, search_head=False)
     found = evaluator.embed_training(pooling, "Embedding the training images")
     pooled, labels = torch.from_numpy(found.vectors), module.class_of_label.cpu()[torch.from_numpy(found.labels)]
-    head, others = parts.head.cpu(), nn.ModuleDict()
+    head, others = parts.head.cpu(), {}
     if _fits_head(parts) and isinstance(head, Whitened):
-        for place, strength in enumerate(STRENGTHS):
-            other = copy.deepcopy(head)
-            other.fit(pooled, labels, strength)
-            others[str(place)] = other
+        for strength in STRENGTHS:
+            others[strength] = copy.deepcopy(head)
+            others[strength].fit(pooled, labels, strength)
         head.fit(pooled, labels)
     if isinstance(module.loss, MetricLoss | Matryoshka) and module.loss.imprinted:
         with torch.no_grad():
