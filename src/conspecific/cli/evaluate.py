@@ -34,7 +34,7 @@ def run(config: EvaluateConfig) -> None:
     if config.truncate is not None:
         console.print(f"The model's first {facts['dimensions']} dimensions; the references have all of theirs.")
     if caution := opened.training_caution(evaluator, config.subset):
-        console.print(f"Caution: {caution}", style="yellow")
+        console.print(f"Caution: {caution}", style="yellow", soft_wrap=True)
     folder = Path(config.output).expanduser() if config.output else opened.evaluation_folder(evaluator)
     for name, result in results.items():
         result.save(folder / name)
