@@ -36,6 +36,8 @@ def test_it_says_what_was_found_and_what_is_left_out(make_folder: Callable[..., 
         "Two names are read as one [x].",
         manifest.describe_left_out(),
         "Left out: 2 images that are in no split",
+        "Few images: the test takes 50% of the images of each species (split.test_share=0.5); final=true also trains "
+        "on all of them after the test, for use.",
         "Network: tf_efficientnet_lite0, weights bundled, pooling gem, linear head, all stages trained; evaluated at "
         "96 px, trained at 160 px",
         "Encoder: torch on cpu, float32; trained in 32-true on cpu",

@@ -1,9 +1,11 @@
 """Whole runs with each way to train, and with all of them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -15,11 +17,10 @@ from conspecific.data.dataset import AugmentedView, EvaluationImages, Item, Trai
 from conspecific.errors import ConfigError
 from conspecific.models import Embedder
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import RunRecord
+from conspecific.runs.record import RunRecord, SelectedWeights
 from conspecific.training import selection
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.resume import read_checkpoint
-from conspecific.types import EvalResult
 
 pytestmark = pytest.mark.slow
 
@@ -134,21 +135,33 @@ def test_beginnings_of_an_embedding_are_trained_to_stand_alone(
         train_tiny(tmp_path / "c", "recipe.matryoshka=[4,32]")
 
 
-@pytest.mark.parametrize("liked", ["WiSE-FT", "refitted", "epoch", "strength", "head fitted", "pooled"])
+LIKED: dict[str, Callable[[SelectedWeights], bool]] = {
+    "pooled": lambda kept: kept.pooled_reference,
+    "strength": lambda kept: kept.whitening_strength == 1.0,
+    "head fitted": lambda kept: kept == SelectedWeights(0),
+    "WiSE-FT": lambda kept: kept.wise_ft_alpha == 0.25 and not kept.whitening_refitted,
+    "epoch": lambda kept: kept.is_trained and kept.wise_ft_alpha == 1 and not kept.whitening_refitted,
+    "refitted": lambda kept: kept.whitening_refitted,
+}
+
+
+@pytest.mark.parametrize("liked", LIKED)
 def test_validation_chooses_what_is_kept(
     liked: str, tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pooled reference, the fitted head, an interpolation, an epoch or a refitted whitening: the summary says which
     and the weights are those."""
-    plain = selection.within_noise
+    plain = selection._scored
 
-    def choose(results: Sequence[EvalResult], metric: str) -> int:
-        if len(results) == 2:
-            return int(liked == "refitted")
-        assert [result.facts["epoch"] for result in results][:5] == [0] * 5 and 0 <= plain(results, metric) < 8
-        return {"pooled": 0, "strength": 3, "head fitted": 4, "WiSE-FT": 5}.get(liked, 6)
+    def scored(candidates: Sequence[SelectedWeights], divisions: Sequence[selection.Division]) -> selection.Results:
+        results = {}
+        for kept, result in plain(candidates, divisions).items():
+            value = 1.0 if LIKED[liked](kept) else 0.5
+            table = result.per_query.with_columns(pl.lit(value).alias("map@r"))
+            results[kept] = replace(result, metrics={**result.metrics, "map@r": value}, per_query=table)
+        return results
 
-    monkeypatch.setattr(selection, "within_noise", choose)
+    monkeypatch.setattr(selection, "_scored", scored)
     outcome = train_tiny(
         tmp_path,
         "recipe.wise_ft_alphas=[0.25]",
@@ -170,7 +183,7 @@ def test_validation_chooses_what_is_kept(
         assert outcome.test["model"].metrics == outcome.test["pooled"].metrics
         assert embedder.embed([Image.new("RGB", (64, 48))]).shape == (1, embedder.backbone.channels)
         return
-    share = {"head fitted": 0.0, "strength": 0.0, "WiSE-FT": 0.25}.get(liked, 1.0)
+    share = chosen.wise_ft_alpha if chosen.is_trained else 0.0
     epoch = chosen.chosen_epoch or outcome.epochs[-1].epoch
     start, kept = load_file(run.start), load_file(run.weights)
     checkpoints = [read_checkpoint(run.checkpoints / f"{name}.ckpt") for name in ("last", "best")]

@@ -131,7 +131,8 @@ class TrainConfig:
 
     seed: of weights, batches and augmentation. leaks: report images that are in both training and test, drop them from
     training, or stop with an error. monitor: the validation metric that chooses the epoch. dry_run: build everything,
-    read a few images and stop. resume: the run directory to continue. allow: modules whose classes a `_target_` may
+    read a few images and stop. final: after the test, train once more on all images, into the folder `final` of the
+    run. resume: the run directory to continue. allow: modules whose classes a `_target_` may
     name besides the parts of this package; not read from a run directory. Raises ConfigError for a key that would have
     no effect beside the others.
     """
@@ -142,6 +143,7 @@ class TrainConfig:
     leaks: str = "report"
     monitor: str = "map@r"
     dry_run: bool = False
+    final: bool = False
     resume: str | None = None
     allow: list[str] = field(default_factory=list)
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -166,6 +168,8 @@ class TrainConfig:
         check_embedder("teacher", self.teacher)
         check_trainer(self.trainer)
         check_monitors(self.callbacks, self.monitor, self.metrics.ks, self.trainer.get("max_epochs"))
+        if self.final and self.trainer.get("max_epochs") == 0:
+            raise ConfigError("final=true trains on all images, and trainer.max_epochs=0 on none: drop one of them")
         check_combinations(self.recipe, self.model, self.optimizer, self.trainer, self.loader.classes_per_batch)
 
 

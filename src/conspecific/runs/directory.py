@@ -87,6 +87,11 @@ class RunDirectory:
         return self.path / "embeddings"
 
     @property
+    def final(self) -> "RunDirectory":
+        """The model that `final=true` trains on all images: a folder that opens like a run."""
+        return RunDirectory(self.path / "final")
+
+    @property
     def report(self) -> Path:
         """The report to open in a browser."""
         return self.path / "report.html"

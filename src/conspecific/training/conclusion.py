@@ -35,6 +35,9 @@ def print_conclusion(record: RunRecord, console: Console) -> None:
     _print(console, f"Time: {record.cost}")
     if record.selection is not None:
         _print(console, f"Weights: {record.directory.weights.resolve()}")
+    if (final := record.directory.final).config.is_file():
+        used = f"{record.counts.train + record.counts.val + record.counts.tested:,}"
+        _print(console, f"Final model of all {used} images, for use; none is left to test it: {final.path.resolve()}")
     _print(console, f"Report: {record.directory.report.resolve()}")
     if record.selection is not None:
         _print(console, f"Next: {search_command(record)}")

@@ -6,6 +6,7 @@ from rich.console import Console
 from conspecific.config.schema import TrainConfig
 from conspecific.data.sampler import expected_undrawn
 from conspecific.evaluation import Evaluator
+from conspecific.training.folds import FEW, everything
 from conspecific.training.trainer import precision_of
 
 UNDRAWN = 0.01  # share of the training images
@@ -32,6 +33,7 @@ def header(config: TrainConfig, evaluator: Evaluator) -> list[str]:
         *more,
         *_unused(evaluator),
         *_undrawn(config, evaluator),
+        *_test_share(config, evaluator),
         f"Network: {model['backbone']}, weights {model['weights']}, pooling {model.get('pooling')}, {head}, {trained}; "
         + size,
         f"Encoder: {_encoder(evaluator)}; trained in {precision_of(config)} on "
@@ -39,6 +41,17 @@ def header(config: TrainConfig, evaluator: Evaluator) -> list[str]:
         f"Run: {config.paths.run}",
     ]
     return lines
+
+
+def _test_share(config: TrainConfig, evaluator: Evaluator) -> list[str]:
+    """Where images are few, say what share of them the test takes, and how all of them are used in the end."""
+    splits, share = evaluator.splits, config.split.test_share
+    if len(everything(splits)) >= FEW or config.final or not config.trainer["max_epochs"]:
+        return []
+    kind = {"seen": "the images of each species", "unseen": "the species"}.get(splits.protocol)
+    named = (evaluator.manifest.table["split"] == "test").any()
+    taken = f"the test takes {share:.0%} of {kind} (split.test_share={share:g}); " if kind and not named else ""
+    return [f"Few images: {taken}final=true also trains on all of them after the test, for use."]
 
 
 def _undrawn(config: TrainConfig, evaluator: Evaluator) -> list[str]:

@@ -15,6 +15,7 @@ from conspecific.runs.record import SelectedWeights
 from conspecific.training.candidates import Trained, candidates_of, refitted
 from conspecific.types import EvalResult
 
+GAIN = 0.03  # of what training makes over the pooled reference, in map@r on subsets of two data sets (docs/log.md)
 Results = dict[SelectedWeights, EvalResult]
 
 
@@ -28,25 +29,49 @@ class Division(NamedTuple):
 def select(divisions: Sequence[Division], config: TrainConfig) -> tuple[SelectedWeights, EvalResult]:
     """Return which weights to keep, and their validation result over all divisions.
 
-    It is the candidate nearest the start whose validation score is within one standard error of the best. Where
-    `recipe.refit_whitening` asks for it, the whitening of the candidate found is refitted. Under `protocol=unseen` this
-    counts as nearer to the start, because it undoes a preference for the training species that the head has learnt;
-    else as further. The rule is that of Breiman et al. 1984 (section 3.4.3): the simplest model whose score is as good
-    as the best, as far as these validation images can tell.
+    Of what training made, it is that nearest the start whose score is within one standard error of the best, with its
+    whitening refitted where `recipe.refit_whitening` asks for it. Under `protocol=unseen` the refitted one counts as
+    nearer to the start, because it undoes a preference for the training species that the head has learnt; else as
+    further. `preferred` then compares it with what was there before.
     """
     trained = divisions[0].trained
     results = _scored(list(candidates_of(trained, config)), divisions)
-    found = _chosen(results, config.monitor)
-    if again := refitted(found, trained, config):
-        results |= _scored([again], divisions)
-        pair = [again, found] if config.protocol == "unseen" else [found, again]
-        found = _chosen({kept: results[kept] for kept in pair}, config.monitor)
-    _print(results, found, config.monitor, divisions)
-    return found, results[found]
+    made = [kept for kept in results if kept.is_trained]
+    untrained = [kept for kept in results if not kept.is_trained]
+    if made:
+        made = [_nearest(made, results, config.monitor)]
+        if again := refitted(made[0], trained, config):
+            results |= _scored([again], divisions)
+            pair = [again, *made] if config.protocol == "unseen" else [*made, again]
+            made = [_nearest(pair, results, config.monitor)]
+    kept = preferred(untrained, made, results, config.monitor)
+    _print(results, kept, config.monitor, divisions)
+    return kept, results[kept]
 
 
-def _chosen(results: Results, metric: str) -> SelectedWeights:
-    return list(results)[within_noise(list(results.values()), metric)]
+def preferred(
+    untrained: Sequence[SelectedWeights], made: Sequence[SelectedWeights], results: Results, metric: str
+) -> SelectedWeights:
+    """Return the weights to keep of those without training, nearest the start first, and of the one that training made.
+
+    That one is kept where it is within one standard error of the best, and its gain over the start is expected to be
+    positive: the mean of the posterior of a normal prior, whose mean and standard deviation are both GAIN, and of what
+    these images show. Else it is the candidate nearest the start that is within one standard error of the best: the
+    rule of Breiman et al. 1984 (section 3.4.3), the simplest model whose score is as good as the best, as far as these
+    images can tell.
+    """
+    for kept in made:
+        behind, noise = _behind(results[untrained[0]], results[kept], metric)
+        everything = [results[each] for each in (*untrained, *made)]
+        if behind * GAIN <= noise**2 and within_noise(results[kept], everything, metric):
+            return kept
+    return _nearest([*untrained, *made], results, metric)
+
+
+def _nearest(order: Sequence[SelectedWeights], results: Results, metric: str) -> SelectedWeights:
+    """Return the first of some candidates that is within one standard error of the best of them."""
+    found = [results[kept] for kept in order]
+    return next(kept for kept in order if within_noise(results[kept], found, metric))
 
 
 def _scored(candidates: Sequence[SelectedWeights], divisions: Sequence[Division]) -> Results:
@@ -69,18 +94,14 @@ def _scores_of(candidates: Sequence[SelectedWeights], trained: Trained, evaluato
     return found
 
 
-def within_noise(results: Sequence[EvalResult], metric: str) -> int:
-    """Return the place of the first result that is at most one standard error below the best.
+def within_noise(result: EvalResult, others: Sequence[EvalResult], metric: str) -> bool:
+    """Return whether a result is at most one standard error below the best of several.
 
     The difference is paired: over queries, or over whole species under `protocol=unseen`, which are new to the encoder.
-    With fewer than two of these nothing can be told, and the first result is returned.
+    With fewer than two of these nothing can be told, and every result is.
     """
-    best = max(results, key=lambda result: result.metrics[metric])
-    for place, result in enumerate(results):
-        behind, noise = _behind(best, result, metric)
-        if behind <= noise:
-            return place
-    raise AssertionError("the best is not behind itself")
+    behind, noise = _behind(max(others, key=lambda other: other.metrics[metric]), result, metric)
+    return behind <= noise
 
 
 def _behind(best: EvalResult, result: EvalResult, metric: str) -> tuple[float, float]:
@@ -107,4 +128,5 @@ def _print(results: Results, chosen: SelectedWeights, monitor: str, divisions: S
         table.add_row(name, f"{result.metrics[monitor]:.3f}", *told, style=style)
     console = divisions[0].evaluator.console
     console.print(table)
-    console.print("* Kept: nearest the start of those that are no further behind the best than the standard error.", "")
+    reason = "expected to be better than the start, and" if chosen.is_trained else "nearest the start of those that are"
+    console.print(f"* Kept: {reason} no further behind the best than the standard error.", "")

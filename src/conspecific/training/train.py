@@ -31,6 +31,7 @@ from conspecific.progress import Phases
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import RunRecord, record_seconds, start_record
 from conspecific.training.dry_run import try_everything
+from conspecific.training.final import make_final
 from conspecific.training.fit import Resumed
 from conspecific.training.header import print_header
 from conspecific.training.ignored import ignored_overrides
@@ -82,6 +83,9 @@ def train(
     with open_loggers(config, console) as loggers:
         record = train_and_test(config, evaluator, copies, run, loggers, resumed, began)
         log_test(loggers, record.test, record.best, record.gains)
+        if config.final:
+            with phases.measure("training"):
+                make_final(record, config, evaluator, copies)
         if report is not None:
             with phases.measure("report"):
                 report(record)
