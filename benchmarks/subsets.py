@@ -26,6 +26,7 @@ import polars as pl
 from matplotlib import pyplot
 
 import conspecific
+from conspecific.data.splits import SMALLEST_SEEN
 
 HERE = Path(__file__).resolve().parent
 SPECIES, IMAGES, SEEDS = (10, 20, 37, 100), (4, 10, 20, 40, 60), (0, 1, 2)
@@ -84,12 +85,15 @@ QUICK = [
 def cells(
     table: pl.DataFrame, species: Sequence[int], images: Sequence[int], seeds: Sequence[int], protocols: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield each cell of the grid that the data can fill: that many species with that many images each."""
+    """Yield each cell of the grid that the data can fill: that many species with that many images each.
+
+    `seen` needs images for training, validation and test of each species.
+    """
     counts = table.group_by("label").len()
     for number in images:
         for kinds in species:
             if counts.filter(pl.col("len") >= number).height >= kinds:
-                for protocol in protocols:
+                for protocol in (name for name in protocols if name != "seen" or number >= SMALLEST_SEEN):
                     for seed in seeds:
                         yield {"species": kinds, "images": number, "protocol": protocol, "seed": seed}
 

@@ -362,6 +362,9 @@ def test_subsets_train_each_cell_once_and_count_harm(
     assert "of 1 runs have an interval below zero" in capsys.readouterr().out
     worse = {**row, "seed": 1, "map@r": {"pooled": 0.5, "model": 0.4, "low": -0.2, "high": -0.05}}
     better = {**row, "map@r": {"pooled": 0.5, "model": 0.7, "low": 0.1, "high": 0.3}}
+    table = subsets.pl.DataFrame({"label": ["robin"] * 6 + ["wren"] * 6, "path": list("abcdefghijkl")})
+    few = [cell["protocol"] for cell in subsets.cells(table, [2], [4], [0], ["seen", "unseen"])]
+    assert few == ["unseen"], "four images of a species cannot be in train, validation and test"
     assert "| +0.050 | -0.200 to +0.300 | 1 of 2 |" in subsets.markdown([worse, better])
     assert subsets.conclusion([worse, better]).startswith("1 of 2 runs have an interval below zero; the mean gain is")
     subsets.draw([worse, better], "made", tmp_path / "map.svg")
