@@ -29,6 +29,7 @@ RANKS = {
     "files": -1,
     "progress": 0,
     "types": 0,
+    "tables": 0,
     "errors": -1,  # these two are of rank 0 in the design, and what their siblings there may import
 }
 

@@ -25,7 +25,7 @@ def test_the_import_is_fast_and_imports_no_torch() -> None:
 
 def test_every_public_name_is_there_and_documented() -> None:
     functions = {"compare", "evaluate", "load", "train"}
-    assert set(cs.__all__) == functions | {"Embedder", "FineTuner", "RetrievalCallback", "__version__"}
+    assert set(cs.__all__) == functions | {"Embedder", "FineTuner", "Index", "RetrievalCallback", "__version__"}
     for name in set(cs.__all__) - {"__version__"}:
         found = getattr(cs, name)
         assert name in dir(cs)

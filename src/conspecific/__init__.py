@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from conspecific.cli.run_training import train as train
     from conspecific.evaluation.arrays import evaluate as evaluate
     from conspecific.evaluation.compare import compare as compare
+    from conspecific.index.gallery_index import Index as Index
     from conspecific.models.embedder import Embedder as Embedder
     from conspecific.runs.load import load as load
     from conspecific.training.fine_tuner import FineTuner as FineTuner
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Embedder": "conspecific.models.embedder",
     "FineTuner": "conspecific.training.fine_tuner",
+    "Index": "conspecific.index.gallery_index",
     "RetrievalCallback": "conspecific.training.retrieval_callback",
     "compare": "conspecific.evaluation.compare",
     "evaluate": "conspecific.evaluation.arrays",
@@ -31,7 +33,7 @@ _HOMES = {
     "train": "conspecific.cli.run_training",
 }
 
-__all__ = ["Embedder", "FineTuner", "RetrievalCallback", "__version__", "compare", "evaluate", "load", "train"]
+__all__ = ["Embedder", "FineTuner", "Index", "RetrievalCallback", "__version__", "compare", "evaluate", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -110,6 +110,12 @@ def cache_key(*facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def content_hash(path: Path) -> str:
+    """Return BLAKE2b of a file's bytes, 128 bits in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
 def usable_bytes(folder: Path) -> int:
     """How much an array on the disk of `folder` may take: half of what is free, because other processes write too."""
     return shutil.disk_usage(folder).free // 2

@@ -6,15 +6,16 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from conspecific.errors import ImageError
+
+if TYPE_CHECKING:
+    from torch import Tensor  # takes seconds to import, and a search by an index does without
 
 with suppress(ImportError):  # HEIC needs the extra `heic`; other formats are Pillow's own
     importlib.import_module("pillow_heif").register_heif_opener()
@@ -135,26 +136,40 @@ def center_crop(image: Image.Image, size: int) -> Image.Image:
     return resized.crop((left, top, left + size, top + size))
 
 
-def to_tensor(image: Image.Image) -> Tensor:
+def to_tensor(image: Image.Image) -> "Tensor":
     """Return an RGB image as uint8 [3, H, W]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    import torch
+
+    return torch.from_numpy(to_array(image))
 
 
-def image_tensor(path: Path, size: int) -> Tensor:
+def to_array(image: Image.Image) -> NDArray[np.uint8]:
+    """Return an RGB image as uint8 [3, H, W], in C order."""
+    return np.ascontiguousarray(np.array(image).transpose(2, 0, 1))
+
+
+def image_array(path: Path, size: int) -> NDArray[np.uint8]:
+    """Read an image file as evaluation does: uint8 [3, size, size]."""
+    return to_array(center_crop(open_rgb(path, size), size))
+
+
+def image_tensor(path: Path, size: int) -> "Tensor":
     """Read an image file as evaluation does: uint8 [3, size, size]."""
     return to_tensor(center_crop(open_rgb(path, size), size))
 
 
-AnyImage = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
+AnyImage: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor"
 
 
-def any_image_tensor(image: AnyImage, size: int) -> Tensor:
+def any_image_tensor(image: AnyImage, size: int) -> "Tensor":
     """Return one image as evaluation reads it, uint8 [3, size, size]; a file is read as `image_tensor` does.
 
     image: a path; a Pillow image; an array, uint8 [H, W, 3] or [H, W, 4] (RGB, RGBA), or grey [H, W] of any range that
         `to_rgb` scales; or a tensor [3, H, W] or [1, H, W], uint8 or float in [0, 1].
     Raises ImageError for a file that cannot be read and ValueError for another shape, type or range.
     """
+    from torch import Tensor
+
     if isinstance(image, Tensor):
         image = _channels_last(image)
     if isinstance(image, np.ndarray):
@@ -166,7 +181,7 @@ def any_image_tensor(image: AnyImage, size: int) -> Tensor:
     raise ValueError(f"an image is a path, a Pillow image, an array or a tensor; found {type(image).__name__}")
 
 
-def _channels_last(image: Tensor) -> NDArray[np.uint8]:
+def _channels_last(image: "Tensor") -> NDArray[np.uint8]:
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"an image tensor has the shape [3, H, W] or [1, H, W]; found {list(image.shape)}")
     pixels = image.detach().cpu()
@@ -174,7 +189,7 @@ def _channels_last(image: Tensor) -> NDArray[np.uint8]:
         low, high = float(pixels.min()), float(pixels.max())
         if not 0 <= low <= high <= 1:
             raise ValueError(f"a float image tensor has values in [0, 1]; found {low:.3g} to {high:.3g}")
-        pixels = (pixels.float() * 255).round().to(torch.uint8)
+        pixels = (pixels.float() * 255).round().byte()
     array: NDArray[np.uint8] = pixels.permute(1, 2, 0).numpy()
     return array[:, :, 0] if array.shape[2] == 1 else array
 

@@ -1,11 +1,11 @@
 """Images made of images: a query with its nearest images, and two such sheets side by side."""
 
+import importlib.util
 import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 ANSWERS = 10
@@ -21,7 +21,9 @@ Box = tuple[int, int, int, int]
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """Return DejaVu Sans from matplotlib's files: the same font on every machine."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
+    found = importlib.util.find_spec("matplotlib")  # found and not imported, which takes as long as a search
+    assert found is not None and found.origin is not None, "matplotlib is a dependency"
+    return ImageFont.truetype(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / name, size)
 
 
 def square(image: Image.Image, side: int) -> Image.Image:

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from conspecific.evaluation.compare import Difference
-from conspecific.evaluation.tables import EpochRow, difference_table, epoch_line, epochs_table, plain_table
+from conspecific.evaluation.tables import EpochRow, difference_table, epoch_line, epochs_table
 from conspecific.metrics import Interval, metric_names
+from conspecific.tables import plain_table
 
 
 def printed(table: Table, width: int = 80, colour: bool = False) -> list[str]:

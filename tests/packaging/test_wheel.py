@@ -17,13 +17,15 @@ CHECKOUT = Path(__file__).parents[2]
 COMPOSE_ALL = """
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.location import config_dir, options
-from conspecific.config.schema import EmbedConfig, EvaluateConfig, SearchConfig, ServeConfig, SoupConfig, TrainConfig
+from conspecific.config.schema import EmbedConfig, EvaluateConfig, IndexConfig, SearchConfig, ServeConfig, SoupConfig
+from conspecific.config.schema import TrainConfig
 print(config_dir())
 for experiment in options("experiment"):
     config = typed(compose_config("train", [f"experiment={experiment}"]), TrainConfig)
     print(experiment, config.trainer["max_epochs"])
 for name, schema in (
-    ("evaluate", EvaluateConfig), ("embed", EmbedConfig), ("search", SearchConfig), ("serve", ServeConfig),
+    ("evaluate", EvaluateConfig), ("embed", EmbedConfig), ("index", IndexConfig), ("search", SearchConfig),
+    ("serve", ServeConfig),
     ("soup", SoupConfig)
 ):
     typed(compose_config(name), schema)

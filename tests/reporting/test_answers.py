@@ -11,7 +11,7 @@ from PIL import Image
 from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
 from conspecific.reporting.answers import own_picture, write_picture, write_table
-from conspecific.runs.search import Answers
+from conspecific.runs.answers import Answers
 from conspecific.types import Neighbors
 
 
@@ -20,7 +20,7 @@ def answers(make_folder: Callable[..., Path], tmp_path: Path) -> Answers:
     manifest: Manifest = from_folder(str(make_folder({"=cmd|robin": 2, "wren_b": 1})))
     Image.new("RGB", (50, 50)).save(tmp_path / "@query.png")
     neighbors = Neighbors(np.array([[2, 0]]), np.array([[0.75, -0.5]], np.float32))
-    return Answers((tmp_path / "@query.png",), manifest, neighbors)
+    return Answers((tmp_path / "@query.png",), manifest, neighbors, tmp_path)
 
 
 def test_a_spreadsheet_computes_nothing_of_a_table(answers: Answers, tmp_path: Path) -> None:

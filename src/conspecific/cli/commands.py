@@ -8,6 +8,7 @@ from conspecific.config.schema import (
     EmbedConfig,
     EvaluateConfig,
     ExportConfig,
+    IndexConfig,
     SearchConfig,
     ServeConfig,
     SoupConfig,
@@ -116,11 +117,27 @@ _LISTED = (
         places=("run",),
     ),
     Command(
+        "index",
+        "make a searchable index of a gallery, and keep it up to date",
+        "RUN [KEY=VALUE ...]",
+        (
+            ("index RUN", "the run's own images, into RUN/index"),
+            ("index RUN data=folder data.root=PATH output=OUT", "any gallery"),
+            ("index RUN kind=hnsw", "or exact, ivf, ivfpq, sq8, fp16, binary"),
+            ("index OUT refresh=true", "encode only images that are new or changed"),
+        ),
+        IndexConfig,
+        places=("run",),
+        note="An index is a folder: the vectors, the path and species of each image, and the network where ONNX "
+        "Runtime is installed. docs/index.md says what each kind costs.",
+    ),
+    Command(
         "search",
         "find the images nearest to an image, or to each of several",
-        "RUN IMAGE ... [KEY=VALUE ...]",
+        "RUN|INDEX IMAGE ... [KEY=VALUE ...]",
         (
             ("search RUN image.jpg", "the ten nearest of the run's images"),
+            ("search INDEX image.jpg", "in a gallery that conspecific index has made"),
             ("search RUN image.jpg k=5 data=folder data.root=PATH", "in another gallery"),
             ("search RUN FOLDER output=answers.csv", "each image of a folder; .csv or .json"),
         ),

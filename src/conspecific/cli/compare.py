@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from conspecific.config.schema import CompareConfig
-from conspecific.evaluation.tables import difference_table, plain_table
+from conspecific.evaluation.tables import difference_table
 from conspecific.files import write_json
 from conspecific.reporting.comparison.page import write_comparison
 from conspecific.reporting.comparison.settings import SIDE_BY_SIDE, settings_table
@@ -17,6 +17,7 @@ from conspecific.runs.directory import make_new_folder
 from conspecific.runs.groups import Comparison, Group, compare_runs
 from conspecific.runs.sweeps import Sweep, is_sweep, read_sweep
 from conspecific.runs.tested import find_runs, read_run
+from conspecific.tables import plain_table
 
 LISTED = 30  # runs of a sweep that the terminal shows; the page has all
 

@@ -8,10 +8,10 @@ from rich.table import Table
 
 from conspecific.config.schema import SearchConfig
 from conspecific.errors import ConfigError
-from conspecific.evaluation.tables import plain_table
 from conspecific.reporting.answers import PICTURED, TABLES, found_images, own_picture, write_picture, write_table
-from conspecific.runs.open import open_run
-from conspecific.runs.search import Answers, find_queries, search_images
+from conspecific.runs.answers import Answers, find_queries
+from conspecific.runs.search import find_answers
+from conspecific.tables import plain_table
 
 
 def run(config: SearchConfig) -> None:
@@ -24,15 +24,17 @@ def run(config: SearchConfig) -> None:
     if output:
         _check_output(output, len(queries))
     console = Console(markup=False)
-    opened = open_run(config)
-    answers = search_images(opened, queries, config.k, console)
+    answers = find_answers(config, queries, console)
     for query in range(len(queries)):
-        console.print(_table(answers, query), "")
+        console.print(_table(answers, query))
+        if answers.is_unknown(query):
+            console.print(_unknown(answers), style="yellow", soft_wrap=True, highlight=False)
+        console.print()
     if output and output.suffix.lower() in TABLES:
         write_table(output, answers)
         console.print(f"Answers: {output}", soft_wrap=True, highlight=False)
     elif len(queries) == 1:
-        file, mark = (output, "") if output else own_picture(Path(), queries[0], opened.weights)
+        file, mark = (output, "") if output else own_picture(Path(), queries[0], answers.encoder)
         write_picture(file, answers, 0, mark)
         shown = f" (the first {PICTURED})" if config.k > PICTURED else ""
         console.print(f"Image{shown}: {file}", soft_wrap=True, highlight=False)
@@ -44,6 +46,12 @@ def _check_output(output: Path, queries: int) -> None:
         raise ConfigError(f"output={output} must end in .csv, .json or a kind of image, such as .png")
     if kind not in TABLES and queries > 1:
         raise ConfigError(f"output={output} shows the answers to one image; for {queries}, give FILE.csv or .json")
+
+
+def _unknown(answers: Answers) -> str:
+    assert answers.threshold is not None, "without it, no query is unknown"
+    limit = f"{answers.threshold.score:.3f}, from which on {answers.threshold.precision:.0%} of validation answers"
+    return f"It may be none of these: no answer reaches a score of {limit} were right."
 
 
 def _table(answers: Answers, query: int) -> Table:

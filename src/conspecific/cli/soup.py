@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from conspecific.config.schema import SoupConfig
-from conspecific.evaluation.tables import plain_table
 from conspecific.runs.directory import make_new_folder
 from conspecific.runs.soup import Soup, make_soup
+from conspecific.tables import plain_table
 
 
 def run(config: SoupConfig, places: Sequence[str]) -> None:

@@ -18,11 +18,14 @@ ExportFormat = Literal["onnx", "openvino", "torch", "timm"]
 NamedWeights = Literal["bundled", "timm", "none"]  # of model.weights, whose other values are files and runs
 IN_FOLDER = "local-dir:"  # timm's prefix of a backbone that a folder describes
 
+IndexKind = Literal["exact", "hnsw", "ivf", "ivfpq", "sq8", "fp16", "binary"]
+
 RUN_LEVEL: dict[str, tuple[str, ...]] = {
     "protocol": get_args(Protocol),
     "leaks": get_args(LeakPolicy),
     "subset": get_args(ScoredSubset),
     "format": get_args(ExportFormat),
+    "kind": (*get_args(IndexKind), "auto"),
 }
 OF_ENCODE = {"backend": get_args(Backend), "precision": get_args(Precision)}
 OF_EMBEDDERS: dict[str, tuple[str, ...]] = {

@@ -265,9 +265,30 @@ class SoupConfig:
 
 
 @dataclass
+class IndexConfig(UseConfig):
+    """Keys of `index`.
+
+    run: a run directory; for refresh, also an index. output: the folder of the index; null: index/ in the run. kind:
+    exact, hnsw, ivf, ivfpq, sq8, fp16 or binary; auto: by the number of images and `memory_gb`, the memory in GB (10^9
+    bytes) that it may take. refresh: compare the folder of an index with it, and encode, add and remove only what
+    changed.
+    """
+
+    output: str | None = None
+    kind: str = "auto"
+    memory_gb: float = 4.0
+    refresh: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.memory_gb > 0:
+            raise ConfigError(f"memory_gb must be above 0; found {self.memory_gb}")
+
+
+@dataclass
 class SearchConfig(UseConfig):
     """Keys of `search`.
 
+    run: a run directory, or an index of `conspecific index`.
     images: the query images; a folder stands for all images below it. k: number of answers to each. output: a file of
     all answers, .csv or .json, or for one query a picture of them, such as .png; null: search_NAME.png for one query.
     """

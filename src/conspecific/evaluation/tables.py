@@ -1,20 +1,18 @@
-"""Results as tables of at most 80 columns, for the terminal, and as CSV."""
+"""Results as tables of at most 80 columns, for the terminal."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import polars as pl
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from conspecific.evaluation.compare import Difference
 from conspecific.metrics import Interval
 from conspecific.progress import format_duration
+from conspecific.tables import plain_table
 
 NOTE = "Intervals over queries{queries}, below over species{species}{seeds}; p by sign flips{groups}"
 COUNTS = " (these count)"
-FORMULA = r"^([=+\-@\t\r])"  # how a cell begins that a spreadsheet would compute
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +97,6 @@ def difference_table(
             *map(str, (found.won, found.lost, found.unchanged)),
         )
     return table
-
-
-def plain_table(title: str, columns: Sequence[str]) -> Table:
-    """Return a table without a frame, its first column left-justified, the others right-justified.
-
-    title and columns are never rich markup; cells are none on a console with `markup=False`, as all commands have.
-    """
-    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.show_edge = False
-    for number, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if number == 0 else "right", no_wrap=True)
-    return table
-
-
-def csv_text(table: pl.DataFrame) -> str:
-    """Return a table as CSV; a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    return table.with_columns(pl.col(pl.String).str.replace(FORMULA, "'$1")).write_csv()
 
 
 def format_interval(interval: Interval, signed: Callable[[float], str] | None = None) -> str:

@@ -38,6 +38,11 @@ def require_finite(embeddings: EmbeddingSet, metric: Similarity, role: str) -> N
         raise ValueError(f"{count} are not finite or overflow, first sample ids {broken[:5].tolist()}")
 
 
+def random_order(count: int) -> IntArray:
+    """Return the seeded random order [N] of the rows of a gallery: row by place."""
+    return np.random.default_rng(ORDER_SEED).permutation(count)
+
+
 class Gallery:
     """The gallery in a seeded random order; the *place* of an image is its position in that order.
 
@@ -54,7 +59,7 @@ class Gallery:
             raise ValueError(f"{negative} gallery sample ids are negative; -1 means no neighbour")
         require_finite(embeddings, metric, "gallery")
         self.metric, self.vectors = metric, embeddings.vectors
-        self._row = np.random.default_rng(ORDER_SEED).permutation(len(embeddings))
+        self._row = random_order(len(embeddings))
         self._place = np.argsort(self._row)
         self.ids, self.labels = np.append(embeddings.ids[self._row], -1), np.append(embeddings.labels[self._row], -1)
         parts = self._parts()

@@ -1,15 +1,17 @@
 """Exact nearest neighbours of queries in a gallery of any size."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import faiss
 import numpy as np
-import torch
 
-from conspecific.index.device import nearest_on_device
 from conspecific.index.first_positive import FirstPositives
 from conspecific.index.gallery import Gallery, block_slices, prepared, require_finite, stored_vectors
 from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Similarity
+
+if TYPE_CHECKING:
+    import torch  # takes seconds to import, and a search on the processor does without
 
 
 class Searcher:
@@ -34,8 +36,13 @@ class Searcher:
     [[8], [7], [8]]
     """
 
-    def __init__(self, gallery: EmbeddingSet, metric: Similarity, device: torch.device | None = None) -> None:
+    def __init__(self, gallery: EmbeddingSet, metric: Similarity, device: "torch.device | None" = None) -> None:
         self._gallery, self._device = Gallery(gallery, metric), device
+
+    @property
+    def gallery_bytes(self) -> int:
+        """What the vectors of the gallery take."""
+        return self._gallery.vectors.nbytes
 
     def search(self, queries: EmbeddingSet, k: int) -> Neighbors:
         """Return the k nearest gallery images of each query, other than itself.
@@ -52,7 +59,7 @@ class Searcher:
         for part in block_slices(len(queries), 4 * queries.vectors.shape[1] + 64 * (k + 1)):
             vectors = prepared(queries.vectors[part], self._gallery.metric)
             found_ids, found_scores = self._nearest(vectors, k + 1)
-            ids[part], scores[part] = _without_own(found_ids, found_scores, queries.ids[part])
+            ids[part], scores[part] = without_own(found_ids, found_scores, queries.ids[part])
         return Neighbors(ids, scores)
 
     def rank_of_first_positive(self, queries: EmbeddingSet, beyond: int = 0) -> IntArray:
@@ -94,6 +101,8 @@ class Searcher:
     def _search_block(self, vectors: FloatArray, index: faiss.IndexFlat, k: int) -> tuple[FloatArray, IntArray]:
         """Return scores, descending, and columns [Q, k] of the nearest in one block."""
         if self._device is not None:
+            from conspecific.index.device import nearest_on_device
+
             return nearest_on_device(vectors, stored_vectors(index), k, self._gallery.metric, self._device)
         found, columns = index.search(vectors, k)
         return (found if self._gallery.metric == "cosine" else 0 - found), columns
@@ -137,7 +146,7 @@ def _scores(queries: FloatArray, gallery: FloatArray, metric: Similarity) -> Flo
     return scores
 
 
-def _without_own(ids: IntArray, scores: FloatArray, own: IntArray) -> tuple[IntArray, FloatArray]:
+def without_own(ids: IntArray, scores: FloatArray, own: IntArray) -> tuple[IntArray, FloatArray]:
     """Remove each query's own id from [Q, k + 1], or the last column if it is absent: [Q, k]."""
     keep = (ids != own[:, None]) | (ids < 0)
     keep[keep.all(axis=1), -1] = False

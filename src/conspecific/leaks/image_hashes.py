@@ -1,6 +1,5 @@
 """What two images are compared by before a network sees them: the hash of the file, perceptual hashes of the pixels."""
 
-import hashlib
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from conspecific.data.manifest import Manifest
-from conspecific.files import cache_key, write_whole
+from conspecific.files import cache_key, content_hash, write_whole
 from conspecific.leaks import perceptual
 from conspecific.leaks.perceptual import BITS, SIDE, HashArray, crops_of, perceptual_hashes
 from conspecific.progress import progress_bar
@@ -106,8 +105,7 @@ def _read(manifest: Manifest, workers: int) -> Iterator[tuple[list[str], FloatAr
 
 
 def _read_one(manifest: Manifest, sample_id: int) -> tuple[str, FloatArray]:
-    with manifest.path(sample_id).open("rb") as file:
-        content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    content = content_hash(manifest.path(sample_id))
     grey = manifest.open_rgb(sample_id, SIDE // 2).convert("L")
     return content, np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
 

@@ -9,12 +9,12 @@ import polars as pl
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from conspecific.evaluation.tables import csv_text
 from conspecific.files import write_json, write_text, write_whole
 from conspecific.images import open_rgb
 from conspecific.montage import answer_sheet
 from conspecific.reporting.page.wording import species_name
-from conspecific.runs.search import Answers
+from conspecific.runs.answers import Answers
+from conspecific.tables import csv_text
 
 TABLES = (".csv", ".json")
 PICTURED = 100  # answers in a picture
@@ -46,6 +46,7 @@ def found_images(answers: Answers, query: int) -> list[FoundImage]:
         for rank, (identity, score) in enumerate(
             zip(found.ids[query].tolist(), found.scores[query], strict=True), start=1
         )
+        if identity >= 0  # an approximate index may find fewer than were asked for
     ]
 
 
@@ -53,21 +54,24 @@ def write_table(file: Path, answers: Answers) -> None:
     """Write the answers to all queries, a row each, as .csv or .json."""
     rows = [asdict(row) for query in range(len(answers.queries)) for row in found_images(answers, query)]
     if file.suffix.lower() == ".json":
-        write_json(file, {"root": str(answers.manifest.root), "answers": rows})
+        threshold = None if answers.threshold is None else asdict(answers.threshold)
+        unknown = [str(path) for query, path in enumerate(answers.queries) if answers.is_unknown(query)]
+        root = str(answers.manifest.root)
+        write_json(file, {"root": root, "threshold": threshold, "none_of_these": unknown, "answers": rows})
     else:
         write_text(file, csv_text(pl.DataFrame(rows)))
 
 
 def write_picture(file: Path, answers: Answers, query: int, mark: str = "") -> None:
     """Write a picture of a query and the first hundred answers to it. mark: kept in a PNG file, see `own_picture`."""
-    ids = answers.neighbors.ids[query, :PICTURED].tolist()
+    ids = [identity for identity in answers.neighbors.ids[query, :PICTURED].tolist() if identity >= 0]
     sheet = answer_sheet(
         open_rgb(answers.queries[query]),
         [open_rgb(answers.manifest.path(identity)) for identity in ids],
         [None] * len(ids),
         captions=[_species(answers, identity) for identity in ids],
         query_caption=answers.queries[query].name,
-        scores=answers.neighbors.scores[query, :PICTURED].tolist(),
+        scores=answers.neighbors.scores[query, : len(ids)].tolist(),
         places=len(ids),
     )
     information = PngInfo()

@@ -92,6 +92,11 @@ class RunDirectory:
         return RunDirectory(self.path / "final")
 
     @property
+    def index(self) -> Path:
+        """The index that `index` made, unless another folder was named."""
+        return self.path / "index"
+
+    @property
     def report(self) -> Path:
         """The report to open in a browser."""
         return self.path / "report.html"

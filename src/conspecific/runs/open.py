@@ -31,7 +31,7 @@ from conspecific.models.weights import holds_pooled_reference
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.own_images import OwnImages
 from conspecific.runs.record import read_config, trained_images
-from conspecific.types import EmbeddingSet
+from conspecific.types import EmbeddingSet, IntArray
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,23 @@ class OpenRun:
 
     def manifest(self) -> Manifest:
         """The requested images, else those of the run."""
-        manifest: Manifest = build(self._data(), "data", self.config.allow)
+        manifest: Manifest = build(self.data(), "data", self.config.allow)
         return manifest
 
-    def _data(self) -> dict[str, Any]:
+    def encoder_facts(self) -> dict[str, Any]:
+        """Return what embeddings depend on besides the images: the weights, as a hash, and how they are used."""
+        return self._facts(self.embedder, hashlib.sha256(self.weights.read_bytes()).hexdigest())
+
+    def _facts(self, embedder: Embedder, weights: str) -> dict[str, Any]:
+        return {
+            "weights": weights,
+            "image_size": self.image_size,
+            "similarity": embedder.metric,
+            **({"precision": "bfloat16"} if self.config.encode.precision == "bfloat16" else {}),
+            **({} if embedder.truncate is None else {"truncate": embedder.truncate}),
+        }
+
+    def data(self) -> dict[str, Any]:
         """The node `data` of the images, with the present cache in place of that of a run made elsewhere."""
         given = self.config.data or {}
         if TARGET in given:
@@ -90,7 +103,7 @@ class OpenRun:
         check_targets({"data": own}, allow=self.config.allow)
         return own
 
-    def _checked(self, console: Console, scored: bool) -> tuple[Manifest, str]:
+    def checked(self, console: Console, scored: bool) -> tuple[Manifest, str]:
         """Check the images, print what was found, and return them with their fingerprint."""
         if self.caution:
             console.print(f"Caution: {self.caution}", style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -122,8 +135,8 @@ class OpenRun:
 
         folder: None takes one whose name tells these embeddings from others, so that none are overwritten.
         """
-        manifest, fingerprint = self._checked(console, scored=False)
-        weights = hashlib.sha256(self.weights.read_bytes()).hexdigest()
+        manifest, fingerprint = self.checked(console, scored=False)
+        weights = self.encoder_facts()["weights"]
         folder = folder or self._embeddings_folder(fingerprint, weights)
         return folder, manifest, self.embedded(self.embedder, weights, manifest, fingerprint, folder, console)
 
@@ -131,21 +144,11 @@ class OpenRun:
         self, embedder: Embedder, weights: str, manifest: Manifest, fingerprint: str, folder: Path, console: Console
     ) -> EmbeddingSet:
         """Return the embeddings of all images by an embedder, from a folder if it holds them. weights: their hash."""
-        facts = {
-            "data": fingerprint,
-            "weights": weights,
-            "image_size": self.image_size,
-            "similarity": embedder.metric,
-            **({"precision": "bfloat16"} if self.config.encode.precision == "bfloat16" else {}),
-            **({} if embedder.truncate is None else {"truncate": embedder.truncate}),
-        }
+        facts = {"data": fingerprint, **self._facts(embedder, weights)}
         if read_facts(folder) != facts:
             self._own_images(manifest, fingerprint, console)
             refuse_other_content(folder)  # before the work, not after
-            images = EvaluationImages(manifest, np.arange(len(manifest)), self.image_size)
-            encoder = self.encoder(embedder, images, len(images), console)
-            device, workers = device_for(self.config.device), workers_for(self.config.workers)
-            [embeddings] = embed([embedder], images, workers=workers, device=device, console=console, encoder=encoder)
+            embeddings = self.embed_images(embedder, manifest, np.arange(len(manifest)), console)
             save_embeddings(folder, embeddings, manifest, facts)
         return load_embeddings(folder, manifest)
 
@@ -154,6 +157,14 @@ class OpenRun:
         device = device_for(self.config.device)
         encoders = Encoders.of(self.config.encode, device, self.cache, console)
         return encoders.open(embedder.eval().to(device).backbone, sampled.sample, images)
+
+    def embed_images(self, embedder: Embedder, manifest: Manifest, ids: IntArray, console: Console) -> EmbeddingSet:
+        """Embed some images of a manifest, by their sample ids."""
+        images = EvaluationImages(manifest, ids, self.image_size)
+        encoder = self.encoder(embedder, images, len(images), console)
+        device, workers = device_for(self.config.device), workers_for(self.config.workers)
+        [embeddings] = embed([embedder], images, workers=workers, device=device, console=console, encoder=encoder)
+        return embeddings
 
     def _embeddings_folder(self, fingerprint: str, weights: str) -> Path:
         """In the run, `all` of its own images, and other images by their fingerprint; without a run, by weights too."""
@@ -194,7 +205,7 @@ class OpenRun:
         asked = self.config if isinstance(self.config, EvaluateConfig) else EvaluateConfig()
         protocol, shares = asked.protocol or self.trained.protocol, {**vars(self.trained.split), **_set(asked.split)}
         recorded = self.has_own_images and (protocol, shares) == (self.trained.protocol, vars(self.trained.split))
-        manifest, fingerprint = self._checked(console, scored=not recorded)
+        manifest, fingerprint = self.checked(console, scored=not recorded)
         own = self._own_images(manifest, fingerprint, console, f"{asked.subset}_query" if recorded else None)
         if own is not None and own.differ and recorded:
             splits = own.splits(protocol)

@@ -1,56 +1,112 @@
-"""Search the images of a run, or others, with query images."""
+"""Search an index, or the images of a run, with query images.
 
-import re
+Where an index has its network with it, torch is not imported: the answer is there in less than two seconds.
+"""
+
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 
-from conspecific.data.listing import is_image, list_files
+from conspecific.config.schema import SearchConfig
+from conspecific.config.targets import TARGET
 from conspecific.data.manifest import Manifest
-from conspecific.errors import DataError
-from conspecific.index import Searcher
-from conspecific.runs.open import OpenRun
-from conspecific.types import EmbeddingSet, Neighbors
+from conspecific.encoding.query_encoder import can_open, open_query_encoder
+from conspecific.errors import ConfigError
+from conspecific.images import image_array
+from conspecific.index import Index, Searcher
+from conspecific.index.folder import is_index
+from conspecific.runs.answers import Answers, Threshold
+from conspecific.runs.directory import RunDirectory
+from conspecific.types import EmbeddingSet, FloatArray, Neighbors
+
+if TYPE_CHECKING:
+    from conspecific.runs.open import OpenRun
+
+OWN = ("weights", "model", "truncate", "image_size")  # keys that an index has answered when it was made
 
 
-@dataclass(frozen=True)
-class Answers:
-    """The nearest images of each query. neighbors: ids in `manifest` and scores, one row a query."""
+def find_answers(config: SearchConfig, queries: Sequence[Path], console: Console) -> Answers:
+    """Return the nearest images of each query, in the index or run that `config.run` names.
 
-    queries: tuple[Path, ...]
-    manifest: Manifest
-    neighbors: Neighbors
-
-
-def find_queries(places: Sequence[str]) -> tuple[Path, ...]:
-    """Return the images that are named, of folders all images below them.
-
-    Raises DataError for a place that does not exist, an address of the web, and a folder without images.
+    Of a run, its index is searched if it has one and nothing else is asked for than it holds.
+    Raises ImageError and DataError for images, RunError for a run or index, ConfigError for keys that an index has not.
     """
-    return tuple(path for place in places for path in _images_at(place))
+    folder = _index_folder(config)
+    if folder is None:
+        from conspecific.runs.open import open_run
+
+        return search_images(open_run(config), queries, config.k, console)
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False)
+
+    index = Index.open(folder, cache=Path(config.paths.cache).expanduser(), say=say)
+    say(f"Index: {folder}, {len(index):,} images, {index.kind}")
+    return search_index(index, folder, queries, config, console)
 
 
-def search_images(opened: OpenRun, queries: Sequence[Path], k: int, console: Console) -> Answers:
+def search_index(
+    index: Index, folder: Path, queries: Sequence[Path], config: SearchConfig, console: Console
+) -> Answers:
+    """Find the k nearest images of each query in an index that was read from a folder."""
+    root = Path((config.data or {}).get("root", index.stored.root)).expanduser()
+    found = index.search(_embedded(index, folder, queries, config, console), min(config.k, len(index)))
+    neighbors = Neighbors(index.rows(found.ids), found.scores)
+    manifest = Manifest.from_table(root, index.images.select("path", "label").fill_null("?"), labelled=False)
+    if index.images["label"].null_count() == 0:
+        manifest = Manifest.from_table(root, index.images.select("path", "label"))
+    return Answers(tuple(queries), manifest, neighbors, folder, threshold_of(index))
+
+
+def threshold_of(index: Index) -> Threshold | None:
+    """Return the validated threshold that an index was made with."""
+    stored = index.stored.threshold
+    return Threshold(stored["score"], stored["precision"]) if {"score", "precision"} <= stored.keys() else None
+
+
+def search_images(opened: "OpenRun", queries: Sequence[Path], k: int, console: Console) -> Answers:
     """Find the k nearest images of each query, or all images where there are fewer. Raises ImageError, DataError."""
+    from conspecific.runs.gallery import validated_threshold
+
     embedder, config = opened.embedder, opened.config
     embedder.image_size = opened.image_size
     vectors = embedder.embed(queries, device=config.device, workers=config.workers, progress=len(queries) > 1)
     ids, labels = -1 - np.arange(len(queries)), np.full(len(queries), -1)  # negative: of no image in the manifest
     _, manifest, gallery = opened.embed_all(console)
     found = Searcher(gallery, embedder.metric).search(EmbeddingSet(vectors, ids, labels), min(k, len(gallery)))
-    return Answers(tuple(queries), manifest, found)
+    return Answers(tuple(queries), manifest, found, opened.weights, validated_threshold(opened))
 
 
-def _images_at(place: str) -> list[Path]:
-    if re.match(r"[a-z][a-z0-9+.-]+://", place, re.IGNORECASE):
-        raise DataError(f"{place} is an address of the web: download the image, and give its file")
-    path = Path(place).expanduser()
-    if not path.is_dir():
-        return [path]  # whoever opens it says what is wrong with it
-    found = [file for file in list_files(path) if is_image(file)]
-    if not found:
-        raise DataError(f"{path} is a folder without images: give an image, or a folder that holds some")
-    return found
+def _index_folder(config: SearchConfig) -> Path | None:
+    """Return the index to search: the one that is named, or that of the run; None where the run itself is asked for."""
+    if config.run is None:
+        return None
+    place = Path(config.run).expanduser()
+    other_data = TARGET in (config.data or {})
+    asked = [key for key in OWN if getattr(config, key) is not None] + ["data"] * other_data
+    if is_index(place):
+        if asked:
+            raise ConfigError(
+                f"{place} is an index, which has its own images and weights: leave out {', '.join(asked)}"
+            )
+        return place
+    own = RunDirectory(place).index
+    return own if is_index(own) and not asked and config.data is None else None
+
+
+def _embedded(
+    index: Index, folder: Path, queries: Sequence[Path], config: SearchConfig, console: Console
+) -> FloatArray:
+    """Embed queries by the network of the index; by that of its run where it has none, or one from elsewhere."""
+    encoder = index.contents.encoder if index.contents else None
+    if encoder is not None and can_open():
+        size = int(index.stored.encoder["image_size"])
+        return open_query_encoder(encoder)(np.stack([image_array(path, size) for path in queries]))
+    from conspecific.runs.gallery import open_for
+
+    opened = open_for(index, folder, config)
+    opened.embedder.image_size = opened.image_size
+    return opened.embedder.embed(queries, device=config.device, workers=config.workers, progress=len(queries) > 1)

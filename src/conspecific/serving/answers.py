@@ -7,8 +7,8 @@ import polars as pl
 from pydantic import BaseModel, Field
 
 from conspecific.evaluation.score_precision import WANTED
-from conspecific.evaluation.tables import csv_text
 from conspecific.serving.gallery import Found, ServedGallery
+from conspecific.tables import csv_text
 
 
 class Answer(BaseModel):

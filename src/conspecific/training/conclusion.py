@@ -11,9 +11,10 @@ from rich.text import Text
 
 from conspecific.evaluation import Difference, without_queries
 from conspecific.evaluation.baseline import NAMES
-from conspecific.evaluation.tables import difference_table, plain_table
+from conspecific.evaluation.tables import difference_table
 from conspecific.runs.record import RunRecord
 from conspecific.runs.verdict import verdict
+from conspecific.tables import plain_table
 
 MAIN = ("recall@1", "precision@10", "map@r")
 

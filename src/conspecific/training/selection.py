@@ -9,9 +9,9 @@ import numpy as np
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator, joined
 from conspecific.evaluation.compare import paired_values
-from conspecific.evaluation.tables import plain_table
 from conspecific.metrics import standard_error
 from conspecific.runs.record import SelectedWeights
+from conspecific.tables import plain_table
 from conspecific.training.candidates import Trained, candidates_of, refitted
 from conspecific.types import EvalResult
 

@@ -1,0 +1,200 @@
+"""The folder of an index: its format, written whole and checked before anything in it is used.
+
+index.json      what the index is, see `Stored`, and the size and SHA-256 of every other file
+images.parquet  a row an image: id, path, label, content
+vectors.npy     [N, D] float32, row for row
+index.faiss     the structure, where the kind has one
+encoder.onnx    the network from images to embeddings, where it was exported
+seal            of index.json, by the machine that wrote it
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import polars as pl
+
+from conspecific.errors import RunError
+from conspecific.files import write_json, write_text, write_whole_folder
+from conspecific.index.kinds import KINDS, Kind
+from conspecific.index.seal import is_sealed, seal
+from conspecific.types import FloatArray, Similarity
+
+SCHEMA_VERSION = 1  # raise it when a file of the folder changes its meaning
+FACTS, IMAGES, VECTORS, STRUCTURE, ENCODER, SEAL = (
+    "index.json",
+    "images.parquet",
+    "vectors.npy",
+    "index.faiss",
+    "encoder.onnx",
+    "seal",
+)
+COLUMNS = {"id": pl.Int64, "path": pl.String, "label": pl.String, "content": pl.String}
+MOST_JSON = 1 << 24  # bytes of index.json
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What index.json says.
+
+    kind, similarity: of the index. images, dimensions: N and D. next_id: the id of the next image that is added.
+    encoder: what the embeddings depend on: `weights`, a SHA-256, `image_size`, and what else changes them; empty where
+        that is not known. source: how the embeddings are computed again: run or weights, model, data.
+    root: the folder that paths are relative to. threshold: the lowest score of answers that are to be trusted, and the
+        `precision` that it had on validation; empty where there is none.
+    """
+
+    kind: Kind
+    similarity: Similarity
+    images: int
+    dimensions: int
+    next_id: int
+    encoder: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+    root: str = ""
+    threshold: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The files of an index, checked. sealed: whether this machine wrote them."""
+
+    folder: Path
+    stored: Stored
+    images: pl.DataFrame
+    vectors: FloatArray
+    sealed: bool
+
+    @property
+    def encoder(self) -> Path | None:
+        """The exported network; None where there is none, or it comes from elsewhere."""
+        file = self.folder / ENCODER
+        return file if self.sealed and file.is_file() else None
+
+
+def is_index(folder: Path) -> bool:
+    """Whether a folder holds an index."""
+    return (folder / FACTS).is_file()
+
+
+def refuse_other_content(folder: Path) -> None:
+    """Raise RunError if a folder of that name holds anything but an index: writing there would delete it."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not is_index(folder):
+        raise RunError(f"{folder} holds other files than an index, which would be deleted. Name another with output=")
+
+
+def write_folder(
+    folder: Path,
+    stored: Stored,
+    images: pl.DataFrame,
+    vectors: FloatArray,
+    write_structure: Callable[[Path], None] | None,
+    write_encoder: Callable[[Path], None] | None,
+    cache: Path,
+) -> None:
+    """Write an index, whole or not at all, in place of an index of that name.
+
+    cache: the folder of this machine's key. Raises RunError if a folder of that name holds anything else.
+    """
+    refuse_other_content(folder)
+    with write_whole_folder(folder) as temporary:
+        images.select(list(COLUMNS)).write_parquet(temporary / IMAGES)
+        np.save(temporary / VECTORS, vectors)
+        for name, write in ((STRUCTURE, write_structure), (ENCODER, write_encoder)):
+            if write is not None:
+                write(temporary / name)
+        files = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in temporary.iterdir()}
+        write_json(temporary / FACTS, {"schema_version": SCHEMA_VERSION, **asdict(stored), "files": files})
+        write_text(temporary / SEAL, seal((temporary / FACTS).read_bytes(), cache))
+
+
+def read_folder(folder: Path, cache: Path) -> Contents:
+    """Check and read an index. Raises RunError where anything is missing, truncated or changed, or of another version.
+
+    Vectors are memory-mapped. Neither the structure nor the encoder is read; `Contents.sealed` says whether they may.
+    """
+    if not is_index(folder):
+        raise RunError(
+            f"{folder} is not an index: it has no {FACTS}. Make one with conspecific index RUN output=FOLDER"
+        )
+    try:
+        content = _small(folder / FACTS)
+        facts = json.loads(content)
+        stored = _stored(folder, facts)
+        _check_files(folder, facts["files"])
+        images = _images(pl.read_parquet(folder / IMAGES), stored)
+        vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        if vectors.shape != (stored.images, stored.dimensions) or vectors.dtype != np.float32:
+            raise ValueError(f"{VECTORS} holds {vectors.dtype} of shape {vectors.shape}")
+        sealed = (folder / SEAL).is_file() and is_sealed(content, _small(folder / SEAL).decode(), cache)
+    except RunError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(f"{folder} is damaged: {reason}. Make the index again with conspecific index RUN") from error
+    return Contents(folder, stored, images, vectors, sealed)
+
+
+def _stored(folder: Path, facts: Mapping[str, Any]) -> Stored:
+    if (found := facts.get("schema_version")) != SCHEMA_VERSION:
+        raise RunError(
+            f"{folder} is an index of version {found}; this conspecific reads version {SCHEMA_VERSION}. Make it again "
+            "with conspecific index RUN"
+        )
+    stored = Stored(**{each.name: facts[each.name] for each in fields(Stored)})
+    if stored.kind not in KINDS or stored.similarity not in get_args(Similarity):
+        raise ValueError(f"{FACTS} names kind {stored.kind!r} and similarity {stored.similarity!r}")
+    counts = stored.images, stored.dimensions, stored.next_id
+    if not all(isinstance(count, int) and count > 0 for count in counts):
+        raise ValueError(f"{FACTS} counts {counts}")
+    if not all(isinstance(each, dict) for each in (stored.encoder, stored.source, stored.threshold)):
+        raise ValueError(f"{FACTS} holds something else than mappings")
+    if not all(isinstance(value, int | float) for value in stored.threshold.values()) or not isinstance(
+        stored.root, str
+    ):
+        raise ValueError(f"{FACTS} holds something else than a threshold or a root")
+    return stored
+
+
+def _check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ValueError unless the folder's files are those that index.json lists, byte for byte."""
+    found = {path.name for path in folder.iterdir()} - {FACTS, SEAL}
+    if not {IMAGES, VECTORS} <= files.keys() <= {IMAGES, VECTORS, STRUCTURE, ENCODER}:
+        raise ValueError(f"{FACTS} lists the files {', '.join(sorted(files))}")
+    if found != files.keys():
+        odd = ", ".join(sorted(found ^ files.keys()))
+        raise ValueError(f"{odd} {'is' if len(found ^ files.keys()) == 1 else 'are'} missing or not listed in {FACTS}")
+    for name, facts in files.items():
+        size = (folder / name).stat().st_size
+        if size != facts["bytes"]:
+            raise ValueError(f"{name} has {size:,} bytes and should have {facts['bytes']:,}")
+    for name, facts in files.items():
+        if _sha256(folder / name) != facts["sha256"]:
+            raise ValueError(f"{name} was changed: its checksum differs")
+
+
+def _images(table: pl.DataFrame, stored: Stored) -> pl.DataFrame:
+    if dict(table.schema) != COLUMNS or table.height != stored.images:
+        raise ValueError(f"{IMAGES} holds {table.height} rows of {', '.join(table.columns)}")
+    ids = table["id"].to_numpy()
+    if not (ids[0] >= 0 and (np.diff(ids) > 0).all() and ids[-1] < stored.next_id):
+        raise ValueError(f"the ids in {IMAGES} do not ascend from 0 to below {stored.next_id}")
+    outside = [path for path in table["path"] if path is None or Path(path).is_absolute() or ".." in Path(path).parts]
+    if outside:
+        raise ValueError(f"{len(outside)} paths in {IMAGES} lead out of the root folder, first {outside[0]}")
+    return table
+
+
+def _small(file: Path) -> bytes:
+    if file.stat().st_size > MOST_JSON:
+        raise ValueError(f"{file.name} has more than {MOST_JSON:,} bytes")
+    return file.read_bytes()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,59 @@
+"""Query images, and what a search found for them. Imported without torch, which takes seconds."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conspecific.data.listing import is_image, list_files
+from conspecific.data.manifest import Manifest
+from conspecific.errors import DataError
+from conspecific.types import Neighbors
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The lowest score at which answers were right with this precision, in (0, 1], on validation."""
+
+    score: float
+    precision: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The nearest images of each query.
+
+    neighbors: ids in `manifest` and scores, one row a query; -1 for no image. encoder: the file or folder of the
+    weights that answered. threshold: None where the record of the run has none for these embeddings.
+    """
+
+    queries: tuple[Path, ...]
+    manifest: Manifest
+    neighbors: Neighbors
+    encoder: Path
+    threshold: Threshold | None = None
+
+    def is_unknown(self, query: int) -> bool:
+        """Whether no answer to a query reaches the threshold: its species may be none of these."""
+        best = self.neighbors.scores[query].max(initial=-float("inf"))
+        return self.threshold is not None and bool(best < self.threshold.score)
+
+
+def find_queries(places: Sequence[str]) -> tuple[Path, ...]:
+    """Return the images that are named, of folders all images below them.
+
+    Raises DataError for a place that does not exist, an address of the web, and a folder without images.
+    """
+    return tuple(path for place in places for path in _images_at(place))
+
+
+def _images_at(place: str) -> list[Path]:
+    if re.match(r"[a-z][a-z0-9+.-]+://", place, re.IGNORECASE):
+        raise DataError(f"{place} is an address of the web: download the image, and give its file")
+    path = Path(place).expanduser()
+    if not path.is_dir():
+        return [path]  # whoever opens it says what is wrong with it
+    found = [file for file in list_files(path) if is_image(file)]
+    if not found:
+        raise DataError(f"{path} is a folder without images: give an image, or a folder that holds some")
+    return found

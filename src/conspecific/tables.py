@@ -1,0 +1,27 @@
+"""Tables for the terminal and for spreadsheets."""
+
+from collections.abc import Sequence
+
+import polars as pl
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+FORMULA = r"^([=+\-@\t\r])"  # how a cell begins that a spreadsheet would compute
+
+
+def plain_table(title: str, columns: Sequence[str]) -> Table:
+    """Return a table without a frame, its first column left-justified, the others right-justified.
+
+    title and columns are never rich markup; cells are none on a console with `markup=False`, as all commands have.
+    """
+    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.show_edge = False
+    for number, column in enumerate(columns):
+        table.add_column(Text(column), justify="left" if number == 0 else "right", no_wrap=True)
+    return table
+
+
+def csv_text(table: pl.DataFrame) -> str:
+    """Return a table as CSV; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    return table.with_columns(pl.col(pl.String).str.replace(FORMULA, "'$1")).write_csv()

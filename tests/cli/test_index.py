@@ -1,0 +1,124 @@
+"""index, and search in what it made."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conspecific.encoding.query_encoder import open_query_encoder
+from conspecific.images import image_array
+from conspecific.index import Index
+from conspecific.runs.directory import RunDirectory
+
+Command = Callable[..., CompletedProcess[str]]
+HEAVY = ("torch", "timm", "pytorch_lightning", "matplotlib", "scipy", "wandb", "jinja2")
+PROBE = f"""
+import sys
+from conspecific.cli.main import main
+status = main(sys.argv[1:])
+print(status, [name for name in {HEAVY} if name in sys.modules])
+"""
+
+
+@pytest.fixture
+def copied(run: RunDirectory, tmp_path: Path) -> RunDirectory:
+    """The run under a difficult name, to write into."""
+    return RunDirectory(Path(shutil.copytree(run.path, tmp_path / "it's run=1 (copy)")))
+
+
+@pytest.fixture
+def gallery(run: RunDirectory, tmp_path: Path) -> Path:
+    """A copy of the images of the run, to change."""
+    root = Path(json.loads(run.summary.read_text())["data_root"])
+    return Path(shutil.copytree(root, tmp_path / "gallery"))
+
+
+@pytest.fixture
+def without_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes without their network: the export takes seconds, and one test is enough for it."""
+    monkeypatch.setattr("conspecific.runs.gallery.can_open", lambda: False)
+
+
+def test_a_search_in_an_index_imports_nothing_heavy(
+    conspecific: Command, copied: RunDirectory, gallery: Path, here: Path, cache: Path
+) -> None:
+    image = next(gallery.rglob("*.jpg"))
+    done = conspecific("index", copied.path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"48 images, 512 dimensions, exact, 2,048 bytes an image\nIndex: {copied.index}" in done.stdout
+    command = [sys.executable, "-c", PROBE, "search", str(copied.path), str(image), "k=3", "output=a.json"]
+    shown = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+    assert (shown.stdout.splitlines()[-1], shown.stderr) == ("0 []", "")
+    assert f"Index: {copied.index}, 48 images, exact" in shown.stdout
+    answers = json.loads(Path("a.json").read_text())["answers"]
+    assert [answer["rank"] for answer in answers] == [1, 2, 3]
+    assert (answers[0]["path"], round(answers[0]["score"], 4)) == (f"{image.parent.name}/{image.name}", 1)
+    index = Index.open(copied.index, cache=cache)
+    encoded = open_query_encoder(copied.index / "encoder.onnx")(image_array(image, 96)[None])
+    row = index.images["path"].to_list().index(answers[0]["path"])
+    np.testing.assert_allclose(encoded[0], index.vectors[row], atol=1e-4)
+
+
+@pytest.mark.usefixtures("without_export")
+def test_refresh_encodes_only_what_changed(
+    conspecific: Command, copied: RunDirectory, gallery: Path, here: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = conspecific("index", copied.path, "data=folder", f"data.root={gallery}", "kind=hnsw", "output=birds.index")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert "pip install 'conspecific[onnx]'" in made.stdout
+    first, second, third, fourth = sorted(gallery.rglob("*.jpg"))[:4]
+    before = Index.open("birds.index", cache=cache)
+    first.unlink()
+    Image.new("RGB", (96, 96), "teal").save(second)
+    third.rename(gallery / fourth.parent.name / "moved.jpg")
+    Image.new("RGB", (96, 96), "olive").save(fourth.with_name("new.jpg"))
+    done = conspecific("index", "birds.index", "refresh=true")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 new, 1 changed, 2 gone, 0 of another species now: 2 images encoded, 46 not again." in done.stdout
+    assert "hnsw cannot lose images and was built again from its vectors" in done.stdout
+    after = Index.open("birds.index", cache=cache)
+    vector = {path: after.vectors[row] for row, path in enumerate(after.images["path"])}
+    moved = f"{fourth.parent.name}/moved.jpg"
+    row = before.images["path"].to_list().index(third.relative_to(gallery).as_posix())
+    assert np.array_equal(vector[moved], before.vectors[row]), "a file of another name was not encoded"
+    shown = conspecific("search", "birds.index", second, "k=1", "output=answers.csv")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "1.000" in shown.stdout and second.name in shown.stdout
+    assert "none of" not in shown.stdout
+
+
+@pytest.mark.usefixtures("without_export")
+def test_an_index_of_a_run_that_has_other_weights_now_is_refused(
+    conspecific: Command, copied: RunDirectory, gallery: Path
+) -> None:
+    assert conspecific("index", copied.path, "kind=sq8").returncode == 0
+    done = conspecific("search", copied.index, next(gallery.rglob("*.jpg")), "truncate=8")
+    assert done.stderr.endswith("is an index, which has its own images and weights: leave out truncate\n")
+    shutil.copy(copied.start, copied.weights)
+    for command in (["search", copied.index, next(gallery.rglob("*.jpg"))], ["index", copied.path, "refresh=true"]):
+        done = conspecific(*command)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {copied.index} belongs to another encoder: weights ")
+
+
+@pytest.mark.usefixtures("without_export")
+def test_a_query_below_the_threshold_may_be_none_of_these(
+    conspecific: Command, copied: RunDirectory, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conspecific.runs.answers import Threshold
+
+    monkeypatch.setattr("conspecific.runs.gallery.validated_threshold", lambda opened: Threshold(0.99, 0.95))
+    assert conspecific("index", copied.path).returncode == 0
+    Image.new("RGB", (96, 96), "teal").save("teal.png")
+    for place in (copied.index, copied.path):
+        done = conspecific("search", place, "teal.png", "output=answers.json")
+        assert "It may be none of these: no answer reaches a score of 0.990, from which on 95%" in done.stdout
+        written = json.loads(Path("answers.json").read_text())
+        assert written["none_of_these"] == ["teal.png"] and written["threshold"]["score"] == 0.99
