@@ -28,7 +28,7 @@ def record(gain: float, protocol: str = "unseen", **selected: Any) -> RunRecord:
         config=SimpleNamespace(monitor="map@r", protocol=protocol),
         selection=SelectedWeights(**{"chosen_epoch": 3, **selected}),
         gains=gains,
-        splits=train,
+        trained=train,
     )
     return cast(RunRecord, found)
 

@@ -194,6 +194,11 @@ class RunRecord:
         """A row an image: path, label, content, train, val_query, val_gallery, test_query, test_gallery."""
         return read_splits(self.directory)
 
+    @cached_property
+    def trained(self) -> pl.DataFrame:
+        """The rows of `splits` whose images the kept weights were made of."""
+        return trained_images(self.directory)
+
     @property
     def score(self) -> float:
         """The monitored metric on validation, of the model or, where nothing was trained, of the flatten baseline."""
@@ -259,9 +264,14 @@ def finish_record(
 
 def record_seconds(record: RunRecord, seconds: Mapping[str, float]) -> RunRecord:
     """Write the seconds of each phase into the summary once more, when the report is among them."""
-    summary = _read_json(record.directory.summary)
-    write_json(record.directory.summary, {**summary, "seconds": dict(seconds)})
+    add_to_summary(record, seconds=dict(seconds))
     return replace(record, cost=replace(record.cost, seconds=seconds))
+
+
+def add_to_summary(record: RunRecord, **values: Any) -> None:
+    """Set keys of the summary."""
+    summary = record.directory.summary
+    write_json(summary, _read_json(summary) | values)
 
 
 def read_record(path: Path) -> RunRecord:

@@ -6,7 +6,7 @@ from typing import Literal
 from conspecific.evaluation import Difference
 from conspecific.evaluation.baseline import NAMES
 from conspecific.evaluation.tables import format_interval
-from conspecific.runs.record import RunRecord, SelectedWeights, trained_images
+from conspecific.runs.record import RunRecord, SelectedWeights
 
 Outcome = Literal["better", "worse", "no difference", "untrained"]
 FEW_IMAGES, FEW_SPECIES = 20, 50  # training images a species, training species: below, more of them help most
@@ -65,8 +65,8 @@ def verdict(record: RunRecord) -> Verdict | None:
 
 
 def _advice(record: RunRecord) -> str:
-    """Say what is likely to help, from the size of the training split."""
-    train = trained_images(record.directory)
+    """Say what is likely to help, from the number of images that it was trained on."""
+    train = record.trained
     species = train["label"].n_unique()
     each = train.height / max(species, 1)
     more = []
