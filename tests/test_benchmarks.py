@@ -369,3 +369,17 @@ def test_subsets_train_each_cell_once_and_count_harm(
     assert subsets.conclusion([worse, better]).startswith("1 of 2 runs have an interval below zero; the mean gain is")
     subsets.draw([worse, better], "made", tmp_path / "map.svg")
     assert "<svg" in (tmp_path / "map.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_search_page_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve = load("serve")
+    monkeypatch.setattr(serve, "HERE", tmp_path)
+    monkeypatch.setattr(serve, "SIDES", {"small": (500, 375)})
+    monkeypatch.setattr("sys.argv", ["serve.py", "--quick"])
+    serve.main()
+    [row] = json.loads((tmp_path / "serve.json").read_text())["rows"]
+    assert 0 < row["decode"] + row["networks"] + row["search"] < 10 * row["median"]
+    assert "| query | first | median | 95 % | decode | networks | search |" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The API: what it answers, what it refuses and with which words, and who may ask."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from starlette.testclient import TestClient
 from conspecific.config.schema import LimitsConfig
 from conspecific.serving.app import create_app
 from conspecific.serving.gallery import ServedGallery
+from conspecific.serving.warm_up import warm_up
 
 from .conftest import HOSTILE, encoded_image
 
@@ -170,6 +172,10 @@ def stuck(gallery: ServedGallery, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     monkeypatch.setattr(ServedGallery, "search", search)
     yield lambda: begun.wait(10) and None
     ends.set()
+
+
+def test_one_search_warms_up(gallery: ServedGallery) -> None:
+    assert asyncio.run(warm_up(create_app(gallery, LimitsConfig()))) == 200
 
 
 def test_too_many_searches_at_once_are_refused(gallery: ServedGallery, stuck: Callable[[], None]) -> None:

@@ -1,10 +1,10 @@
 """The images that are searched, and the networks that a query goes through."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from io import BytesIO
-from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -78,6 +78,8 @@ class Found:
 class ServedGallery:
     """A gallery that answers queries, one at a time: torch and faiss use every core for each.
 
+    One thread of its own runs them all: each thread that calls them would start as many others as there are cores.
+
     run: its name, for people. model, reference: the network of the run, and the baseline beside it, where there is one.
     no_reference: why there is none. examples: sample ids to try, of images the run was not trained on.
     """
@@ -89,7 +91,7 @@ class ServedGallery:
     reference: Encoded | None
     no_reference: str = ""
     examples: tuple[int, ...] = ()
-    _lock: Lock = field(default_factory=Lock, repr=False)
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "networks"), repr=False)
 
     def species_number(self, label: str | None) -> int | None:
         """Return the number of a species; None for None. Raises Refusal (404) for one that is not in the gallery."""
@@ -114,23 +116,19 @@ class ServedGallery:
 
         query: an upright RGB image, or the sample id of an image of the gallery, which is not among its own answers.
         """
-        image = None if isinstance(query, int) else to_tensor(center_crop(query, self.image_size))
-        with self._lock:
-            found = [
-                Found(encoded, encoded.nearest(self._asked(encoded, query, image), k, species))
-                for encoded in (self.model, self.reference)
-                if encoded is not None
-            ]
-        return found[0], found[1] if len(found) > 1 else None
+        asked = query if isinstance(query, int) else to_tensor(center_crop(query, self.image_size))
+        return self._thread.submit(self._search, asked, k, species).result()
 
-    def _asked(self, encoded: Encoded, query: Image.Image | int, image: Tensor | None) -> EmbeddingSet:
-        if image is None:
-            return encoded.embeddings.select(np.array([query]))
-        return EmbeddingSet(encoded.embed(image), np.array([QUERY]), np.array([-1]))
+    def _search(self, asked: Tensor | int, k: int, species: int | None) -> tuple[Found, Found | None]:
+        found = self._nearest(self.model, asked, k, species)
+        return found, None if self.reference is None else self._nearest(self.reference, asked, k, species)
 
-    def warm_up(self) -> None:
-        """Search once, so that the first answer does not wait for what is built when it is first used."""
-        self.search(Image.new("RGB", (self.image_size, self.image_size)), 10, None)
+    def _nearest(self, encoded: Encoded, asked: Tensor | int, k: int, species: int | None) -> Found:
+        if isinstance(asked, int):
+            query = encoded.embeddings.select(np.array([asked]))
+        else:
+            query = EmbeddingSet(encoded.embed(asked), np.array([QUERY]), np.array([-1]))
+        return Found(encoded, encoded.nearest(query, k, species))
 
     @cached_property
     def encoded_image(self) -> Callable[[int, ImageSize], bytes]:

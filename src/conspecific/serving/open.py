@@ -22,7 +22,7 @@ EXAMPLES = 8
 
 
 def open_gallery(opened: OpenRun, console: Console) -> ServedGallery:
-    """Embed the images that are searched, unless that was done before, and warm up."""
+    """Embed the images that are searched, unless that was done before."""
     folder, manifest, embeddings = opened.embed_all(console)
     model = _encoded(opened, "Model of the run", "model", opened.embedder, manifest, embeddings, console)
     try:
@@ -32,7 +32,7 @@ def open_gallery(opened: OpenRun, console: Console) -> ServedGallery:
     except ConfigError as error:
         beside, missing = None, f"There is no answer of the baseline: {error}."
         console.print(missing, soft_wrap=True, highlight=False)
-    gallery = ServedGallery(
+    return ServedGallery(
         run=_name(opened),
         manifest=manifest,
         image_size=opened.image_size,
@@ -41,8 +41,6 @@ def open_gallery(opened: OpenRun, console: Console) -> ServedGallery:
         no_reference=missing,
         examples=_examples(opened, manifest),
     )
-    gallery.warm_up()
-    return gallery
 
 
 def _encoded(

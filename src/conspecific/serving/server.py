@@ -1,5 +1,6 @@
 """The server: it listens before it says so, and ends quietly."""
 
+import asyncio
 import contextlib
 import socket
 
@@ -10,6 +11,7 @@ from conspecific.config.schema import ServeConfig
 from conspecific.errors import ConfigError
 from conspecific.serving.app import create_app
 from conspecific.serving.gallery import ServedGallery
+from conspecific.serving.warm_up import warm_up
 
 CONNECTIONS = 200
 LAST_SECONDS = 2  # for answers under way when the server is told to end
@@ -38,6 +40,7 @@ def address_of(listening: socket.socket, host: str) -> str:
 def serve(gallery: ServedGallery, config: ServeConfig, listening: socket.socket, console: Console) -> None:
     """Answer until Ctrl-C."""
     app = create_app(gallery, config.limits, [config.host, *config.names])
+    asyncio.run(warm_up(app))
     server = uvicorn.Server(
         uvicorn.Config(
             app,
