@@ -16,6 +16,7 @@ from conspecific.encoding.query_encoder import open_query_encoder
 from conspecific.images import image_array
 from conspecific.index import Index
 from conspecific.runs.directory import RunDirectory
+from conspecific.types import EvalResult
 
 Command = Callable[..., CompletedProcess[str]]
 HEAVY = ("torch", "timm", "pytorch_lightning", "matplotlib", "scipy", "wandb", "jinja2")
@@ -122,3 +123,18 @@ def test_a_query_below_the_threshold_may_be_none_of_these(
         assert "It may be none of these: no answer reaches a score of 0.990, from which on 95%" in done.stdout
         written = json.loads(Path("answers.json").read_text())
         assert written["none_of_these"] == ["teal.png"] and written["threshold"]["score"] == 0.99
+
+
+def test_compare_prints_what_each_kind_costs_and_adds_it_to_the_report(
+    conspecific: Command, copied: RunDirectory
+) -> None:
+    assert "Cost of an index" not in copied.report.read_text()
+    done = conspecific("index", copied.path, "compare=true")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    exact = next(row for row in rows if row[:1] == ["exact"])
+    test = EvalResult.load(copied.results / "test_model").metrics
+    assert exact[1:6] == ["512", f"{test['recall@1']:.3f}", f"{test['map@r']:.3f}", "1.000", "2,048"]
+    page = copied.report.read_text()
+    assert "Cost of an index" in page and '<th scope="row">hnsw</th>' in page
+    assert not copied.index.exists()

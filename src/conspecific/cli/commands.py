@@ -125,6 +125,7 @@ _LISTED = (
             ("index RUN data=folder data.root=PATH output=OUT", "any gallery"),
             ("index RUN kind=hnsw", "or exact, ivf, ivfpq, sq8, fp16, binary"),
             ("index OUT refresh=true", "encode only images that are new or changed"),
+            ("index RUN compare=true", "one table: what each kind costs, on the test images"),
         ),
         IndexConfig,
         places=("run",),

@@ -1,22 +1,68 @@
 """conspecific index: make a searchable index of a gallery, and keep it up to date."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from rich.console import Console
+from rich.table import Table
 
 from conspecific.config.schema import IndexConfig
+from conspecific.errors import ConfigError
+from conspecific.evaluation.index_costs import IndexCost
+from conspecific.evaluation.tables import format_interval
 from conspecific.index import Index
+from conspecific.reporting.run.report import report_run
 from conspecific.runs.gallery import Changes, make_index, refresh_index
+from conspecific.runs.index_costs import measure_costs
 from conspecific.runs.open import open_run
+from conspecific.runs.record import read_record
+from conspecific.tables import plain_table
 
 
 def run(config: IndexConfig) -> None:
     """Make the index, or with refresh=true bring it up to date, and print what it takes."""
+    if config.refresh and config.compare:
+        raise ConfigError("refresh=true changes an index and compare=true makes none: give one of them")
     console = Console(markup=False)
+    if config.compare:
+        _compare(config, console)
+        return
     if config.refresh:
         folder, index, changes = refresh_index(config, console)
         console.print(_told(changes, len(index)), soft_wrap=True, highlight=False)
     else:
         folder, index = make_index(open_run(config), console)
     console.print(f"{_described(index)}\nIndex: {folder}", soft_wrap=True, highlight=False)
+
+
+def _compare(config: IndexConfig, console: Console) -> None:
+    """Print what each way to search costs, and write it into the report of a finished run whose images are there."""
+    opened = open_run(config)
+    costs, file = measure_costs(opened, console)
+    console.print(_costs(costs))
+    if file is None or opened.run is None:
+        return
+    console.print(f"Costs: {file}", soft_wrap=True, highlight=False)
+    if opened.run.summary.is_file() and Path(read_record(opened.run.path).counts.data_root).is_dir():
+        report_run(opened.run)
+        console.print(f"Report: {opened.run.report}", soft_wrap=True, highlight=False)
+
+
+def _costs(costs: Sequence[IndexCost]) -> Table:
+    """Return a row for each way, below the first the intervals of the paired differences to it."""
+    columns = ["index", "dim", "recall@1", "map@r", "found", "bytes", "build s", "per s"]
+    table = plain_table("What each way to search the test images costs", columns)
+    table.caption = (
+        "Intervals of the paired difference to exact; found: index_recall@10; bytes: of memory for an image; per s: "
+        "queries, all at once"
+    )
+    table.caption_justify, table.caption_style = "left", "dim"
+    for cost in costs:
+        intervals = {each.metric: "\n" + format_interval(each.interval) for each in cost.differences}
+        scores = [f"{cost.metrics[name]:.3f}{intervals.get(name, '')}" for name in ("recall@1", "map@r")]
+        speed = [f"{cost.bytes_per_image:,.0f}", f"{cost.build_seconds:.3f}", f"{cost.queries_per_second:,.0f}"]
+        table.add_row(cost.name, str(cost.dimensions), *scores, f"{cost.recall:.3f}", *speed)
+    return table
 
 
 def _described(index: Index) -> str:

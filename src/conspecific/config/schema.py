@@ -271,13 +271,14 @@ class IndexConfig(UseConfig):
     run: a run directory; for refresh, also an index. output: the folder of the index; null: index/ in the run. kind:
     exact, hnsw, ivf, ivfpq, sq8, fp16 or binary; auto: by the number of images and `memory_gb`, the memory in GB (10^9
     bytes) that it may take. refresh: compare the folder of an index with it, and encode, add and remove only what
-    changed.
+    changed. compare: make no index, but measure on the test images what each kind, and each shorter embedding, costs.
     """
 
     output: str | None = None
     kind: str = "auto"
     memory_gb: float = 4.0
     refresh: bool = False
+    compare: bool = False
 
     def __post_init__(self) -> None:
         if not self.memory_gb > 0:

@@ -11,7 +11,7 @@ import torch
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import DataError
-from conspecific.index import Searcher
+from conspecific.index import AnySearcher, Searcher
 from conspecific.metrics import KS, describe_geometry, largest_k, macro_mean, metric_names, score_queries
 from conspecific.types import EmbeddingSet, EvalResult, IntArray, Neighbors, Similarity
 
@@ -28,16 +28,20 @@ def evaluate(
     facts: Mapping[str, Any] | None = None,
     ks: Sequence[int] = KS,
     device: torch.device | None = None,
+    searcher: AnySearcher | None = None,
 ) -> EvalResult:
     """Score embeddings of a manifest: search every query of `subset` in its gallery, itself left out, compare species.
 
     embeddings: must hold every image of the subset. ks: cut-offs of recall. device: see `Searcher`.
+    searcher: of the gallery, where it is not to be an exact one.
     Queries without a positive are left out of the means and counted in `facts["excluded"]`.
     Raises DataError when no query has a positive.
     """
     queries, gallery = embeddings.select(subset.query), embeddings.select(subset.gallery)
     species = pl.Series([*manifest.species, None], dtype=pl.String)
-    result = score(queries, gallery, Names(manifest.table["path"], species), metric, ks, device=device)
+    result = score(
+        queries, gallery, Names(manifest.table["path"], species), metric, ks, device=device, searcher=searcher
+    )
     geometry = describe_geometry(embeddings.vectors, embeddings.labels).to_json()
     return replace(result, facts={**(facts or {}), **result.facts, "geometry": geometry})
 
@@ -58,11 +62,13 @@ def score(
     *,
     max_queries: int | None = None,
     device: torch.device | None = None,
+    searcher: AnySearcher | None = None,
 ) -> EvalResult:
     """Search queries in a gallery and score the answers; a query leaves itself out by its sample id.
 
     Sample ids are below `len(names.paths)`. max_queries: search a seeded sample of so many of the queries that have a
     positive; `facts["sampled_from"]` is then the number of those. device: see `Searcher`.
+    searcher: of the gallery; None: an exact one.
     Raises DataError when no query has a positive.
     """
     labels = np.full(len(names.paths), -1)
@@ -73,7 +79,7 @@ def score(
     answerable = np.flatnonzero(positives)
     chosen = _sample(answerable, max_queries)
     scored, positives = queries.select(queries.ids[chosen]), positives[chosen]
-    searcher = Searcher(gallery, metric, device)
+    searcher = searcher or Searcher(gallery, metric, device)
     width = max(int(positives.max()), KEPT, largest_k(ks))
     step = max(1, BLOCK_HITS // width)
     tables = []
@@ -133,7 +139,7 @@ def _result(per_query: pl.DataFrame, metrics: Iterable[str], facts: Mapping[str,
 
 
 def _score_block(
-    searcher: Searcher,
+    searcher: AnySearcher,
     query: EmbeddingSet,
     positives: IntArray,
     width: int,

@@ -16,6 +16,7 @@ AUTO = "auto"
 EXACT_UP_TO = 50_000  # images: a scan of so many takes milliseconds, and no structure answers better
 LINKS, BUILD_WIDTH, SEARCH_WIDTH = 32, 200, 128  # of HNSW: neighbours of a node, candidates while building, searching
 TRAINING_POINTS = 39  # vectors a centroid, below which faiss calls a clustering poor
+LEAST_FOR_CODES = 16 * TRAINING_POINTS  # images from which the codes of ivfpq are learnt
 SHORTLIST = {"ivfpq": 10, "binary": 20, "sq8": 2, "fp16": 2}  # candidates an answer that are scored exactly
 
 
@@ -29,13 +30,13 @@ def choose_kind(asked: str, images: int, dimensions: int, memory_gb: float) -> K
     if asked != AUTO:
         check_choice("kind", asked, (*KINDS, AUTO))
         kind = next(kind for kind in KINDS if kind == asked)
-        if kind == "ivfpq" and images < 16 * TRAINING_POINTS:
-            needed = f"kind=ivfpq needs {16 * TRAINING_POINTS} images or more to learn its codes; found {images}"
+        if kind == "ivfpq" and images < LEAST_FOR_CODES:
+            needed = f"kind=ivfpq needs {LEAST_FOR_CODES} images or more to learn its codes; found {images}"
             raise ConfigError(f"{needed}: take kind=exact")
         return kind
     wanted: tuple[Kind, ...] = ("exact", "sq8") if images <= EXACT_UP_TO else ("hnsw",)
     fitting = [kind for kind in wanted if images * bytes_of(kind, dimensions) <= memory_gb * 1e9]
-    return fitting[0] if fitting else "ivfpq" if images >= 16 * TRAINING_POINTS else "sq8"
+    return fitting[0] if fitting else "ivfpq" if images >= LEAST_FOR_CODES else "sq8"
 
 
 def bytes_of(kind: Kind, dimensions: int) -> int:

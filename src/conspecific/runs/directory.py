@@ -92,6 +92,11 @@ class RunDirectory:
         return RunDirectory(self.path / "final")
 
     @property
+    def index_costs(self) -> Path:
+        """What each kind of index costs, as `index compare=true` measured it."""
+        return self.results / "index_costs.json"
+
+    @property
     def index(self) -> Path:
         """The index that `index` made, unless another folder was named."""
         return self.path / "index"

@@ -10,6 +10,7 @@ from conspecific.reporting.run.examples import examples, more_examples
 from conspecific.reporting.run.geometry import geometry
 from conspecific.reporting.run.glossary import glossary
 from conspecific.reporting.run.hubs import hub_section
+from conspecific.reporting.run.index_costs import index_costs_section
 from conspecific.reporting.run.leak_check import leak_check
 from conspecific.reporting.run.learning import learning
 from conspecific.reporting.run.metric_tables import metric_tables
@@ -28,6 +29,7 @@ SECTIONS: list[Section[Subject]] = [
     Section("hubs", "Hubs", "run/hubs.html.j2", hub_section),
     Section("geometry", "Embedding geometry", "run/geometry.html.j2", geometry),
     Section("threshold", "Score threshold", "run/threshold.html.j2", threshold_section),
+    Section("index", "Cost of an index", "run/index_costs.html.j2", index_costs_section),
     Section("run", "Run details", "run/details.html.j2", details),
     Section("glossary", "Glossary", "run/glossary.html.j2", glossary),
 ]
