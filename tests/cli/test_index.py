@@ -65,6 +65,11 @@ def test_a_search_in_an_index_imports_nothing_heavy(
     encoded = open_query_encoder(copied.index / "encoder.onnx")(image_array(image, 96)[None])
     row = index.images["path"].to_list().index(answers[0]["path"])
     np.testing.assert_allclose(encoded[0], index.vectors[row], atol=1e-4)
+    shutil.copy(copied.start, copied.weights)
+    done = conspecific("search", copied.path, image)
+    assert done.stderr.startswith(f"error: {copied.index} belongs to another encoder: weights "), (
+        "though it has its own"
+    )
 
 
 @pytest.mark.usefixtures("without_export")

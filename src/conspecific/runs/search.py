@@ -3,6 +3,7 @@
 Where an index has its network with it, torch is not imported: the answer is there in less than two seconds.
 """
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from conspecific.errors import ConfigError
 from conspecific.images import image_array
 from conspecific.index import Index, Searcher
 from conspecific.index.folder import is_index
+from conspecific.index.gallery_index import require_encoder
 from conspecific.runs.answers import Answers, Threshold
 from conspecific.runs.directory import RunDirectory
 from conspecific.types import EmbeddingSet, FloatArray, Neighbors
@@ -44,6 +46,7 @@ def find_answers(config: SearchConfig, queries: Sequence[Path], console: Console
         console.print(line, soft_wrap=True, highlight=False)
 
     index = Index.open(folder, cache=Path(config.paths.cache).expanduser(), say=say)
+    _require_present_weights(index, folder)
     say(f"Index: {folder}, {len(index):,} images, {index.kind}")
     return search_index(index, folder, queries, config, console)
 
@@ -95,6 +98,15 @@ def _index_folder(config: SearchConfig) -> Path | None:
         return place
     own = RunDirectory(place).index
     return own if is_index(own) and not asked and config.data is None else None
+
+
+def _require_present_weights(index: Index, folder: Path) -> None:
+    """Raise RunError where the run that an index was made with has other weights now."""
+    above = RunDirectory(folder.absolute().parent)
+    run = above if above.config.is_file() else RunDirectory(Path(str(index.stored.source.get("run"))))
+    if run.weights.is_file():
+        found = hashlib.sha256(run.weights.read_bytes()).hexdigest()
+        require_encoder(index.stored, {**index.stored.encoder, "weights": found}, folder)
 
 
 def _embedded(
