@@ -95,8 +95,8 @@ def test_a_bad_file_is_told_and_the_next_one_is_answered(
     browser: Browser, address: str, image: Path, tmp_path: Path
 ) -> None:
     opened(browser, address)
-    (tmp_path / "notes.jpg").write_text("no image at all")
-    browser.choose("#file", tmp_path / "notes.jpg")
+    (tmp_path / "notes.txt").write_text("no image at all")
+    browser.choose("#file", tmp_path / "notes.txt")
     browser.wait_for("document.querySelector('[role=alert]').innerText.includes('not an image of a known format')")
     (tmp_path / "large.png").write_bytes(bytes(200_000))
     browser.choose("#file", tmp_path / "large.png")

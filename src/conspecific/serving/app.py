@@ -44,6 +44,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     503: {"model": Refused, "description": "too many searches under way, or out of time"},
 }
 api = APIRouter(prefix="/api", responses=REFUSALS)
+facts = APIRouter(prefix="/api")
 pages = APIRouter(include_in_schema=False)
 
 
@@ -64,7 +65,7 @@ Asked = Annotated[Options, Depends(_options)]
 SampleId = Annotated[int, Query(description="sample id of an image of the gallery")]
 
 
-@api.get("/gallery", summary="What is searched, and what may be sent")
+@facts.get("/gallery", summary="What is searched, and what may be sent")
 def gallery_facts(service: Answering) -> GalleryFacts:
     gallery, limits = service.gallery, service.limits
     counts = gallery.manifest.table["label"].drop_nulls().value_counts(name="images").sort("label")
@@ -167,6 +168,7 @@ def create_app(gallery: ServedGallery, limits: LimitsConfig, names: Iterable[str
         title="Conspecific", summary=SUMMARY, version=__version__, docs_url=None, redoc_url=None, lifespan=closing
     )
     app.state.service = service
+    app.include_router(facts)
     app.include_router(api)
     app.include_router(pages)
     app.add_exception_handler(Refusal, _refused)

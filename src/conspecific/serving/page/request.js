@@ -19,7 +19,7 @@ async function send(path, options = {}) {
 export function ask(path, query, species, signal) {
   const options = new URLSearchParams(species ? { species } : {});
   if (query.file) {
-    const headers = { "content-type": query.file.type || BINARY };
+    const headers = { "content-type": query.file.type.startsWith("image/") ? query.file.type : BINARY };
     return send(`/api/${path}?${options}`, { method: "POST", body: query.file, headers, signal });
   }
   options.set("id", query.id);
