@@ -107,6 +107,22 @@ def test_evaluate_with_the_first_dimensions_alone(conspecific: Command, copied: 
         assert done.stderr == f"error: truncate must be 1 to 512, the dimensions of these embeddings; found {asked}\n"
 
 
+def test_evaluate_shows_what_reranking_gains_beside_the_plain_search(
+    conspecific: Command, copied: RunDirectory
+) -> None:
+    done = conspecific("evaluate", copied.path, "rerank.method=k_reciprocal", "rerank.k1=3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "test, protocol seen: model_k_reciprocal against model" in done.stdout
+    [folder] = (copied.path / "evaluations").iterdir()
+    plain, refined = EvalResult.load(folder / "model"), EvalResult.load(folder / "model_k_reciprocal")
+    assert plain.metrics == EvalResult.load(copied.results / "test_model").metrics
+    assert plain.per_query["neighbor_ids"].to_list() != refined.per_query["neighbor_ids"].to_list()
+    assert refined.facts["rerank"]["k1"] == 3
+    done = conspecific("evaluate", copied.path, "rerank.method=k_reciprocol")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: rerank.method=k_reciprocol is unknown")
+
+
 # --- embed
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from conspecific.index import Searcher, gallery
-from conspecific.index.searcher import _scores
+from conspecific.index.searcher import score_matrix
 from conspecific.types import EmbeddingSet
 
 METRICS = ["cosine", "l2"]
@@ -244,7 +244,7 @@ def test_squared_distances_are_as_right_as_promised():
     exact = np.array([-((vectors.astype(np.float64) - row) ** 2).sum(axis=1) for row in vectors])
     tolerance = 3e-6 * 2 * float((vectors[0] ** 2).sum())
     found = Searcher(embed(vectors), "l2").search(embed(vectors, first_id=1000), 120)
-    ours = _scores(vectors, vectors, "l2")
+    ours = score_matrix(vectors, vectors, "l2")
     for scores in (ours, np.take_along_axis(found.scores, np.argsort(found.ids, axis=1), 1)):
         assert np.abs(scores - exact).max() < tolerance
         assert scores.max() == 0

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from conspecific.config.choices import NO_RERANKING
 from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import compare, references
 from conspecific.evaluation.tables import difference_table
@@ -20,10 +21,14 @@ def run(config: EvaluateConfig) -> None:
     evaluator = evaluator.encoded_once(backbone, config.subset)
     results = references(evaluator, config.subset, model["backbone"], model["weights"], opened.cache, stages)
     encoder = None if config.subset in evaluator.activations else evaluator.encoder(backbone)
-    results |= evaluator.score({"model": opened.embedder}, config.subset, f"Scoring {config.subset}", encoder)
-    for name in ("flatten", "pooled"):
-        title = f"{config.subset}, protocol {evaluator.splits.protocol}: model against {name}"
-        console.print(difference_table(title, ("model", name), compare(results["model"], results[name])), "")
+    title = f"Scoring {config.subset}"
+    results |= evaluator.score({"model": opened.embedder}, config.subset, title, encoder, config.rerank)
+    tables = [("model", "flatten"), ("model", "pooled")]
+    if config.rerank.method != NO_RERANKING:
+        tables.append((f"model_{config.rerank.method}", "model"))
+    for names in tables:
+        title = f"{config.subset}, protocol {evaluator.splits.protocol}: {names[0]} against {names[1]}"
+        console.print(difference_table(title, names, compare(*(results[name] for name in names))), "")
     facts = results["model"].facts
     left_out = f"; {facts['excluded']} more have no other image of their species" if facts["excluded"] else ""
     console.print(

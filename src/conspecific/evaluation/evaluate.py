@@ -11,7 +11,7 @@ import torch
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import DataError
-from conspecific.index import AnySearcher, Searcher
+from conspecific.index import GallerySearcher, Searcher
 from conspecific.metrics import KS, describe_geometry, largest_k, macro_mean, metric_names, score_queries
 from conspecific.types import EmbeddingSet, EvalResult, IntArray, Neighbors, Similarity
 
@@ -28,7 +28,7 @@ def evaluate(
     facts: Mapping[str, Any] | None = None,
     ks: Sequence[int] = KS,
     device: torch.device | None = None,
-    searcher: AnySearcher | None = None,
+    searcher: GallerySearcher | None = None,
 ) -> EvalResult:
     """Score embeddings of a manifest: search every query of `subset` in its gallery, itself left out, compare species.
 
@@ -62,7 +62,7 @@ def score(
     *,
     max_queries: int | None = None,
     device: torch.device | None = None,
-    searcher: AnySearcher | None = None,
+    searcher: GallerySearcher | None = None,
 ) -> EvalResult:
     """Search queries in a gallery and score the answers; a query leaves itself out by its sample id.
 
@@ -139,7 +139,7 @@ def _result(per_query: pl.DataFrame, metrics: Iterable[str], facts: Mapping[str,
 
 
 def _score_block(
-    searcher: AnySearcher,
+    searcher: GallerySearcher,
     query: EmbeddingSet,
     positives: IntArray,
     width: int,

@@ -1,7 +1,7 @@
 """One evaluation set-up for the baseline, every epoch and the final test: the same images, size and device."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from conspecific.config.choices import ScoredSubset, check_choice
+from conspecific.config.choices import NO_RERANKING, ScoredSubset, check_choice
+from conspecific.config.rerank import RerankConfig
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Splits, Subset
@@ -21,6 +22,7 @@ from conspecific.evaluation.embed import Activations, embed, frozen_activations
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.evaluation.frozen import VERSION, FrozenActivations, FrozenEncoder, group_name
 from conspecific.files import cache_key, write_json
+from conspecific.index.reranked import make_reranked
 from conspecific.metrics import KS
 from conspecific.models import Backbone, Embedder, FrozenStages, pooled_reference
 from conspecific.progress import Phases, progress_bar
@@ -207,11 +209,17 @@ class Evaluator:
         return self.embed({"train": embedder}, self.splits.train, title, known.rows if known else None)["train"]
 
     def score(
-        self, embedders: Mapping[str, Embedder], subset: str, title: str, encoder: Encoder | None = None
+        self,
+        embedders: Mapping[str, Embedder],
+        subset: str,
+        title: str,
+        encoder: Encoder | None = None,
+        rerank: RerankConfig | None = None,
     ) -> dict[str, EvalResult]:
         """Embed a subset once and score it under each embedder.
 
         encoder: of the backbone that the embedders share; activations of the subset are not used then.
+        rerank: how answers are refined; each embedder is then scored a second time, as NAME_METHOD.
         """
         ids = self.subset(subset)
         facts = {"subset": subset, "protocol": self.splits.protocol, "image_size": self.image_size}
@@ -222,9 +230,18 @@ class Evaluator:
         found = self.embed(embedders, ids.ids, title, known.rows if known else None, encoder)
         searched_on = self.device if self.device.type == "cuda" else None  # elsewhere faiss is faster
         with self.phases.measure("scoring"), progress_bar(self.console) as progress:
-            return {
+            results = {
                 name: evaluate(
                     found[name], ids, self.manifest, embedder.metric, {"name": name, **facts}, self.ks, searched_on
                 )
                 for name, embedder in progress.track(embedders.items(), description="Searching")
             }
+            if rerank is not None and rerank.method != NO_RERANKING:
+                for name, embedder in progress.track(embedders.items(), description="Reranking"):
+                    searcher = make_reranked(found[name].select(ids.gallery), embedder.metric, rerank)
+                    refined = f"{name}_{rerank.method}"
+                    told = {"name": refined, "rerank": asdict(rerank), **facts}
+                    results[refined] = evaluate(
+                        found[name], ids, self.manifest, embedder.metric, told, self.ks, searcher=searcher
+                    )
+            return results

@@ -3,6 +3,6 @@
 from conspecific.index.approximate import AnySearcher, make_searcher, structure_bytes
 from conspecific.index.gallery_index import Index
 from conspecific.index.hashes import near_hashes
-from conspecific.index.searcher import Searcher
+from conspecific.index.searcher import GallerySearcher, Searcher
 
-__all__ = ["AnySearcher", "Index", "Searcher", "make_searcher", "near_hashes", "structure_bytes"]
+__all__ = ["AnySearcher", "GallerySearcher", "Index", "Searcher", "make_searcher", "near_hashes", "structure_bytes"]

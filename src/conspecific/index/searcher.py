@@ -1,7 +1,7 @@
 """Exact nearest neighbours of queries in a gallery of any size."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import faiss
 import numpy as np
@@ -12,6 +12,14 @@ from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Sim
 
 if TYPE_CHECKING:
     import torch  # takes seconds to import, and a search on the processor does without
+
+
+class GallerySearcher(Protocol):
+    """What evaluation needs of a search: a query leaves itself out by its sample id; see `Searcher` for both."""
+
+    def search(self, queries: EmbeddingSet, k: int) -> Neighbors: ...
+
+    def rank_of_first_positive(self, queries: EmbeddingSet, beyond: int = 0) -> IntArray: ...
 
 
 class Searcher:
@@ -125,7 +133,7 @@ class Searcher:
         for places, index in self._gallery.blocks():
             stored = stored_vectors(index)
             for rows in block_slices(len(vectors), 16 * len(places)):
-                yield rows, places, _scores(vectors[rows], stored, self._gallery.metric)
+                yield rows, places, score_matrix(vectors[rows], stored, self._gallery.metric)
 
     def _require_searchable(self, queries: EmbeddingSet) -> None:
         found, needed = queries.vectors.shape[1], self._gallery.vectors.shape[1]
@@ -135,8 +143,11 @@ class Searcher:
             require_finite(queries, self._gallery.metric, "query")
 
 
-def _scores(queries: FloatArray, gallery: FloatArray, metric: Similarity) -> FloatArray:
-    """[Q, N], higher is nearer: the terms that faiss adds up for a large batch, clamped at 0 as faiss does."""
+def score_matrix(queries: FloatArray, gallery: FloatArray, metric: Similarity) -> FloatArray:
+    """Return the scores [Q, N] of vectors as `prepared` returns them, higher is nearer.
+
+    They are the terms that faiss adds up for a large batch, clamped at 0 as faiss does.
+    """
     scores: FloatArray = queries @ gallery.T
     if metric == "l2":
         scores *= 2

@@ -1,0 +1,79 @@
+"""A search whose answers are refined without training."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from conspecific.config.choices import NO_RERANKING, RERANKINGS, check_choice
+from conspecific.config.rerank import RerankConfig
+from conspecific.index.expansion import AugmentedScores, QueryExpansion
+from conspecific.index.gallery import block_slices, random_order
+from conspecific.index.reciprocal import ReciprocalScores
+from conspecific.index.searcher import GallerySearcher, Searcher
+from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Similarity
+
+
+class ScoreSearcher:
+    """Searches like `Searcher`, by a function that scores queries for all images of the gallery at once.
+
+    scores: queries -> [Q, N], higher is nearer, finite. What it returns for a query's own sample id is not used.
+    """
+
+    def __init__(self, gallery: EmbeddingSet, scores: Callable[[EmbeddingSet], FloatArray]) -> None:
+        order = random_order(len(gallery))  # ties are ordered as in an exact search
+        self._order, self._scores = order, scores
+        self._ids, self._labels = gallery.ids[order], gallery.labels[order]
+
+    def search(self, queries: EmbeddingSet, k: int) -> Neighbors:
+        """Return the k nearest gallery images of each query, other than itself; see `Searcher.search`."""
+        if k < 1:
+            raise ValueError(f"k must be at least 1; found {k}")
+        ids = np.full((len(queries), k), -1)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        for part in self._parts(queries):
+            found, order = self._ranked(queries.select(queries.ids[part]))
+            kept = order[:, :k]
+            best = np.take_along_axis(found, kept, axis=1)
+            scores[part, : kept.shape[1]] = best
+            ids[part, : kept.shape[1]] = np.where(best > -np.inf, self._ids[kept], -1)
+        return Neighbors(ids, scores)
+
+    def rank_of_first_positive(self, queries: EmbeddingSet, beyond: int = 0) -> IntArray:
+        """Return the 1-based rank of the nearest other image with the query's label; see `Searcher`."""
+        ranks = np.zeros(len(queries), np.int64)
+        for part in self._parts(queries):
+            block = queries.select(queries.ids[part])
+            found, order = self._ranked(block)
+            positive = (self._labels == block.labels[:, None]) & (block.labels[:, None] >= 0) & (found > -np.inf)
+            ranked = np.take_along_axis(positive, order, axis=1)
+            ranks[part] = np.where(ranked.any(axis=1), np.maximum(ranked.argmax(axis=1) + 1, beyond + 1), 0)
+        return ranks
+
+    def _ranked(self, queries: EmbeddingSet) -> tuple[FloatArray, IntArray]:
+        """Return scores [Q, N] by place, -inf for the query itself, and the places, nearest first."""
+        scores = self._scores(queries)[:, self._order]
+        scores[self._ids == queries.ids[:, None]] = -np.inf
+        return scores, np.argsort(-scores, axis=1, kind="stable")
+
+    def _parts(self, queries: EmbeddingSet) -> list[slice]:
+        return block_slices(len(queries), 32 * len(self._ids))
+
+
+def make_reranked(
+    gallery: EmbeddingSet, metric: Similarity, config: RerankConfig, searcher: GallerySearcher | None = None
+) -> GallerySearcher:
+    """Return a searcher of the gallery that refines its answers. searcher: of the plain search; None: an exact one.
+
+    A query leaves itself out by its sample id before anything is averaged or compared. Scores are not those of a plain
+    search, and a threshold on these means nothing for them. Raises ConfigError for an unknown method.
+    """
+    check_choice("rerank.method", config.method, RERANKINGS)
+    searcher = searcher or Searcher(gallery, metric)
+    if config.method == NO_RERANKING:
+        return searcher
+    if config.method == "query_expansion":
+        return QueryExpansion(gallery, metric, searcher, config.expanded_by, config.alpha)
+    if config.method == "database_augmentation":
+        return ScoreSearcher(gallery, AugmentedScores(gallery, metric, config.augmented_by))
+    reciprocal = ReciprocalScores(gallery, metric, config.k1, config.k2, config.distance_weight)
+    return ScoreSearcher(gallery, reciprocal)
