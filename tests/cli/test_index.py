@@ -140,6 +140,7 @@ def test_compare_prints_what_each_kind_costs_and_adds_it_to_the_report(
     exact = next(row for row in rows if row[:1] == ["exact"])
     test = EvalResult.load(copied.results / "test_model").metrics
     assert exact[1:6] == ["512", f"{test['recall@1']:.3f}", f"{test['map@r']:.3f}", "1.000", "2,048"]
+    assert [row[0] for row in rows if len(row) == 8][-3:] == ["augmented", "reciprocal", "flip"]
     page = copied.report.read_text()
-    assert "Cost of an index" in page and '<th scope="row">hnsw</th>' in page
+    assert "Cost of an index" in page and '<th scope="row">flip</th>' in page and '<th scope="row">hnsw</th>' in page
     assert not copied.index.exists()

@@ -110,17 +110,22 @@ def test_evaluate_with_the_first_dimensions_alone(conspecific: Command, copied: 
 def test_evaluate_shows_what_reranking_gains_beside_the_plain_search(
     conspecific: Command, copied: RunDirectory
 ) -> None:
-    done = conspecific("evaluate", copied.path, "rerank.method=k_reciprocal", "rerank.k1=3")
+    done = conspecific("evaluate", copied.path, "refine.method=k_reciprocal", "refine.k1=3")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "test, protocol seen: model_k_reciprocal against model" in done.stdout
+    assert "test, protocol seen: model refined by k_reciprocal against its plain search" in done.stdout
     [folder] = (copied.path / "evaluations").iterdir()
     plain, refined = EvalResult.load(folder / "model"), EvalResult.load(folder / "model_k_reciprocal")
     assert plain.metrics == EvalResult.load(copied.results / "test_model").metrics
     assert plain.per_query["neighbor_ids"].to_list() != refined.per_query["neighbor_ids"].to_list()
-    assert refined.facts["rerank"]["k1"] == 3
-    done = conspecific("evaluate", copied.path, "rerank.method=k_reciprocol")
+    assert refined.facts["refine"]["k1"] == 3
+    done = conspecific("evaluate", copied.path, "refine.flip=true", "refine.whitening=true", "output=both")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "model refined by flip_whitening against its plain search" in done.stdout
+    both = EvalResult.load(Path("both/model_flip_whitening"))
+    assert both.facts["dimensions"] == 23, "one fewer than the images of the gallery"
+    done = conspecific("evaluate", copied.path, "refine.method=k_reciprocol")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: rerank.method=k_reciprocol is unknown")
+    assert done.stderr.startswith("error: refine.method=k_reciprocol is unknown")
 
 
 # --- embed

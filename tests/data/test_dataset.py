@@ -31,6 +31,12 @@ def test_evaluation_item_is_a_square_with_its_label_and_sample_id(birds: Manifes
     assert images[1]["index"].item() == 1
 
 
+def test_mirrored_evaluation_swaps_left_and_right(birds: Manifest) -> None:
+    plain, mirrored = EvaluationImages(birds, [2], 16), EvaluationImages(birds, [2], 16, mirrored=True)
+    assert torch.equal(mirrored[0]["image"], plain[0]["image"].flip(2))
+    assert not torch.equal(mirrored[0]["image"], plain[0]["image"])
+
+
 def test_evaluation_reads_images_from_anywhere_alike(birds: Manifest) -> None:
     image = EvaluationImages(birds, [3], size=32)[0]["image"]
     assert torch.equal(image, image_tensor(birds.path(3), 32))

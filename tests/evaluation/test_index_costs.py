@@ -7,7 +7,8 @@ import pytest
 
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
-from conspecific.evaluation.index_costs import IndexCost, index_costs, pca_whitened
+from conspecific.evaluation.index_costs import Flipped, IndexCost, index_costs
+from conspecific.index.whitening import pca_whitened
 from conspecific.types import EmbeddingSet
 
 
@@ -19,13 +20,22 @@ def test_each_way_is_measured_against_the_exact_search(make_manifest: Callable[.
     ids = np.arange(160)
     subset, said = Subset(ids[::2], ids), list[str]()
     embeddings = EmbeddingSet(vectors, ids, manifest.labels)
-    costs = index_costs(embeddings, subset, manifest, "cosine", {"protocol": "seen"}, said.append)
+    flipped = Flipped(EmbeddingSet(-vectors, ids, manifest.labels), 0.25)
+    flipped.embeddings.vectors[:, 1:] *= -1
+    costs = index_costs(embeddings, subset, manifest, "cosine", {"protocol": "seen"}, said.append, flipped)
     names = [cost.name for cost in costs]
     assert names == said and names[:6] == ["exact", "hnsw", "ivf", "sq8", "fp16", "binary"], "too few images for ivfpq"
-    assert names[6:] == ["first 16", "PCA 16", "first 8", "PCA 8"]
+    assert names[6:11] == ["PCA 32", "first 16", "PCA 16", "first 8", "PCA 8"]
+    assert names[11:] == ["expansion", "augmented", "reciprocal", "flip"]
     found = dict(zip(names, costs, strict=True))
     assert found["exact"].recall == 1 and found["exact"].bytes_per_image == 128 and not found["exact"].differences
     assert found["fp16"].recall > 0.99 and found["fp16"].metrics["recall@1"] == found["exact"].metrics["recall@1"]
+    assert found["reciprocal"].recall < 1 and len(found["reciprocal"].differences) == 2
+    assert (
+        found["reciprocal"].bytes_per_image > found["augmented"].bytes_per_image - 128 > found["exact"].bytes_per_image
+    )
+    assert found["flip"].build_seconds > 40 and found["flip"].queries_per_second < 4, "each image is encoded again"
+    assert 0.8 < found["flip"].recall < 1, "one of the dimensions is gone"
     assert found["first 8"].recall < found["first 16"].recall < 1
     assert [each.metric for each in found["sq8"].differences] == ["recall@1", "map@r"]
     assert found["first 8"].differences[1].value == pytest.approx(found["first 8"].metrics["map@r"])

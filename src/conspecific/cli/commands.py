@@ -67,7 +67,7 @@ _LISTED = (
             ("evaluate RUN protocol=unseen", "another protocol"),
             ("evaluate RUN data=folder data.root=PATH", "other images"),
             ("evaluate RUN truncate=64", "with the first 64 dimensions only"),
-            ("evaluate RUN rerank.method=k_reciprocal", "re-ranked, against the plain search"),
+            ("evaluate RUN refine.method=k_reciprocal", "re-ranked, against the plain search"),
             ("evaluate weights=FILE model=efficientnet_lite0 data=butterflies", ""),
         ),
         EvaluateConfig,

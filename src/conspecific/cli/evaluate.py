@@ -4,7 +4,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from conspecific.config.choices import NO_RERANKING
 from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import compare, references
 from conspecific.evaluation.tables import difference_table
@@ -22,13 +21,15 @@ def run(config: EvaluateConfig) -> None:
     results = references(evaluator, config.subset, model["backbone"], model["weights"], opened.cache, stages)
     encoder = None if config.subset in evaluator.activations else evaluator.encoder(backbone)
     title = f"Scoring {config.subset}"
-    results |= evaluator.score({"model": opened.embedder}, config.subset, title, encoder, config.rerank)
-    tables = [("model", "flatten"), ("model", "pooled")]
-    if config.rerank.method != NO_RERANKING:
-        tables.append((f"model_{config.rerank.method}", "model"))
-    for names in tables:
-        title = f"{config.subset}, protocol {evaluator.splits.protocol}: {names[0]} against {names[1]}"
-        console.print(difference_table(title, names, compare(*(results[name] for name in names))), "")
+    results |= evaluator.score({"model": opened.embedder}, config.subset, title, encoder, config.refine)
+    subject = f"{config.subset}, protocol {evaluator.splits.protocol}"
+    for name in ("flatten", "pooled"):
+        differences = compare(results["model"], results[name])
+        console.print(difference_table(f"{subject}: model against {name}", ("model", name), differences), "")
+    if config.refine.name:
+        differences = compare(results[f"model_{config.refine.name}"], results["model"])
+        refined = f"{subject}: model refined by {config.refine.name} against its plain search"
+        console.print(difference_table(refined, ("refined", "plain"), differences), "")
     facts = results["model"].facts
     left_out = f"; {facts['excluded']} more have no other image of their species" if facts["excluded"] else ""
     console.print(

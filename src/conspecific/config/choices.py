@@ -18,8 +18,8 @@ ExportFormat = Literal["onnx", "openvino", "torch", "timm"]
 NamedWeights = Literal["bundled", "timm", "none"]  # of model.weights, whose other values are files and runs
 IN_FOLDER = "local-dir:"  # timm's prefix of a backbone that a folder describes
 
-NO_RERANKING = "none"
-RERANKINGS = (NO_RERANKING, "query_expansion", "database_augmentation", "k_reciprocal")
+NO_REFINING = "none"
+REFINEMENTS = (NO_REFINING, "query_expansion", "database_augmentation", "k_reciprocal")
 IndexKind = Literal["exact", "hnsw", "ivf", "ivfpq", "sq8", "fp16", "binary"]
 
 RUN_LEVEL: dict[str, tuple[str, ...]] = {
@@ -56,8 +56,8 @@ def check_choices(config: Any) -> None:
     if hasattr(config, "encode"):
         for name, names in OF_ENCODE.items():
             check_choice(f"encode.{name}", getattr(config.encode, name), names)
-    if hasattr(config, "rerank"):
-        check_choice("rerank.method", config.rerank.method, RERANKINGS)
+    if hasattr(config, "refine"):
+        check_choice("refine.method", config.refine.method, REFINEMENTS)
     for group in ("model", "teacher"):
         node = getattr(config, group, None) or {}
         if node.get("_target_") == EMBEDDER:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conspecific.config.recipe import SMALLEST, RecipeConfig, check_combinations, check_embedder
-from conspecific.config.rerank import RerankConfig
+from conspecific.config.refine import RefineConfig
 from conspecific.config.trainer import check_monitors, check_trainer
 from conspecific.errors import ConfigError
 
@@ -201,13 +201,13 @@ class UseConfig:
 @dataclass
 class EvaluateConfig(UseConfig):
     """Keys of `evaluate`. output: the folder of the results; null: in the run directory. subset: test or val. protocol:
-    null: that of the run. rerank: whether answers are refined, and how, for one more table against the plain search.
+    null: that of the run. refine: whether answers are refined, and how, for one more table against the plain search.
     """
 
     output: str | None = None
     subset: str = "test"
     protocol: str | None = None
-    rerank: RerankConfig = field(default_factory=RerankConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
     split: OtherSplitConfig = field(default_factory=OtherSplitConfig)
     metrics: OtherMetricsConfig = field(default_factory=OtherMetricsConfig)
 

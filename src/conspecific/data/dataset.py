@@ -6,7 +6,7 @@ from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
@@ -37,10 +37,14 @@ class AugmentedView(NamedTuple):
 
 
 class EvaluationImages(Dataset[Item]):
-    """Images as they are evaluated: the shorter side resized to `size` pixels, then the centre square."""
+    """Images as they are evaluated: the shorter side resized to `size` pixels, then the centre square.
 
-    def __init__(self, manifest: Manifest, ids: Sequence[int] | np.ndarray, size: int) -> None:
+    mirrored: whether they are mirrored left to right.
+    """
+
+    def __init__(self, manifest: Manifest, ids: Sequence[int] | np.ndarray, size: int, mirrored: bool = False) -> None:
         self.manifest, self.ids, self.size = manifest, np.asarray(ids, dtype=np.int64), size
+        self.mirrored = mirrored
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,6 +52,7 @@ class EvaluationImages(Dataset[Item]):
     def __getitem__(self, place: int) -> Item:
         index = int(self.ids[place])
         image = center_crop(self.manifest.open_rgb(index, self.size), self.size)
+        image = ImageOps.mirror(image) if self.mirrored else image
         return _item(image, self.manifest, index)
 
     def sample(self, count: int = 16) -> Tensor:

@@ -1,7 +1,7 @@
 """One evaluation set-up for the baseline, every epoch and the final test: the same images, size and device."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from conspecific.config.choices import NO_RERANKING, ScoredSubset, check_choice
-from conspecific.config.rerank import RerankConfig
+from conspecific.config.choices import ScoredSubset, check_choice
+from conspecific.config.refine import RefineConfig
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Splits, Subset
@@ -21,8 +21,8 @@ from conspecific.encoding.machine import versions
 from conspecific.evaluation.embed import Activations, embed, frozen_activations
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.evaluation.frozen import VERSION, FrozenActivations, FrozenEncoder, group_name
+from conspecific.evaluation.refined import evaluate_refined
 from conspecific.files import cache_key, write_json
-from conspecific.index.reranked import make_reranked
 from conspecific.metrics import KS
 from conspecific.models import Backbone, Embedder, FrozenStages, pooled_reference
 from conspecific.progress import Phases, progress_bar
@@ -184,12 +184,13 @@ class Evaluator:
         title: str,
         activations: Rows | None = None,
         encoder: Encoder | None = None,
+        mirrored: bool = False,
     ) -> dict[str, EmbeddingSet]:
         """Embed images with embedders that share a backbone.
 
         activations: of its frozen stages for these images. encoder: of the whole backbone; torch where None.
         """
-        images = EvaluationImages(self.manifest, ids, self.image_size)
+        images = EvaluationImages(self.manifest, ids, self.image_size, mirrored)
         with self.phases.measure("encoding"):
             found = embed(
                 list(embedders.values()),
@@ -214,12 +215,12 @@ class Evaluator:
         subset: str,
         title: str,
         encoder: Encoder | None = None,
-        rerank: RerankConfig | None = None,
+        refine: RefineConfig | None = None,
     ) -> dict[str, EvalResult]:
         """Embed a subset once and score it under each embedder.
 
         encoder: of the backbone that the embedders share; activations of the subset are not used then.
-        rerank: how answers are refined; each embedder is then scored a second time, as NAME_METHOD.
+        refine: how answers are refined; each embedder is then scored a second time, as NAME_METHOD or the like.
         """
         ids = self.subset(subset)
         facts = {"subset": subset, "protocol": self.splits.protocol, "image_size": self.image_size}
@@ -236,12 +237,19 @@ class Evaluator:
                 )
                 for name, embedder in progress.track(embedders.items(), description="Searching")
             }
-            if rerank is not None and rerank.method != NO_RERANKING:
-                for name, embedder in progress.track(embedders.items(), description="Reranking"):
-                    searcher = make_reranked(found[name].select(ids.gallery), embedder.metric, rerank)
-                    refined = f"{name}_{rerank.method}"
-                    told = {"name": refined, "rerank": asdict(rerank), **facts}
-                    results[refined] = evaluate(
-                        found[name], ids, self.manifest, embedder.metric, told, self.ks, searcher=searcher
+        if refine is not None and refine.name:
+            flipped = self._flipped(embedders, ids.ids, encoder) if refine.flip else {}
+            with self.phases.measure("scoring"):
+                for name, embedder in embedders.items():
+                    told, other = {"name": f"{name}_{refine.name}", **facts}, flipped.get(name)
+                    results[f"{name}_{refine.name}"] = evaluate_refined(
+                        found[name], other, ids, self.manifest, embedder.metric, refine, told, self.ks
                     )
-            return results
+        return results
+
+    def _flipped(
+        self, embedders: Mapping[str, Embedder], ids: IntArray, encoder: Encoder | None
+    ) -> dict[str, EmbeddingSet]:
+        """Embed mirrored images, by the whole backbone: activations are of images as they are."""
+        encoder = encoder or self.encoder(next(iter(embedders.values())).backbone)
+        return self.embed(embedders, ids, "Embedding mirrored images", encoder=encoder, mirrored=True)

@@ -1,21 +1,27 @@
-"""What each kind of index, and each shorter embedding, costs in retrieval quality, and what it saves."""
+"""What each kind of index, each shorter embedding and each refinement of answers costs and gains."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from conspecific.config.refine import RefineConfig
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.evaluation.compare import Difference, compare
 from conspecific.evaluation.evaluate import evaluate
-from conspecific.index import make_searcher, structure_bytes
-from conspecific.index.kinds import KINDS, LEAST_FOR_CODES, Kind
+from conspecific.evaluation.refined import flip_averaged
+from conspecific.index import GallerySearcher, Searcher, make_searcher
+from conspecific.index.kinds import KINDS, LEAST_FOR_CODES
+from conspecific.index.refined import make_refined
+from conspecific.index.whitening import pca_whitened
 from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray, Neighbors, Similarity
 
-SHORTER = (2, 4, 8, 16)  # parts of the dimensions that are kept
+PARTS, LEAST = (1, 2, 4, 8, 16), 8  # of the dimensions that are kept, and how many at least
+REFINED = {"expansion": "query_expansion", "augmented": "database_augmentation", "reciprocal": "k_reciprocal"}
 COMPARED = ("recall@1", "map@r")
 NEAREST = 10  # of index_recall@10
 
@@ -25,7 +31,8 @@ class IndexCost:
     """One way to search the same images.
 
     recall: share of the ten nearest of an exact search over all dimensions that are among its ten. bytes_per_image: of
-    memory. build_seconds: to build it from embeddings. queries_per_second: ten answers each, all queries at once.
+    memory. build_seconds: to build it from embeddings. queries_per_second: ten answers each, all queries at once. Both
+    include the second encoding of images where there is one.
     metrics: recall@1 and map@r. differences: those to the exact search over all dimensions; none for that itself.
     """
 
@@ -48,6 +55,22 @@ class IndexCost:
         return cls(**{**stored, "differences": tuple(map(Difference.from_json, stored["differences"]))})
 
 
+class Flipped(NamedTuple):
+    """The embeddings of the same images, mirrored left to right, and the seconds that one took."""
+
+    embeddings: EmbeddingSet
+    seconds: float
+
+
+class Way(NamedTuple):
+    """One way to search. build: a searcher of a gallery. seconds: to encode an image a second time."""
+
+    name: str
+    embeddings: EmbeddingSet
+    build: Callable[[EmbeddingSet], GallerySearcher]
+    seconds: float = 0.0
+
+
 def index_costs(
     embeddings: EmbeddingSet,
     subset: Subset,
@@ -55,31 +78,34 @@ def index_costs(
     metric: Similarity,
     facts: Mapping[str, Any],
     say: Callable[[str], None],
+    flipped: Flipped | None = None,
 ) -> list[IndexCost]:
     """Search a subset in each way, the exact search over all dimensions first. facts: of its protocol, for `compare`.
 
     Shorter embeddings are searched exactly: the first dimensions, and PCA-whitened ones, whose principal axes come from
-    the gallery (Jégou and Chum 2012). say: gets the name of each way before it is measured.
+    the gallery (Jégou and Chum 2012). Refined answers have the published defaults of `RefineConfig`. flipped: for
+    embeddings that are averaged with them; None leaves these out. say: gets the name of each way before it is measured.
     """
     costs: list[IndexCost] = []
     exact: tuple[EvalResult, Neighbors] | None = None
-    for name, kind, vectors in _ways(embeddings, subset):
-        say(name)
-        gallery, queries = vectors.select(subset.gallery), vectors.select(subset.query)
+    for way in _ways(embeddings, subset, metric, flipped):
+        say(way.name)
+        gallery, queries = way.embeddings.select(subset.gallery), way.embeddings.select(subset.query)
         began = time.perf_counter()
-        searcher = make_searcher(gallery, metric, kind)
+        searcher = way.build(gallery)
+        searcher.search(queries.select(queries.ids[:1]), 1)  # what the first search computes for all belongs to this
         built = time.perf_counter()
         found = searcher.search(queries, NEAREST)
         searched = time.perf_counter()
-        result = evaluate(vectors, subset, manifest, metric, facts, searcher=searcher)
+        result = evaluate(way.embeddings, subset, manifest, metric, facts, searcher=searcher)
         exact = exact or (result, found)
         cost = IndexCost(
-            name,
-            vectors.vectors.shape[1],
+            way.name,
+            way.embeddings.vectors.shape[1],
             _shared(found.ids, exact[1].ids),
-            structure_bytes(searcher) / len(gallery),
-            built - began,
-            len(queries) / (searched - built),
+            searcher.gallery_bytes / len(gallery),
+            built - began + way.seconds * len(gallery),
+            len(queries) / (searched - built + way.seconds * len(queries)),
             {each: result.metrics[each] for each in COMPARED},
             tuple(each for each in compare(result, exact[0]) if each.metric in COMPARED) if costs else (),
         )
@@ -87,31 +113,22 @@ def index_costs(
     return costs
 
 
-def pca_whitened(vectors: FloatArray, gallery: FloatArray, dimensions: int) -> FloatArray:
-    """Return vectors [N, D] along the principal axes of a gallery, each scaled to variance 1 there, [N, dimensions].
-
-    dimensions: fewer than the images of the gallery. Jégou and Chum 2012, "Negative evidences and co-occurences in
-    image retrieval: the benefit of PCA and whitening".
-    """
-    centre = gallery.mean(axis=0, dtype=np.float64)
-    covariance = np.cov(gallery.astype(np.float64), rowvar=False)
-    variances, axes = np.linalg.eigh(covariance)
-    largest = np.argsort(-variances)[:dimensions]
-    scale = np.sqrt(np.maximum(variances[largest], variances.max() * 1e-6))
-    whitened: FloatArray = ((vectors - centre) @ (axes[:, largest] / scale)).astype(np.float32)
-    return whitened
-
-
-def _ways(embeddings: EmbeddingSet, subset: Subset) -> Iterator[tuple[str, Kind, EmbeddingSet]]:
+def _ways(embeddings: EmbeddingSet, subset: Subset, metric: Similarity, flipped: Flipped | None) -> Iterator[Way]:
     for kind in KINDS:
         if kind != "ivfpq" or len(subset.gallery) >= LEAST_FOR_CODES:
-            yield kind, kind, embeddings
+            yield Way(kind, embeddings, partial(make_searcher, metric=metric, kind=kind))
+    exact = partial(Searcher, metric=metric)
     vectors, images = embeddings.vectors, embeddings.select(subset.gallery).vectors
-    for part in SHORTER:
-        if (dimensions := vectors.shape[1] // part) >= 8:
-            yield f"first {dimensions}", "exact", _with(embeddings, np.ascontiguousarray(vectors[:, :dimensions]))
-            if dimensions < len(images):
-                yield f"PCA {dimensions}", "exact", _with(embeddings, pca_whitened(vectors, images, dimensions))
+    for part in PARTS:
+        dimensions = vectors.shape[1] // part
+        if part > 1 and dimensions >= LEAST:
+            yield Way(f"first {dimensions}", _with(embeddings, np.ascontiguousarray(vectors[:, :dimensions])), exact)
+        if LEAST <= dimensions < len(images):
+            yield Way(f"PCA {dimensions}", _with(embeddings, pca_whitened(vectors, images, dimensions)), exact)
+    for name, method in REFINED.items():
+        yield Way(name, embeddings, partial(make_refined, metric=metric, config=RefineConfig(method)))
+    if flipped is not None:
+        yield Way("flip", flip_averaged(embeddings, flipped.embeddings, metric), exact, flipped.seconds)
 
 
 def _with(embeddings: EmbeddingSet, vectors: FloatArray) -> EmbeddingSet:

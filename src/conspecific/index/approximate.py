@@ -29,6 +29,11 @@ class ApproximateSearcher:
         self._place = np.argsort(random_order(len(gallery)))
         self.structure = self._built() if structure is None else structure
 
+    @property
+    def gallery_bytes(self) -> int:
+        """What the structure takes when it is written, which is about what it takes in memory."""
+        return int(faiss.serialize_index(self.structure).nbytes)
+
     def search(self, queries: EmbeddingSet, k: int) -> Neighbors:
         """Return the k nearest gallery images that were found of each query, other than itself; see `Searcher.search`.
 
@@ -90,10 +95,3 @@ AnySearcher = Searcher | ApproximateSearcher
 def make_searcher(gallery: EmbeddingSet, metric: Similarity, kind: Kind) -> AnySearcher:
     """Return a searcher of a kind, built over the gallery."""
     return Searcher(gallery, metric) if kind == "exact" else ApproximateSearcher(gallery, metric, kind)
-
-
-def structure_bytes(searcher: AnySearcher) -> int:
-    """Return the bytes that the structure takes when it is written, which is about what it takes in memory."""
-    if isinstance(searcher, Searcher):
-        return searcher.gallery_bytes
-    return int(faiss.serialize_index(searcher.structure).nbytes)

@@ -22,6 +22,11 @@ class QueryExpansion:
         self._gallery, self._metric, self._searcher = gallery, metric, searcher
         self._count, self._alpha = min(count, len(gallery)), alpha
 
+    @property
+    def gallery_bytes(self) -> int:
+        """What the plain search holds in memory, and the vectors that are averaged."""
+        return self._searcher.gallery_bytes + self._gallery.vectors.nbytes
+
     def search(self, queries: EmbeddingSet, k: int) -> Neighbors:
         """Return the k nearest images of each expanded query; see `Searcher.search`."""
         return self._searcher.search(self._expanded(queries), k)
@@ -71,6 +76,11 @@ class AugmentedScores:
         found = Searcher(gallery, metric).search(gallery, self._count + 1).ids  # one more, where one is left out
         self._near = np.where(found < 0, -1, rows_of(gallery, found))
         self._augmented = self._means(np.arange(len(gallery)), self._near[:, : self._count])
+
+    @property
+    def nbytes(self) -> int:
+        """What is held of the gallery in memory."""
+        return self._vectors.nbytes + self._augmented.nbytes + self._near.nbytes
 
     def __call__(self, queries: EmbeddingSet) -> FloatArray:
         """Return the scores [Q, N] of queries for all images."""

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from conspecific.errors import DataError, RunError
-from conspecific.index.approximate import AnySearcher, ApproximateSearcher, make_searcher, structure_bytes
+from conspecific.index.approximate import AnySearcher, ApproximateSearcher, make_searcher
 from conspecific.index.folder import COLUMNS, STRUCTURE, Contents, Stored, read_folder, write_folder
 from conspecific.index.kinds import AUTO, Kind, can_remove, choose_kind
 from conspecific.index.searcher import Searcher
@@ -123,7 +123,7 @@ class Index:
     @property
     def bytes_per_image(self) -> float:
         """What the structure takes in memory for one image. Vectors that it does not hold are read from the disk."""
-        return structure_bytes(self._searcher) / len(self)
+        return self._searcher.gallery_bytes / len(self)
 
     def search(self, queries: EmbeddingSet | FloatArray, k: int) -> Neighbors:
         """Return the k nearest images of each query; see `Searcher.search`.

@@ -28,6 +28,13 @@ class ReciprocalScores:
         self._k1, self._k2, self._weight = k1, k2, distance_weight
         self._row = {sample_id: row for row, sample_id in enumerate(gallery.ids.tolist())}
 
+    @property
+    def nbytes(self) -> int:
+        """What is held of the gallery in memory."""
+        encoded = self._encoded
+        held: int = self._vectors.nbytes + encoded.data.nbytes + encoded.indices.nbytes + encoded.indptr.nbytes
+        return held
+
     def __call__(self, queries: EmbeddingSet) -> FloatArray:
         """Return the scores [Q, N] of queries for all images. That of the query itself means nothing."""
         scores = np.zeros((len(queries), len(self._ids)), np.float32)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class GallerySearcher(Protocol):
-    """What evaluation needs of a search: a query leaves itself out by its sample id; see `Searcher` for both."""
+    """What evaluation needs of a search: a query leaves itself out by its sample id; see `Searcher`."""
+
+    @property
+    def gallery_bytes(self) -> int: ...
 
     def search(self, queries: EmbeddingSet, k: int) -> Neighbors: ...
 
@@ -49,7 +52,7 @@ class Searcher:
 
     @property
     def gallery_bytes(self) -> int:
-        """What the vectors of the gallery take."""
+        """What the search holds of the gallery in memory."""
         return self._gallery.vectors.nbytes
 
     def search(self, queries: EmbeddingSet, k: int) -> Neighbors:

@@ -1,17 +1,20 @@
 """The costs of indexes, measured on the test images of a run and kept in its record."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from conspecific.errors import RunError
-from conspecific.evaluation.index_costs import IndexCost, index_costs
+from conspecific.evaluation import Evaluator
+from conspecific.evaluation.index_costs import Flipped, IndexCost, index_costs
 from conspecific.files import write_json
 from conspecific.progress import progress_bar
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.open import OpenRun
+from conspecific.types import IntArray
 
 SUBSET = "test"
 
@@ -28,6 +31,7 @@ def measure_costs(opened: OpenRun, console: Console) -> tuple[list[IndexCost], P
     encoder = None if known else evaluator.encoder(backbone)
     title, rows = "Embedding test", known.rows if known else None
     embeddings = evaluator.embed({"model": opened.embedder}, subset.ids, title, rows, encoder)["model"]
+    flipped = _flipped(opened, evaluator, subset.ids)
     facts = {"protocol": evaluator.splits.protocol, "subset": SUBSET}
     with progress_bar(console) as progress:
         task = progress.add_task("Measuring", total=None)
@@ -38,11 +42,22 @@ def measure_costs(opened: OpenRun, console: Console) -> tuple[list[IndexCost], P
             opened.embedder.metric,
             facts,
             lambda name: progress.update(task, description=f"Measuring {name}"),
+            flipped,
         )
     if opened.run is None or not opened.has_own_images or opened.suffix:
         return costs, None
     write_json(opened.run.index_costs, [cost.to_json() for cost in costs])
     return costs, opened.run.index_costs
+
+
+def _flipped(opened: OpenRun, evaluator: Evaluator, ids: IntArray) -> Flipped:
+    """Embed mirrored images, and measure what that takes; their activations are not known."""
+    encoder = evaluator.encoder(opened.embedder.backbone)
+    began = time.perf_counter()
+    found = evaluator.embed(
+        {"model": opened.embedder}, ids, "Embedding mirrored images", encoder=encoder, mirrored=True
+    )
+    return Flipped(found["model"], (time.perf_counter() - began) / len(ids))
 
 
 def read_costs(run: RunDirectory) -> Sequence[IndexCost]:

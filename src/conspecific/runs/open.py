@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from conspecific.config.choices import NO_RERANKING
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.overrides import override
 from conspecific.config.schema import EvaluateConfig, TrainConfig, UseConfig
@@ -196,8 +195,8 @@ class OpenRun:
         """The folder of the results of `evaluate`, in the run; its name tells them from those of other evaluations."""
         assert isinstance(self.config, EvaluateConfig)
         subset, protocol = self.config.subset, evaluator.splits.protocol
-        rerank = {} if self.config.rerank.method == NO_RERANKING else vars(self.config.rerank)
-        changes = _set(self.config.split) | _set(self.config.metrics) | rerank
+        refine = vars(self.config.refine) if self.config.refine.name else {}
+        changes = _set(self.config.split) | _set(self.config.metrics) | refine
         other = f"_{cache_key(changes)}" if changes else ""
         name = f"{subset}_{protocol}_{evaluator.image_size}px_{evaluator.fingerprint}{other}{self.suffix}"
         return (self.run.path if self.run else Path.cwd()) / "evaluations" / name

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from conspecific.config.rerank import RerankConfig
+from conspecific.config.refine import RefineConfig
 from conspecific.errors import ConfigError
 from conspecific.index import Searcher
-from conspecific.index.reranked import make_reranked
+from conspecific.index.refined import make_refined
 from conspecific.types import EmbeddingSet, Similarity
 
 IMAGES, SPECIES = 40, 5
@@ -32,7 +32,7 @@ def squared(some: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.square(some[:, None] - others[None]).sum(axis=2)
 
 
-def expansion(query: np.ndarray, gallery: np.ndarray, metric: Similarity, config: RerankConfig) -> np.ndarray:
+def expansion(query: np.ndarray, gallery: np.ndarray, metric: Similarity, config: RefineConfig) -> np.ndarray:
     """Distances [N] of a query averaged with its nearest."""
     near = np.argsort(squared(query[None], gallery)[0])[: config.expanded_by]
     total, weights = query.copy(), 1.0
@@ -43,7 +43,7 @@ def expansion(query: np.ndarray, gallery: np.ndarray, metric: Similarity, config
     return squared(compared(total / weights, metric)[None], gallery)[0]
 
 
-def augmentation(query: np.ndarray, gallery: np.ndarray, metric: Similarity, config: RerankConfig) -> np.ndarray:
+def augmentation(query: np.ndarray, gallery: np.ndarray, metric: Similarity, config: RefineConfig) -> np.ndarray:
     """Distances [N] of images that are averaged with their nearest in the gallery."""
     distances = squared(gallery, gallery)
     means = []
@@ -57,7 +57,7 @@ def augmentation(query: np.ndarray, gallery: np.ndarray, metric: Similarity, con
     return squared(query[None], np.stack(means))[0]
 
 
-def reciprocal(query: np.ndarray, gallery: np.ndarray, metric: Similarity, config: RerankConfig) -> np.ndarray:
+def reciprocal(query: np.ndarray, gallery: np.ndarray, metric: Similarity, config: RefineConfig) -> np.ndarray:
     """The algorithm as it is published, with sets, over the query and the gallery; distances [N]."""
     everything = np.vstack([query, gallery])
     count = len(everything)
@@ -92,9 +92,9 @@ BRUTE = dict(zip(METHODS, (expansion, augmentation, reciprocal), strict=True))
 def test_answers_are_those_of_a_gallery_without_the_query(
     method: str, metric: Similarity, images: EmbeddingSet
 ) -> None:
-    config = RerankConfig(method, **SMALL)  # type: ignore[arg-type]
+    config = RefineConfig(method, **SMALL)  # type: ignore[arg-type]
     outside = EmbeddingSet(images.vectors[:4] + 0.1, -1 - np.arange(4), images.labels[:4])
-    searcher, vectors = make_reranked(images, metric, config), compared(images.vectors, metric)
+    searcher, vectors = make_refined(images, metric, config), compared(images.vectors, metric)
     for queries in (images, outside):
         found = searcher.search(queries, 12)
         firsts = searcher.rank_of_first_positive(queries)
@@ -113,16 +113,16 @@ def test_answers_are_those_of_a_gallery_without_the_query(
 @pytest.mark.parametrize("method", METHODS)
 def test_fewer_images_than_neighbours(method: str, images: EmbeddingSet) -> None:
     few = images.select(images.ids[:3])
-    found = make_reranked(few, "cosine", RerankConfig(method)).search(images.select(images.ids[2:4]), 4)
+    found = make_refined(few, "cosine", RefineConfig(method)).search(images.select(images.ids[2:4]), 4)
     assert sorted(found.ids[0].tolist()) == [-1, -1, 1, 4]
     assert sorted(found.ids[1].tolist()) == [-1, 1, 4, 7]
-    one = make_reranked(images.select(images.ids[:1]), "cosine", RerankConfig(method))
+    one = make_refined(images.select(images.ids[:1]), "cosine", RefineConfig(method))
     assert one.search(images.select(images.ids[:2]), 1).ids.tolist() == [[-1], [1]]
 
 
 def test_none_is_the_plain_search_and_other_names_are_refused(images: EmbeddingSet) -> None:
-    assert isinstance(make_reranked(images, "cosine", RerankConfig()), Searcher)
-    with pytest.raises(ConfigError, match=r"rerank\.method=k_reciprocol is unknown"):
-        make_reranked(images, "cosine", RerankConfig("k_reciprocol"))
-    with pytest.raises(ConfigError, match=r"rerank\.k1 must be 1 or more; found 0"):
-        RerankConfig(k1=0)
+    assert isinstance(make_refined(images, "cosine", RefineConfig()), Searcher)
+    with pytest.raises(ConfigError, match=r"refine\.method=k_reciprocol is unknown"):
+        make_refined(images, "cosine", RefineConfig("k_reciprocol"))
+    with pytest.raises(ConfigError, match=r"refine\.k1 must be 1 or more; found 0"):
+        RefineConfig(k1=0)

@@ -1,11 +1,11 @@
 """A search whose answers are refined without training."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
-from conspecific.config.choices import NO_RERANKING, RERANKINGS, check_choice
-from conspecific.config.rerank import RerankConfig
+from conspecific.config.choices import NO_REFINING, REFINEMENTS, check_choice
+from conspecific.config.refine import RefineConfig
 from conspecific.index.expansion import AugmentedScores, QueryExpansion
 from conspecific.index.gallery import block_slices, random_order
 from conspecific.index.reciprocal import ReciprocalScores
@@ -13,16 +13,30 @@ from conspecific.index.searcher import GallerySearcher, Searcher
 from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Similarity
 
 
-class ScoreSearcher:
-    """Searches like `Searcher`, by a function that scores queries for all images of the gallery at once.
+class AllScores(Protocol):
+    """Scores of queries for all images of a gallery: [Q, N], higher is nearer, finite.
 
-    scores: queries -> [Q, N], higher is nearer, finite. What it returns for a query's own sample id is not used.
+    What it returns for a query's own sample id is not used.
     """
 
-    def __init__(self, gallery: EmbeddingSet, scores: Callable[[EmbeddingSet], FloatArray]) -> None:
+    @property
+    def nbytes(self) -> int: ...
+
+    def __call__(self, queries: EmbeddingSet) -> FloatArray: ...
+
+
+class ScoreSearcher:
+    """Searches like `Searcher`, by what scores queries for all images of the gallery at once."""
+
+    def __init__(self, gallery: EmbeddingSet, scores: AllScores) -> None:
         order = random_order(len(gallery))  # ties are ordered as in an exact search
         self._order, self._scores = order, scores
         self._ids, self._labels = gallery.ids[order], gallery.labels[order]
+
+    @property
+    def gallery_bytes(self) -> int:
+        """What the search holds of the gallery in memory."""
+        return self._scores.nbytes
 
     def search(self, queries: EmbeddingSet, k: int) -> Neighbors:
         """Return the k nearest gallery images of each query, other than itself; see `Searcher.search`."""
@@ -59,17 +73,17 @@ class ScoreSearcher:
         return block_slices(len(queries), 32 * len(self._ids))
 
 
-def make_reranked(
-    gallery: EmbeddingSet, metric: Similarity, config: RerankConfig, searcher: GallerySearcher | None = None
+def make_refined(
+    gallery: EmbeddingSet, metric: Similarity, config: RefineConfig, searcher: GallerySearcher | None = None
 ) -> GallerySearcher:
     """Return a searcher of the gallery that refines its answers. searcher: of the plain search; None: an exact one.
 
     A query leaves itself out by its sample id before anything is averaged or compared. Scores are not those of a plain
     search, and a threshold on these means nothing for them. Raises ConfigError for an unknown method.
     """
-    check_choice("rerank.method", config.method, RERANKINGS)
+    check_choice("refine.method", config.method, REFINEMENTS)
     searcher = searcher or Searcher(gallery, metric)
-    if config.method == NO_RERANKING:
+    if config.method == NO_REFINING:
         return searcher
     if config.method == "query_expansion":
         return QueryExpansion(gallery, metric, searcher, config.expanded_by, config.alpha)

@@ -1,0 +1,50 @@
+"""Score refined answers through the one scoring path."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from conspecific.config.refine import RefineConfig
+from conspecific.data.manifest import Manifest
+from conspecific.data.splits import Subset
+from conspecific.evaluation.evaluate import evaluate
+from conspecific.index.gallery import prepared
+from conspecific.index.refined import make_refined
+from conspecific.index.whitening import pca_whitened
+from conspecific.types import EmbeddingSet, EvalResult, Similarity
+
+
+def evaluate_refined(
+    embeddings: EmbeddingSet,
+    flipped: EmbeddingSet | None,
+    subset: Subset,
+    manifest: Manifest,
+    metric: Similarity,
+    config: RefineConfig,
+    facts: Mapping[str, Any],
+    ks: Sequence[int],
+) -> EvalResult:
+    """Score what `config` makes of embeddings: averaged with those of mirrored images, whitened, then searched.
+
+    flipped: embeddings of the same images, mirrored; None where `config.flip` is false. The axes of the whitening come
+    from the gallery.
+    """
+    if flipped is not None:
+        embeddings = flip_averaged(embeddings, flipped, metric)
+    gallery = embeddings.select(subset.gallery)
+    if config.whitening:
+        dimensions = min(embeddings.vectors.shape[1], len(gallery) - 1)
+        vectors = pca_whitened(embeddings.vectors, gallery.vectors, dimensions)
+        embeddings = EmbeddingSet(vectors, embeddings.ids, embeddings.labels)
+        gallery = embeddings.select(subset.gallery)
+    searcher = make_refined(gallery, metric, config)
+    return evaluate(embeddings, subset, manifest, metric, {**facts, "refine": asdict(config)}, ks, searcher=searcher)
+
+
+def flip_averaged(embeddings: EmbeddingSet, flipped: EmbeddingSet, metric: Similarity) -> EmbeddingSet:
+    """Return the mean embeddings of images and of the same images mirrored left to right; see `prepared`."""
+    both = [prepared(each.vectors, metric) for each in (embeddings, flipped.select(embeddings.ids))]
+    mean = prepared(np.mean(both, axis=0, dtype=np.float32), metric)
+    return EmbeddingSet(mean, embeddings.ids, embeddings.labels)
