@@ -86,7 +86,7 @@ def test_the_last_lines_name_the_gains_and_what_to_do_next(training: CompletedPr
 
 def test_the_run_directory_holds_every_file_it_names(run: RunDirectory) -> None:
     named = [name for name, value in vars(RunDirectory).items() if isinstance(value, property)]
-    later = {"embeddings", "can_resume", "leaks"}
+    later = {"embeddings", "can_resume", "leaks", "final", "index", "index_costs"}
     assert [name for name in named if name not in later and not getattr(run, name).exists()] == []
     assert (run.checkpoints / "last.ckpt").is_file()
     assert (run.checkpoints / "best.ckpt").is_file()
@@ -114,7 +114,7 @@ def test_the_epochs_and_the_summary_agree(run: RunDirectory) -> None:
     assert summary["chosen_epoch"] == kept.facts["epoch"]
     if summary["pooled_reference"]:
         assert kept.metrics == EvalResult.load(run.results / "val_pooled").metrics
-    elif summary["chosen_epoch"]:
+    elif summary["chosen_epoch"] and summary["wise_ft_alpha"] == 1 and not summary["whitening_refitted"]:
         assert kept.metrics == epochs[summary["chosen_epoch"] - 1].metrics
     assert (summary["train"], summary["val"], summary["tested"]) == (12, 12, 24)
     assert summary["peak_memory_gb"] > 0.1
@@ -138,16 +138,24 @@ def test_the_record_says_how_to_do_it_again(run: RunDirectory, tiny: list[str]) 
 
 def test_the_weights_are_those_that_the_summary_names(run: RunDirectory) -> None:
     summary, weights = read_summary(run), load_file(run.weights)
-    candidates = {0: load_file(run.start)}
+    start = load_file(run.start)
+    candidates = {0: start}
     for name in ("last.ckpt", "best.ckpt"):
         found = torch.load(run.checkpoints / name, map_location="cpu", weights_only=True)
         candidates[found["epoch"] + 1] = {
-            key.removeprefix("embedder."): value for key, value in found["state_dict"].items()
+            key.removeprefix("embedder."): value
+            for key, value in found["state_dict"].items()
+            if key.startswith("embedder.")
         }
     kept = candidates[summary["chosen_epoch"]]
     assert weights.keys() == kept.keys() and not summary["pooled_reference"]
-    own_head = ("head",) if summary["whitening_strength"] is not None else ()
-    assert all(torch.equal(value, kept[name]) for name, value in weights.items() if not name.startswith(own_head))
+    own_head = ("head",) if summary["whitening_strength"] is not None or summary["whitening_refitted"] else ()
+    alpha = summary["wise_ft_alpha"]
+    for name, value in weights.items():
+        if not name.startswith(own_head):
+            torch.testing.assert_close(
+                value, torch.lerp(start[name].double(), kept[name].double(), alpha).to(value.dtype)
+            )
 
 
 def test_checkpoints_hold_plain_containers_only(run: RunDirectory) -> None:

@@ -89,7 +89,7 @@ def split(
     unseen: test species are not trained on. The test is the split column's if it shares no species with the rest;
         otherwise it is the last `test_share` of the species in the order of their names (the zero-shot protocol of Song
         et al. 2016). Validation is the split column's if it shares no species with train, or else `val_share` of the
-        training species, drawn at random, two at least where there are four.
+        training species, drawn at random, two at least where there are five.
     query_gallery: the test is given by the role column; without one, the first `gallery_images` images of each species
         are the gallery and the next `query_images` the queries. Training images are those that the split column calls
         train, or else the gallery. In the latter case validation queries are `val_share` of each species' training
@@ -238,7 +238,7 @@ def _draw_species(
     manifest: Manifest, ids: IntArray, share: float, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray]:
     species = np.unique(manifest.labels[ids])
-    fewest = 2 if len(species) > 3 else 1  # one by itself is found without any skill
+    fewest = 2 if len(species) > 4 else 1  # one by itself is found without any skill
     count = min(max(round(len(species) * share), fewest), len(species) - 1)
     drawn = np.isin(manifest.labels[ids], rng.permutation(species)[:count])
     return ids[~drawn], ids[drawn]

@@ -29,7 +29,8 @@ from conspecific.leaks.record import Leaks, describe
 from conspecific.models import keep_freed_memory
 from conspecific.progress import Phases
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import RunRecord, record_seconds, start_record
+from conspecific.runs.record import RunRecord, add_to_summary, record_seconds, start_record
+from conspecific.runs.verdict import verdict
 from conspecific.training.dry_run import try_everything
 from conspecific.training.final import make_final
 from conspecific.training.fit import Resumed
@@ -82,6 +83,8 @@ def train(
     leaks.save(run.leaks)
     with open_loggers(config, console) as loggers:
         record = train_and_test(config, evaluator, copies, run, loggers, resumed, began)
+        if judged := verdict(record):
+            add_to_summary(record, outcome=judged.outcome, verdict=str(judged))
         log_test(loggers, record.test, record.best, record.gains)
         if config.final:
             with phases.measure("training"):

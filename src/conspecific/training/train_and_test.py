@@ -10,8 +10,7 @@ from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator, references
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.environment import peak_memory_gb
-from conspecific.runs.record import Cost, Counts, RunRecord, add_to_summary, finish_record
-from conspecific.runs.verdict import verdict
+from conspecific.runs.record import Cost, Counts, RunRecord, finish_record
 from conspecific.training.fit import Resumed, fit
 from conspecific.training.loggers import FailSafeLogger
 from conspecific.training.parts import build_parts
@@ -50,10 +49,7 @@ def train_and_test(
         test |= evaluator.score({"model": selection.embedder}, "test", "Scoring the test images")
     whole, peak = (time.perf_counter() - began) / 60, peak_memory_gb()
     cost = Cost(round(whole, 2), round(minutes, 2), round(peak, 2), evaluator.phases.rounded())
-    record = finish_record(run, validation, test, selection and selection.weights, count_images(evaluator), cost)
-    if judged := verdict(record):
-        add_to_summary(record, outcome=judged.outcome, verdict=str(judged))
-    return record
+    return finish_record(run, validation, test, selection and selection.weights, count_images(evaluator), cost)
 
 
 def count_images(evaluator: Evaluator) -> Counts:
