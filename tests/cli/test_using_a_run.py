@@ -208,6 +208,26 @@ def test_search_prints_the_nearest_and_saves_their_image(
     assert (copied.embeddings / "all" / "vectors.npy").is_file()
 
 
+def test_search_refines_its_answers_and_knows_no_threshold_for_them(
+    conspecific: Command, copied: RunDirectory, image: Path
+) -> None:
+    plain = conspecific("search", copied.path, image, "output=plain.json")
+    done = conspecific("search", copied.path, image, "refine.method=k_reciprocal", "output=refined.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Answers refined by k_reciprocal: their scores are not those of a plain search." in done.stdout
+    assert "refined" not in plain.stdout
+    answers = {name: json.loads(Path(f"{name}.json").read_text()) for name in ("plain", "refined")}
+    assert answers["refined"]["threshold"] is None and answers["refined"]["none_of_these"] == []
+    scores = [answer["score"] for answer in answers["refined"]["answers"]]
+    assert scores == sorted(scores, reverse=True) and scores[0] <= 0, "minus a distance"
+    assert answers["refined"]["answers"][0]["path"] == answers["plain"]["answers"][0]["path"], "the image itself"
+    assert [row["path"] for row in answers["refined"]["answers"]] != [
+        row["path"] for row in answers["plain"]["answers"]
+    ]
+    done = conspecific("search", copied.path, image, "refine.flip=true")
+    assert done.stderr.startswith("error: refine.flip needs embeddings of the mirrored gallery")
+
+
 def test_search_overwrites_no_picture_of_another_query(
     conspecific: Command, copied: RunDirectory, image: Path, here: Path
 ) -> None:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from conspecific.config.refine import RefineConfig
-from conspecific.errors import ConfigError
-from conspecific.index import Searcher
-from conspecific.index.refined import make_refined
+from conspecific.errors import ConfigError, DataError
+from conspecific.index import Index, Searcher
+from conspecific.index.refined import make_refined, search_refined
+from conspecific.index.whitening import pca_whitened
 from conspecific.types import EmbeddingSet, Similarity
 
 IMAGES, SPECIES = 40, 5
@@ -118,6 +119,23 @@ def test_fewer_images_than_neighbours(method: str, images: EmbeddingSet) -> None
     assert sorted(found.ids[1].tolist()) == [-1, 1, 4, 7]
     one = make_refined(images.select(images.ids[:1]), "cosine", RefineConfig(method))
     assert one.search(images.select(images.ids[:2]), 1).ids.tolist() == [[-1], [1]]
+
+
+def test_an_index_whitens_before_it_refines(images: EmbeddingSet) -> None:
+    index = Index.build(images.vectors, [f"{row}.jpg" for row in range(IMAGES)], kind="fp16")
+    queries = EmbeddingSet(images.vectors, np.arange(IMAGES), images.labels)
+    config = RefineConfig("query_expansion", whitening=True, expanded_by=6)
+    found = index.search(queries, 5, config)
+    vectors = compared(pca_whitened(images.vectors, images.vectors, 8), "cosine")
+    for query in range(IMAGES):
+        others = np.arange(IMAGES) != query
+        order = np.argsort(expansion(vectors[query], vectors[others], "cosine", config))[:5]
+        assert found.ids[query].tolist() == np.arange(IMAGES)[others][order].tolist()
+    assert index.search(queries, 5, RefineConfig()).ids.tolist() == index.search(queries, 5).ids.tolist()
+    with pytest.raises(ConfigError, match=r"refine\.flip needs embeddings of the mirrored gallery"):
+        index.search(queries, 5, RefineConfig(flip=True))
+    with pytest.raises(DataError, match="whitening needs a gallery of 2 images or more"):
+        search_refined(images.select(images.ids[:1]), images, "cosine", RefineConfig(whitening=True), 1)
 
 
 def test_none_is_the_plain_search_and_other_names_are_refused(images: EmbeddingSet) -> None:

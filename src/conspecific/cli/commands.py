@@ -142,6 +142,7 @@ _LISTED = (
             ("search INDEX image.jpg", "in a gallery that conspecific index has made"),
             ("search RUN image.jpg k=5 data=folder data.root=PATH", "in another gallery"),
             ("search RUN FOLDER output=answers.csv", "each image of a folder; .csv or .json"),
+            ("search RUN image.jpg refine.method=k_reciprocal", "re-ranked"),
         ),
         SearchConfig,
         places=("run",),

@@ -25,6 +25,8 @@ def run(config: SearchConfig) -> None:
         _check_output(output, len(queries))
     console = Console(markup=False)
     answers = find_answers(config, queries, console)
+    if config.refine.name:
+        console.print(f"Answers refined by {config.refine.name}: their scores are not those of a plain search.")
     for query in range(len(queries)):
         console.print(_table(answers, query))
         if answers.is_unknown(query):

@@ -38,6 +38,13 @@ class RefineConfig:
         if not 0 <= self.distance_weight <= 1:
             raise ConfigError(f"refine.distance_weight must be from 0 to 1; found {self.distance_weight}")
 
+    def require_unflipped(self) -> None:
+        """Raise ConfigError for flip where a gallery has no embeddings of its mirrored images."""
+        if self.flip:
+            raise ConfigError(
+                "refine.flip needs embeddings of the mirrored gallery, which only evaluate makes: leave it out"
+            )
+
     @property
     def name(self) -> str:
         """What is asked for, as part of a name; empty where answers are those of the plain search."""

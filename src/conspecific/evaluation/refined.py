@@ -12,7 +12,7 @@ from conspecific.data.splits import Subset
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.index.gallery import prepared
 from conspecific.index.refined import make_refined
-from conspecific.index.whitening import pca_whitened
+from conspecific.index.whitening import whiten
 from conspecific.types import EmbeddingSet, EvalResult, Similarity
 
 
@@ -35,8 +35,7 @@ def evaluate_refined(
         embeddings = flip_averaged(embeddings, flipped, metric)
     gallery = embeddings.select(subset.gallery)
     if config.whitening:
-        dimensions = min(embeddings.vectors.shape[1], len(gallery) - 1)
-        vectors = pca_whitened(embeddings.vectors, gallery.vectors, dimensions)
+        vectors = whiten(embeddings.vectors, gallery.vectors)
         embeddings = EmbeddingSet(vectors, embeddings.ids, embeddings.labels)
         gallery = embeddings.select(subset.gallery)
     searcher = make_refined(gallery, metric, config)

@@ -10,6 +10,7 @@ import faiss
 import numpy as np
 import polars as pl
 
+from conspecific.config.refine import RefineConfig
 from conspecific.errors import DataError, RunError
 from conspecific.index.approximate import AnySearcher, ApproximateSearcher, make_searcher
 from conspecific.index.folder import COLUMNS, STRUCTURE, Contents, Stored, read_folder, write_folder
@@ -125,16 +126,21 @@ class Index:
         """What the structure takes in memory for one image. Vectors that it does not hold are read from the disk."""
         return self._searcher.gallery_bytes / len(self)
 
-    def search(self, queries: EmbeddingSet | FloatArray, k: int) -> Neighbors:
+    def search(self, queries: EmbeddingSet | FloatArray, k: int, refine: RefineConfig | None = None) -> Neighbors:
         """Return the k nearest images of each query; see `Searcher.search`.
 
         queries: vectors [Q, D] float32, or embeddings whose sample ids are those of `images` where a query is to leave
-            itself out.
+            itself out. refine: how answers are refined; their scores are not those of a plain search.
         """
         if not isinstance(queries, EmbeddingSet):
             unknown = np.full(len(queries), -1)
             queries = EmbeddingSet(queries, unknown - np.arange(len(queries)), unknown)
-        return self._searcher.search(queries, k)
+        if refine is None or not refine.name:
+            return self._searcher.search(queries, k)
+        from conspecific.index.refined import search_refined  # scipy, which a plain search does without
+
+        gallery = _embeddings(self.vectors, self.images)
+        return search_refined(gallery, queries, self.stored.similarity, refine, k, self._searcher)
 
     def rows(self, ids: IntArray) -> IntArray:
         """Return the rows of `images` with these ids, -1 for an id that is in no row."""

@@ -91,7 +91,7 @@ def jaccard_distances(encoded: sparse.csc_array, row: int) -> NDArray[np.float64
     columns = encoded[:, own.col]
     both = np.minimum(columns.data, np.repeat(own.data, np.diff(columns.indptr)))
     shared = np.bincount(columns.indices, both, minlength=encoded.shape[0])
-    distances: NDArray[np.float64] = 1 - shared / (2 - shared)
+    distances: NDArray[np.float64] = 1 - shared / np.maximum(2 - shared, shared)  # within rounding, shared is 1 at most
     return distances
 
 

@@ -10,6 +10,7 @@ from conspecific.index.expansion import AugmentedScores, QueryExpansion
 from conspecific.index.gallery import block_slices, random_order
 from conspecific.index.reciprocal import ReciprocalScores
 from conspecific.index.searcher import GallerySearcher, Searcher
+from conspecific.index.whitening import whiten
 from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Similarity
 
 
@@ -71,6 +72,26 @@ class ScoreSearcher:
 
     def _parts(self, queries: EmbeddingSet) -> list[slice]:
         return block_slices(len(queries), 32 * len(self._ids))
+
+
+def search_refined(
+    gallery: EmbeddingSet,
+    queries: EmbeddingSet,
+    metric: Similarity,
+    config: RefineConfig,
+    k: int,
+    searcher: GallerySearcher | None = None,
+) -> Neighbors:
+    """Return the k nearest images of each query, whitened and refined as asked for. searcher: of the plain search.
+
+    Raises ConfigError for flip, which needs embeddings of mirrored images, and for an unknown method.
+    """
+    config.require_unflipped()
+    if config.whitening:
+        asked = whiten(queries.vectors, gallery.vectors)
+        gallery = EmbeddingSet(whiten(gallery.vectors, gallery.vectors), gallery.ids, gallery.labels)
+        queries, searcher = EmbeddingSet(asked, queries.ids, queries.labels), None
+    return make_refined(gallery, metric, config, searcher).search(queries, k)
 
 
 def make_refined(

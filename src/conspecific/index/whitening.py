@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from conspecific.errors import DataError
 from conspecific.types import FloatArray
 
 
@@ -18,3 +19,13 @@ def pca_whitened(vectors: FloatArray, gallery: FloatArray, dimensions: int) -> F
     scale = np.sqrt(np.maximum(variances[largest], variances.max() * 1e-6))
     whitened: FloatArray = ((vectors - centre) @ (axes[:, largest] / scale)).astype(np.float32)
     return whitened
+
+
+def whiten(vectors: FloatArray, gallery: FloatArray) -> FloatArray:
+    """Return vectors [N, D] whitened in as many dimensions as the gallery has axes: D, or its images less 1.
+
+    Raises DataError for a gallery of one image, which has none.
+    """
+    if len(gallery) < 2:
+        raise DataError("whitening needs a gallery of 2 images or more; found 1: leave out refine.whitening")
+    return pca_whitened(vectors, gallery, min(vectors.shape[1], len(gallery) - 1))

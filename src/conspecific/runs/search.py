@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
+from conspecific.config.refine import RefineConfig
 from conspecific.config.schema import SearchConfig
 from conspecific.config.targets import TARGET
 from conspecific.data.manifest import Manifest
@@ -40,7 +41,7 @@ def find_answers(config: SearchConfig, queries: Sequence[Path], console: Console
     if folder is None:
         from conspecific.runs.open import open_run
 
-        return search_images(open_run(config), queries, config.k, console)
+        return search_images(open_run(config), queries, config.k, console, config.refine)
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False)
@@ -56,12 +57,14 @@ def search_index(
 ) -> Answers:
     """Find the k nearest images of each query in an index that was read from a folder."""
     root = Path((config.data or {}).get("root", index.stored.root)).expanduser()
-    found = index.search(_embedded(index, folder, queries, config, console), min(config.k, len(index)))
+    vectors = _embedded(index, folder, queries, config, console)
+    found = index.search(vectors, min(config.k, len(index)), config.refine)
     neighbors = Neighbors(index.rows(found.ids), found.scores)
     manifest = Manifest.from_table(root, index.images.select("path", "label").fill_null("?"), labelled=False)
     if index.images["label"].null_count() == 0:
         manifest = Manifest.from_table(root, index.images.select("path", "label"))
-    return Answers(tuple(queries), manifest, neighbors, folder, threshold_of(index))
+    threshold = None if config.refine.name else threshold_of(index)  # it is one of plain scores
+    return Answers(tuple(queries), manifest, neighbors, folder, threshold)
 
 
 def threshold_of(index: Index) -> Threshold | None:
@@ -70,8 +73,11 @@ def threshold_of(index: Index) -> Threshold | None:
     return Threshold(stored["score"], stored["precision"]) if {"score", "precision"} <= stored.keys() else None
 
 
-def search_images(opened: "OpenRun", queries: Sequence[Path], k: int, console: Console) -> Answers:
+def search_images(
+    opened: "OpenRun", queries: Sequence[Path], k: int, console: Console, refine: RefineConfig | None = None
+) -> Answers:
     """Find the k nearest images of each query, or all images where there are fewer. Raises ImageError, DataError."""
+    from conspecific.index.refined import search_refined
     from conspecific.runs.gallery import validated_threshold
 
     embedder, config = opened.embedder, opened.config
@@ -79,8 +85,12 @@ def search_images(opened: "OpenRun", queries: Sequence[Path], k: int, console: C
     vectors = embedder.embed(queries, device=config.device, workers=config.workers, progress=len(queries) > 1)
     ids, labels = -1 - np.arange(len(queries)), np.full(len(queries), -1)  # negative: of no image in the manifest
     _, manifest, gallery = opened.embed_all(console)
-    found = Searcher(gallery, embedder.metric).search(EmbeddingSet(vectors, ids, labels), min(k, len(gallery)))
-    return Answers(tuple(queries), manifest, found, opened.weights, validated_threshold(opened))
+    asked, k = EmbeddingSet(vectors, ids, labels), min(k, len(gallery))
+    if refine is None or not refine.name:
+        found = Searcher(gallery, embedder.metric).search(asked, k)
+        return Answers(tuple(queries), manifest, found, opened.weights, validated_threshold(opened))
+    found = search_refined(gallery, asked, embedder.metric, refine, k)
+    return Answers(tuple(queries), manifest, found, opened.weights)
 
 
 def _index_folder(config: SearchConfig) -> Path | None:
