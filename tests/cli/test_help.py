@@ -151,6 +151,7 @@ def test_an_unknown_command_names_its_neighbour(capsys: pytest.CaptureFixture[st
         ),
         (["embed", "runs/gone", "outptu=x"], "outptu is not a key of this configuration. Did you mean output?"),
         (["evaluate", "runs/gone", "truncat=64"], "truncat is not a key of this configuration. Did you mean truncate"),
+        (["dashboard", "runs/gone"], "runs/gone holds no run directory. Give the folder of your runs"),
         (["soup", "runs/gone"], "runs/gone is not a run directory and holds none"),
         (["soup", "RUN", "greedi=true"], "greedi is not a key of this configuration. Did you mean greedy?"),
         (["soup"], "a soup needs two runs or more; found 0"),

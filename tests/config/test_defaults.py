@@ -11,6 +11,7 @@ from conspecific.config.compose import compose_config, typed
 from conspecific.config.location import config_dir, options
 from conspecific.config.schema import (
     CompareConfig,
+    DashboardConfig,
     EmbedConfig,
     EvaluateConfig,
     RecipeConfig,
@@ -49,6 +50,7 @@ def test_train_composes_to_the_defaults_of_the_schema() -> None:
         ("embed", EmbedConfig),
         ("search", SearchConfig),
         ("compare", CompareConfig),
+        ("dashboard", DashboardConfig),
         ("soup", SoupConfig),
     ],
 )

@@ -17,8 +17,8 @@ CHECKOUT = Path(__file__).parents[2]
 COMPOSE_ALL = """
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.location import config_dir, options
-from conspecific.config.schema import EmbedConfig, EvaluateConfig, IndexConfig, SearchConfig, ServeConfig, SoupConfig
-from conspecific.config.schema import TrainConfig
+from conspecific.config.schema import DashboardConfig, EmbedConfig, EvaluateConfig, IndexConfig
+from conspecific.config.schema import SearchConfig, ServeConfig, SoupConfig, TrainConfig
 print(config_dir())
 for experiment in options("experiment"):
     config = typed(compose_config("train", [f"experiment={experiment}"]), TrainConfig)
@@ -26,7 +26,7 @@ for experiment in options("experiment"):
 for name, schema in (
     ("evaluate", EvaluateConfig), ("embed", EmbedConfig), ("index", IndexConfig), ("search", SearchConfig),
     ("serve", ServeConfig),
-    ("soup", SoupConfig)
+    ("soup", SoupConfig), ("dashboard", DashboardConfig)
 ):
     typed(compose_config(name), schema)
 """

@@ -5,6 +5,7 @@ from typing import Any
 
 from conspecific.config.schema import (
     CompareConfig,
+    DashboardConfig,
     EmbedConfig,
     EvaluateConfig,
     ExportConfig,
@@ -88,6 +89,19 @@ _LISTED = (
         groups=(),
         note="A few recipes are tested against the first, query by query. Trials of a sweep, and more than 26 "
         "settings, are sorted by their validation score instead: choose by it, and look at the test once.",
+    ),
+    Command(
+        "dashboard",
+        "write one page over all runs in a folder",
+        "[FOLDER] [KEY=VALUE ...]",
+        (
+            ("dashboard runs", "every run below runs/, in runs/dashboard.html"),
+            ("dashboard runs/arcface output=arcface.html", ""),
+        ),
+        DashboardConfig,
+        places=("folder",),
+        groups=(),
+        note="The page is one file that loads nothing. Runs that have not ended or are damaged are named on it.",
     ),
     Command(
         "soup",

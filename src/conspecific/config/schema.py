@@ -250,6 +250,19 @@ class CompareConfig:
 
 
 @dataclass
+class DashboardConfig:
+    """Keys of `dashboard`.
+
+    folder: where the run directories are, at any depth; null: `paths.runs`. output: the file to write; null:
+    dashboard.html in that folder.
+    """
+
+    folder: str | None = None
+    output: str | None = None
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
 class SoupConfig:
     """Keys of `soup`.
 

@@ -278,9 +278,7 @@ def read_record(path: Path) -> RunRecord:
     """Read a finished run. Raises RunError where it has not ended, or is not the record of a run of this version."""
     run = RunDirectory(path)
     config, environment = read_config(run), read_environment(run)
-    if not run.summary.is_file():
-        raise RunError(f"{path} has not ended: it was not scored on its test split. Resume it, or leave it out.")
-    summary = _read_json(run.summary)
+    summary = read_summary(run)
     try:
         return RunRecord(
             directory=run,
@@ -288,13 +286,25 @@ def read_record(path: Path) -> RunRecord:
             environment=environment,
             epochs=tuple(read_epochs(run)),
             leaks=Leaks.load(run.leaks) if run.leaks.with_suffix(".parquet").is_file() else None,
-            selection=_part(SelectedWeights, summary) if "chosen_epoch" in summary else None,
+            selection=read_selection(summary),
             counts=_part(Counts, summary),
             cost=_part(Cost, summary),
             gains={name: tuple(map(Difference.from_json, stored)) for name, stored in summary["gains"].items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{run.summary} is not the summary of a run: {error!r}") from error
+
+
+def read_summary(run: RunDirectory) -> dict[str, Any]:
+    """Read the summary of a run as it is stored. Raises RunError where the run has not ended, or it is damaged."""
+    if not run.summary.is_file():
+        raise RunError(f"{run.path} has not ended: it was not scored on its test split. Resume it, or leave it out.")
+    return _read_json(run.summary)
+
+
+def read_selection(summary: Mapping[str, Any]) -> SelectedWeights | None:
+    """Return which weights a summary says were kept, None where nothing was trained."""
+    return _part(SelectedWeights, summary) if "chosen_epoch" in summary else None
 
 
 def read_config(run: RunDirectory) -> TrainConfig:
@@ -334,6 +344,11 @@ def read_epochs(run: RunDirectory) -> list[Epoch]:
 def read_result(run: RunDirectory, subset: str, name: str) -> EvalResult:
     """Read a stored result: subset `val` or `test`; name flatten, pooled or model."""
     return EvalResult.load(run.results / f"{subset}_{name}")
+
+
+def read_scores(run: RunDirectory, subset: str, name: str) -> dict[str, Any]:
+    """Read what `read_result` reads, without its table of queries: `metrics` and `facts`, as they are stored."""
+    return _read_json(run.results / f"{subset}_{name}.json")
 
 
 def read_splits(run: RunDirectory) -> pl.DataFrame:

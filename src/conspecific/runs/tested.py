@@ -7,7 +7,6 @@ from typing import Any
 
 import polars as pl
 
-from conspecific.config.schema import TrainConfig
 from conspecific.errors import RunError
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import RunRecord, read_record, read_result
@@ -83,7 +82,7 @@ def tested_run(record: RunRecord) -> TestedRun:
         record.path,
         Path(record.counts.data_root),
         record.config.seed,
-        dict(_settings(record.config)),
+        settings_of(asdict(record.config)),
         test.select("path", "label", "content", "test_query", "test_gallery"),
         read_result(record.directory, "test", record.best),
         read_result(record.directory, "test", record.reference),
@@ -117,11 +116,15 @@ def _how_tests_differ(first: TestedRun, other: TestedRun) -> list[str]:
     return found
 
 
-def _settings(config: TrainConfig) -> Iterator[tuple[str, Any]]:
-    for name, value in _flat(asdict(config)):
-        inside = isinstance(value, str) and value.startswith(f"{config.paths.run}/")  # as checkpoints
-        if not inside and not any(f"{name}.".startswith(f"{left_out}.") for left_out in NOT_SETTINGS):
-            yield name, value
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted key -> value, for every key of a configuration that metrics depend on, without the seed."""
+    inside = f"{config['paths']['run']}/"  # as checkpoints are
+    return {
+        name: value
+        for name, value in _flat(config)
+        if not (isinstance(value, str) and value.startswith(inside))
+        and not any(f"{name}.".startswith(f"{left_out}.") for left_out in NOT_SETTINGS)
+    }
 
 
 def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 """Whether fine-tuning helped: one judgement, for the last lines of a run and for its report."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,22 +47,27 @@ class Verdict:
 
 def verdict(record: RunRecord) -> Verdict | None:
     """Judge a run; None where nothing was trained, or the record has no differences of the monitored metric."""
-    found = [
-        (name, each)
-        for name, differences in record.gains.items()
-        for each in differences
-        if each.metric == record.config.monitor
-    ]
-    if record.selection is None or not found:
+    found = over_better_reference(record.gains, record.config.monitor)
+    if record.selection is None or found is None:
         return None
-    reference, difference = max(found, key=lambda pair: pair[1].other)
-    interval = difference.interval
-    outcome: Outcome = "no difference"
-    if record.selection.pooled_reference:
-        outcome = "untrained"
-    elif not interval.holds_zero:
-        outcome = "better" if interval.mean > 0 else "worse"
+    reference, difference = found
+    outcome = outcome_of(difference, record.selection)
     return Verdict(outcome, reference, difference, record.selection, "" if outcome == "better" else _advice(record))
+
+
+def over_better_reference(gains: Mapping[str, Sequence[Difference]], metric: str) -> tuple[str, Difference] | None:
+    """Return the reference with the higher value of a metric and the difference to it; None without that metric."""
+    found = [(name, each) for name, differences in gains.items() for each in differences if each.metric == metric]
+    return max(found, key=lambda pair: pair[1].other, default=None)
+
+
+def outcome_of(difference: Difference, selection: SelectedWeights) -> Outcome:
+    """Return what a difference to the better reference says of the kept weights."""
+    if selection.pooled_reference:
+        return "untrained"
+    if difference.interval.holds_zero:
+        return "no difference"
+    return "better" if difference.interval.mean > 0 else "worse"
 
 
 def _advice(record: RunRecord) -> str:

@@ -1,0 +1,20 @@
+"""conspecific dashboard: one page over all runs in a folder."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from conspecific.config.schema import DashboardConfig
+from conspecific.reporting.dashboard.page import write_dashboard
+from conspecific.runs.overview import read_overview
+
+
+def run(config: DashboardConfig) -> None:
+    """Write the page, and print how many runs it has and which were left out."""
+    folder = Path(config.folder or config.paths.runs).expanduser()
+    found, console = read_overview(folder), Console(markup=False)
+    for name, reason in found.left_out:
+        console.print(f"Left out: {name}: {reason}", style="yellow", soft_wrap=True, highlight=False)
+    page = Path(config.output).expanduser() if config.output else folder / "dashboard.html"
+    console.print(f"{len(found.runs)} runs, {len(found.left_out)} left out", highlight=False)
+    console.print(f"Dashboard: {write_dashboard(page, found).resolve()}", soft_wrap=True, highlight=False)

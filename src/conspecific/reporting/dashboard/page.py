@@ -1,0 +1,90 @@
+"""The page over all runs in a folder: one self-contained HTML file."""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from conspecific.files import write_text
+from conspecific.reporting.dashboard.rows import table_rows
+from conspecific.reporting.page.section import Section, render_page
+from conspecific.reporting.page.template import REPORTING
+from conspecific.reporting.page.wording import MAIN_METRICS, number, plural
+from conspecific.runs.overview import Overview, differing
+
+CHOICES = ("data", "protocol", "loss", "backbone", "outcome")  # columns that the page can be filtered by
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the sections are built from. page: the file to write, which the links start from."""
+
+    found: Overview
+    page: Path
+
+
+def write_dashboard(path: Path, found: Overview) -> Path:
+    """Write the page to `path` and return it."""
+    script = (REPORTING / "dashboard" / "table.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    own = {
+        "title": f"Dashboard of {found.folder.name or found.folder}",
+        "over": "dashboard",
+        "headline": headline(found),
+        "lead": lead(found),
+        "script": Markup(script),
+        "digest": digest,
+    }
+    page = render_page("dashboard/page.html.j2", SECTIONS, Subject(found, path), {}, own)
+    write_text(path, page.encode("utf-8", "replace").decode("utf-8"))  # a name may hold bytes that are no text
+    return path
+
+
+def headline(found: Overview) -> str:
+    """Return how many runs there are, and the best of them where all can be compared."""
+    if not found.runs:
+        return "No finished runs"
+    if len(found.tasks) > 1:
+        return f"{plural(len(found.runs), 'run')} on {len(found.tasks)} different tests"
+    best = found.tasks[0][0]
+    if len(found.runs) == 1:
+        return f"1 run: validation {best.monitor} {number(best.score)}"
+    return f"{best.name} is the best of {len(found.runs)} runs on validation: {best.monitor} {number(best.score)}"
+
+
+def lead(found: Overview) -> list[str]:
+    """Return what is on the page, and what is not."""
+    sentences = ["Runs are ranked by validation. Choosing one by its test score biases that score upwards."]
+    if len(found.tasks) > 1:
+        sentences.append("Scores of runs with other images, splits or another protocol cannot be compared.")
+    if found.left_out:
+        sentences.append(f"{plural(len(found.left_out), 'folder')} without a readable result: see Left out.")
+    return sentences
+
+
+def _runs(subject: Subject) -> dict[str, Any] | None:
+    tasks = subject.found.tasks
+    if not tasks:
+        return None
+    rows = table_rows(tasks, [differing(runs) for runs in tasks], subject.page)
+    monitors = {run.monitor for run in subject.found.runs}
+    choices = {name: sorted({getattr(row, name) for row in rows}) for name in CHOICES}
+    return {
+        "rows": rows,
+        "metrics": MAIN_METRICS,
+        "monitor": monitors.pop() if len(monitors) == 1 else "monitored metric",
+        "choices": {name: values for name, values in choices.items() if len(values) > 1},
+    }
+
+
+def _left_out(subject: Subject) -> dict[str, Any] | None:
+    return {"left_out": subject.found.left_out} if subject.found.left_out else None
+
+
+SECTIONS: list[Section[Subject]] = [
+    Section("runs", "Runs", "dashboard/runs.html.j2", _runs),
+    Section("left-out", "Left out", "dashboard/left_out.html.j2", _left_out),
+]

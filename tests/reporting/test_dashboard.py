@@ -1,0 +1,139 @@
+"""The page over many runs: complete without a script, sorted and filtered with one, and names are data."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conspecific.metrics import metric_names
+from conspecific.reporting.dashboard.page import headline, write_dashboard
+from conspecific.runs.overview import ListedRun, Overview
+from conspecific.runs.record import SelectedWeights
+
+from .comparisons import Page
+from .test_report_in_a_browser import BROWSER, QUIET
+
+MakeListed = Callable[..., ListedRun]
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> MakeListed:
+    """Return a function that makes a run with a report, whose validation metrics are all `score`."""
+
+    def make(name: str, score: float, **changed: object) -> ListedRun:
+        path = tmp_path / "runs" / name
+        path.mkdir(parents=True)
+        (path / "report.html").write_text("report")
+        run = ListedRun(
+            path=path,
+            name=name,
+            data="birds",
+            protocol="seen",
+            backbone="some_network",
+            loss="ArcFace",
+            seed=0,
+            monitor="map@r",
+            task=("one",),
+            queries=96,
+            species=8,
+            validation=dict.fromkeys(metric_names(), score),
+            test=dict.fromkeys(metric_names(), 1 - score),
+            curve=[(1, score / 2), (2, score)],
+            planned=2,
+            selection=SelectedWeights(2),
+            reference=None,
+            gain=None,
+            outcome=None,
+            minutes=1.5,
+            data_root=tmp_path / "images",
+            settings={"loss.margin": "20", "seed": "0"},
+        )
+        return replace(run, **changed)  # type: ignore[arg-type]
+
+    return make
+
+
+def page_of(found: Overview) -> str:
+    return write_dashboard(found.folder / "dashboard.html", found).read_text(encoding="utf-8")
+
+
+def rows_of(page: str) -> list[str]:
+    body = page.partition("<tbody>")[2].partition("</tbody>")[0]
+    return [" ".join(Page(row).text.split()) for row in body.split("<tr")[1:]]
+
+
+def test_the_table_has_every_run_and_links_to_its_report(listed: MakeListed, tmp_path: Path) -> None:
+    runs = [listed("a/0", 0.3), listed("a/1 #?", 0.6, settings={"loss.margin": "28", "seed": "0"}), listed("b", 0.4)]
+    (tmp_path / "runs/b/report.html").unlink()
+    found = Overview(tmp_path / "runs", runs, [])
+    assert headline(found) == "a/1 #? is the best of 3 runs on validation: map@r 0.600"
+    page = page_of(found)
+    rows = rows_of(page)
+    assert [row.partition(" birds")[0].split(">")[-1].strip() for row in rows] == [
+        "a/1 #? loss.margin=28",
+        "b no report",
+        "a/0",
+    ]
+    assert "0.600" in rows[0] and "0.400 0.400 0.400" in rows[0], "validation and test"
+    links = [attributes["href"] for tag, attributes in Page(page).tags if tag == "a"]
+    assert [link for link in links if link and link.startswith("./")] == [
+        "./a/1%20%23%3F/report.html",
+        "./a/0/report.html",
+    ]
+
+
+def test_runs_on_other_tests_are_not_ranked_together(listed: MakeListed, tmp_path: Path) -> None:
+    found = Overview(tmp_path / "runs", [listed("0", 0.3), listed("1", 0.6, task=("other",))], [])
+    assert headline(found) == "2 runs on 2 different tests"
+    assert "cannot be compared" in Page(page_of(found)).text
+
+
+def test_damaged_runs_are_named_and_markup_in_names_is_text(listed: MakeListed, tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    run = listed("javascript:alert(1)", 0.3, data=evil, loss='" onclick="x', settings={evil: evil, "seed": "0"})
+    other = listed("bytes \udcff", 0.2, settings={"seed": "0"}, backbone="\ud800")
+    page = page_of(Overview(tmp_path / "runs", [run, other], [(f"gone {evil}", "has not ended")]))
+    assert page.count("<script") == 1 and "alert(1)</script>" not in page
+    text = Page(page).text
+    assert "has not ended" in text and f"gone {evil}" in text
+    for tag, attributes in Page(page).tags:
+        assert not any(name.startswith("on") for name in attributes)
+        assert tag not in {"link", "iframe", "object", "embed", "base"}
+        assert str(attributes.get("href", "#")).startswith(("#", "./"))
+    assert "default-src 'none'" in page and "http:" not in page and "https:" not in page
+
+
+def test_without_a_finished_run_the_page_says_so(tmp_path: Path) -> None:
+    text = Page(page_of(Overview(tmp_path, [], [("0", "has not ended")]))).text
+    assert "No finished runs" in text and "has not ended" in text
+
+
+DRIVE = """<!DOCTYPE html><body><iframe style="width:390px;height:900px;border:0" src="runs/dashboard.html"></iframe>
+<script>
+document.querySelector("iframe").onload = event => {
+  const page = event.target.contentDocument, root = page.documentElement, told = [];
+  const names = () => [...page.querySelectorAll("tbody tr:not([hidden]) a")].map(link => link.textContent).join("");
+  const button = [...page.querySelectorAll("th button")].find(each => each.textContent.includes("recall@1"));
+  told.push(names());
+  for (const _ of "12") { button.click(); told.push(names() + button.parentNode.getAttribute("aria-sort")); }
+  page.getElementById("words").value = "c";
+  page.getElementById("words").dispatchEvent(new Event("input", { bubbles: true }));
+  told.push(names(), page.getElementById("count").textContent, root.scrollWidth <= 390);
+  document.title = told.join("|");
+};
+</script></body>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine to show the page in")
+def test_buttons_sort_and_the_search_filters(listed: MakeListed, tmp_path: Path) -> None:
+    runs = [listed(name, score, loss="X") for name, score in (("b", 0.2), ("c", 0.3), ("d", 0.1))]
+    page_of(Overview(tmp_path / "runs", [replace(run, backbone="", data="", protocol="") for run in runs], []))
+    (tmp_path / "drive.html").write_text(DRIVE, encoding="utf-8")
+    command = [str(BROWSER), *QUIET, "--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--window-size=1400,1000", "--dump-dom", (tmp_path / "drive.html").as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    title = re.findall(r"<title>(.*?)</title>", shown)
+    assert title == ["cbd|dbcdescending|cbdascending|c|1 of 3 runs|true"]
