@@ -9,13 +9,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from httpx2 import Response
 from PIL import Image
 from starlette.testclient import TestClient
 
+from conspecific.config.refine import RefineConfig
 from conspecific.config.schema import LimitsConfig
+from conspecific.index.refined import make_refined
 from conspecific.serving.app import create_app
 from conspecific.serving.gallery import ServedGallery
 from conspecific.serving.warm_up import warm_up
@@ -74,6 +77,19 @@ def test_answers_can_be_of_one_species(client: TestClient, image: Path) -> None:
     assert [answer["species"] for answer in found["model"]["answers"]] == [HOSTILE] * 5
     assert found["model"]["votes"] == [{"species": HOSTILE, "count": 5}]
     assert "no species 'dodo'" in error_of(post(client, image.read_bytes(), species="dodo"))
+
+
+def test_answers_can_be_refined(gallery: ServedGallery) -> None:
+    refine = RefineConfig("k_reciprocal", k1=3, k2=2)
+    refined = replace(gallery, model=replace(gallery.model, refine=refine, precision=None))
+    expected = make_refined(gallery.model.embeddings, gallery.model.embedder.metric, refine)
+    with TestClient(create_app(refined, SMALL), base_url="http://localhost:8000") as client:
+        found = client.get("/api/search", params={"id": 0}).json()["model"]
+        jays = client.get("/api/search", params={"id": 0, "species": "Blue_Jay"}).json()["model"]
+    query = gallery.model.embeddings.select(np.array([0]))
+    assert [answer["id"] for answer in found["answers"]] == expected.search(query, 10).ids[0].tolist()
+    assert (found["threshold"], found["may_be_none"]) == (None, False)
+    assert {answer["species"] for answer in jays["answers"]} == {"Blue_Jay"} and len(jays["answers"]) == 6
 
 
 def test_an_image_of_the_gallery_leaves_itself_out(client: TestClient) -> None:

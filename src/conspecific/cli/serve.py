@@ -18,4 +18,4 @@ def run(config: ServeConfig) -> None:
 
     console = Console(markup=False)
     with listen(config.host, config.port) as listening:  # a port that is taken is told before the work
-        serve(open_gallery(open_run(config), console), config, listening, console)
+        serve(open_gallery(open_run(config), console, config.refine), config, listening, console)

@@ -344,13 +344,19 @@ class ServeConfig(UseConfig):
 
     host: the address to listen at; 0.0.0.0 for every network of this machine. port: 0 takes any that is free. names:
     names besides `host` and localhost that browsers reach the page by, as through a proxy; addresses need none.
+    refine: whether the answers of the model are refined, and how.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     names: list[str] = field(default_factory=list)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port must be from 0 to 65535; found {self.port}")
+        if self.refine.flip or self.refine.whitening:
+            raise ConfigError(
+                "serve takes refine.method and its settings alone: leave out refine.flip and refine.whitening"
+            )

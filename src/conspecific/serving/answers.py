@@ -17,7 +17,9 @@ class Answer(BaseModel):
     rank: int = Field(description="from 1, the nearest")
     id: int = Field(description="sample id; the image is at /api/images/{id}")
     species: str | None = Field(description="as the data names it; null where species are not known")
-    score: float = Field(description="higher is nearer: cosine similarity, or minus the squared distance")
+    score: float = Field(
+        description="higher is nearer: cosine similarity, or minus the squared distance; refined ones have their own"
+    )
     precision: float | None = Field(
         description="share of right ones among the validation answers with such a score; null where it is not known"
     )

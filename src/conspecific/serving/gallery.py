@@ -12,10 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from conspecific.config.refine import RefineConfig
 from conspecific.data.manifest import Manifest
 from conspecific.evaluation.score_precision import ScorePrecision
 from conspecific.images import center_crop, to_tensor
-from conspecific.index import Searcher
+from conspecific.index import GallerySearcher
+from conspecific.index.refined import make_refined
 from conspecific.models import Embedder
 from conspecific.models.encode import embed_batches
 from conspecific.montage import square
@@ -33,7 +35,7 @@ class Encoded:
 
     name: of the network, in a few words. to_features: its backbone, from images uint8 [B, 3, H, W] to feature maps.
     embeddings: of all images of the gallery. precision: what its scores have been worth on validation; None where that
-    is not known.
+    is not known, as of refined answers. refine: how answers are refined.
     """
 
     name: str
@@ -42,11 +44,12 @@ class Encoded:
     device: torch.device
     embeddings: EmbeddingSet
     precision: ScorePrecision | None
+    refine: RefineConfig = field(default_factory=RefineConfig)
 
     @cached_property
-    def searcher(self) -> Searcher:
-        """Exact search of all images."""
-        return Searcher(self.embeddings, self.embedder.metric)
+    def searcher(self) -> GallerySearcher:
+        """Exact search of all images, refined as asked for."""
+        return make_refined(self.embeddings, self.embedder.metric, self.refine)
 
     def embed(self, image: Tensor) -> FloatArray:
         """Return the embedding of an image, uint8 [3, H, W]: [1, D]."""
@@ -60,7 +63,7 @@ class Encoded:
             count = len(self.embeddings)
         else:
             own = self.embeddings.ids[self.embeddings.labels == species]
-            searcher, count = Searcher(self.embeddings.select(own), self.embedder.metric), len(own)
+            searcher, count = make_refined(self.embeddings.select(own), self.embedder.metric, self.refine), len(own)
         found = searcher.search(query, min(k, count))
         there = found.ids[0] >= 0  # a query of the gallery leaves itself out
         return Neighbors(found.ids[:, there], found.scores[:, there])

@@ -1,11 +1,13 @@
 """From a run to a gallery that is ready to answer."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from torch import Tensor
 
+from conspecific.config.refine import RefineConfig
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.errors import ConfigError
@@ -21,10 +23,12 @@ from conspecific.types import EmbeddingSet
 EXAMPLES = 8
 
 
-def open_gallery(opened: OpenRun, console: Console) -> ServedGallery:
-    """Embed the images that are searched, unless that was done before."""
+def open_gallery(opened: OpenRun, console: Console, refine: RefineConfig) -> ServedGallery:
+    """Embed the images that are searched, unless that was done before. refine: of the model's answers."""
     folder, manifest, embeddings = opened.embed_all(console)
     model = _encoded(opened, "Model of the run", "model", opened.embedder, manifest, embeddings, console)
+    if refine.name:  # what scores were worth on validation was measured on plain ones
+        model = replace(model, name=f"{model.name}, refined by {refine.name}", refine=refine, precision=None)
     try:
         reference, others = embed_by_reference(opened, folder, console)
         beside = _encoded(opened, "Before training", "pooled", reference, manifest, others, console)

@@ -64,7 +64,7 @@ export function verdictWords(found) {
     return { name: "This may be none of them", lines: [limit, `${share} ${speciesName(best.species)}.`], unsure: true };
   }
   const worth = nearest.precision === null
-    ? "This run recorded no validation for these embeddings, so that a score says nothing of its precision."
+    ? "This run recorded no validation of such scores, so that a score says nothing of its precision."
     : `Of the validation answers with a score like that of the nearest, ${score(nearest.score)}, ${percent(nearest.precision)} were right.`;
   return { name: speciesName(best.species), lines: [`${share} this species.`, worth] };
 }
