@@ -9,13 +9,18 @@ from typing import Any
 from markupsafe import Markup
 
 from conspecific.files import write_text
+from conspecific.reporting.dashboard.curves import curves
+from conspecific.reporting.dashboard.examples import shown_examples
 from conspecific.reporting.dashboard.rows import table_rows
+from conspecific.reporting.dashboard.settings import settings_of_task
+from conspecific.reporting.page.answers import SHOWN
 from conspecific.reporting.page.section import Section, render_page
 from conspecific.reporting.page.template import REPORTING
 from conspecific.reporting.page.wording import MAIN_METRICS, number, plural
 from conspecific.runs.overview import Overview, differing
 
-CHOICES = ("data", "protocol", "loss", "backbone", "outcome")  # columns that the page can be filtered by
+COLUMNS = ("data", "protocol", "loss", "backbone")  # shown where runs differ in them
+CHOICES = (*COLUMNS, "outcome")  # what the page can be filtered by
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,27 @@ def _runs(subject: Subject) -> dict[str, Any] | None:
         "metrics": MAIN_METRICS,
         "monitor": monitors.pop() if len(monitors) == 1 else "monitored metric",
         "choices": {name: values for name, values in choices.items() if len(values) > 1},
+        "shown": [name for name in COLUMNS if len(choices[name]) > 1],
+        "same": [(name, choices[name][0]) for name in COLUMNS if len(choices[name]) == 1],
     }
+
+
+def _learning(subject: Subject) -> dict[str, Any] | None:
+    drawn = [found for runs in subject.found.tasks if (found := curves(runs))]
+    without = sum(len(run.curve) < 2 for run in subject.found.runs)
+    return {"curves": drawn, "without": plural(without, "run") if without else ""} if drawn else None
+
+
+def _settings(subject: Subject) -> dict[str, Any] | None:
+    tasks = [found for runs in subject.found.tasks if (found := settings_of_task(runs))]
+    return {"tasks": tasks} if tasks else None
+
+
+def _examples(subject: Subject) -> dict[str, Any] | None:
+    if not subject.found.runs:
+        return None
+    found, images = shown_examples(subject.found.tasks)
+    return {"found": found, "images": images, "shown": SHOWN}
 
 
 def _left_out(subject: Subject) -> dict[str, Any] | None:
@@ -86,5 +111,8 @@ def _left_out(subject: Subject) -> dict[str, Any] | None:
 
 SECTIONS: list[Section[Subject]] = [
     Section("runs", "Runs", "dashboard/runs.html.j2", _runs),
+    Section("learning", "Learning curves", "dashboard/learning.html.j2", _learning),
+    Section("settings", "Settings that differ", "dashboard/settings.html.j2", _settings),
+    Section("examples", "Best examples", "dashboard/examples.html.j2", _examples),
     Section("left-out", "Left out", "dashboard/left_out.html.j2", _left_out),
 ]

@@ -77,7 +77,7 @@ def _row(run: ListedRun, found: Mapping[str, Counter[str | None]], page: Path) -
         bounds="" if gain is None else f"{signed(gain.interval.low)} to {signed(gain.interval.high)}",
         outcome="" if run.outcome is None else OUTCOMES[run.outcome],
         minutes=Cell(number(run.minutes, 1), run.minutes),
-        unusual=tuple((key, _value(run, key)) for key in found if key != "seed" and _is_unusual(run, key, found[key])),
+        unusual=_unusual(run, found),
     )
 
 
@@ -91,10 +91,11 @@ def _score(value: float | None) -> Cell:
     return Cell(number(value), value)
 
 
-def _is_unusual(run: ListedRun, key: str, values: Counter[str | None]) -> bool:
-    return run.settings.get(key) != values.most_common(1)[0][0]
-
-
-def _value(run: ListedRun, key: str) -> str:
-    value = run.settings.get(key)
-    return "not set" if value is None else value
+def _unusual(run: ListedRun, found: Mapping[str, Counter[str | None]]) -> tuple[tuple[str, str], ...]:
+    """Return the settings of a run that most others have another value of; its classes have columns of their own."""
+    told = []
+    for key, values in found.items():
+        value = run.settings.get(key)
+        if value is not None and value != values.most_common(1)[0][0] and key != "seed" and not key.endswith("_"):
+            told.append((key, value))
+    return tuple(told)
