@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from conspecific.cli.main import main
 from conspecific.errors import RunError
 from conspecific.metrics import metric_names
 from conspecific.runs.directory import RunDirectory
@@ -100,3 +101,20 @@ def test_a_metric_that_is_no_number_is_not_shown(make_listed: MakeListed, tmp_pa
     stored.write_text(json.dumps({**content, "metrics": {"map@r": float("nan"), "recall@1": 0.5}}))
     [run] = read_overview(tmp_path / "runs").runs
     assert run.test == {"recall@1": 0.5}
+
+
+def test_the_command_writes_the_page_and_names_what_it_left_out(
+    make_listed: MakeListed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_listed("good", [0.2, 0.3])
+    RunDirectory(make_listed("cut", [0.1])).summary.unlink()
+    assert main(["dashboard", str(tmp_path / "runs")]) == 0
+    page = tmp_path / "runs/dashboard.html"
+    assert capsys.readouterr().out.splitlines() == [
+        "Left out: cut: has not ended: it was not scored on its test split. Resume it, or leave it out.",
+        "1 run, 1 left out",
+        f"Dashboard: {page.resolve()}",
+    ]
+    assert "1 run: validation map@r 0.300" in page.read_text()
+    assert main(["dashboard", str(tmp_path / "runs"), f"output={tmp_path / 'new/page.html'}"]) == 0
+    assert (tmp_path / "new/page.html").is_file()

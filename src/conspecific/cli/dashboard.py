@@ -6,6 +6,7 @@ from rich.console import Console
 
 from conspecific.config.schema import DashboardConfig
 from conspecific.reporting.dashboard.page import write_dashboard
+from conspecific.reporting.page.wording import plural
 from conspecific.runs.overview import read_overview
 
 
@@ -16,5 +17,5 @@ def run(config: DashboardConfig) -> None:
     for name, reason in found.left_out:
         console.print(f"Left out: {name}: {reason}", style="yellow", soft_wrap=True, highlight=False)
     page = Path(config.output).expanduser() if config.output else folder / "dashboard.html"
-    console.print(f"{len(found.runs)} runs, {len(found.left_out)} left out", highlight=False)
+    console.print(f"{plural(len(found.runs), 'run')}, {len(found.left_out)} left out", highlight=False)
     console.print(f"Dashboard: {write_dashboard(page, found).resolve()}", soft_wrap=True, highlight=False)

@@ -55,7 +55,14 @@ def _setting(keys: Sequence[str], runs: Sequence[ListedRun]) -> Setting:
     for run in runs:  # the best first, and so are the values
         scores.setdefault(run.settings.get(keys[0]), []).append(run.score)
     values = [
-        Value("not set" if value is None else value, len(each), number(each[0]), number(sum(each) / len(each)))
+        Value(_text(keys[0], value), len(each), number(each[0]), number(sum(each) / len(each)))
         for value, each in scores.items()
     ]
     return Setting(keys[0], tuple(keys[1:]), tuple(values[:VALUES]), max(0, len(values) - VALUES))
+
+
+def _text(key: str, value: str | None) -> str:
+    """Return a value as the table shows it, a class without its module."""
+    if value is None:
+        return "not set"
+    return value.rpartition(".")[2] if key.endswith("_target_") else value
