@@ -145,7 +145,7 @@ def test_every_section_is_in_the_navigation(
     sections = [attributes["id"] for tag, attributes in found if tag == "section"]
     links = [attributes["href"] for tag, attributes in found if tag == "a"]
     assert links == [f"#{place}" for place in sections]
-    assert sections == [section.id for section in SECTIONS]
+    assert sections == [section.id for section in SECTIONS if section.id != "index"], "no costs were measured"
 
 
 def test_a_section_is_one_entry_and_one_template(make_run: MakeSubject, tmp_path: Path) -> None:
