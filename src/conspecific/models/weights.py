@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,13 @@ def save_weights(module: nn.Module, path: Path, *, is_pooled_reference: bool = F
     is_pooled_reference: mark them as those of the pooled reference, whatever pooling and head the configuration asks
         for; `holds_pooled_reference` reads the mark.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_tensors(module.state_dict(), path, MARK if is_pooled_reference else None)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write named tensors as .safetensors, whole or not at all."""
     with write_whole(path) as temporary:
-        save_file(tensors, temporary, MARK if is_pooled_reference else None)
+        save_file({name: each.detach().cpu().contiguous() for name, each in tensors.items()}, temporary, metadata)
 
 
 def holds_pooled_reference(file: Path) -> bool:

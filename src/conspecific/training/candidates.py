@@ -4,16 +4,15 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Self
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator
-from conspecific.files import write_whole
 from conspecific.models import Embedder, pooled_reference
+from conspecific.models.weights import save_tensors
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import SelectedWeights
 from conspecific.training.recipe.initialization import Heads
@@ -39,9 +38,9 @@ class Start:
     def save(self, run: RunDirectory) -> None:
         """Write them into the checkpoints of a run."""
         named = {f"{strength:g}/{name}": own for strength, state in self.heads.items() for name, own in state.items()}
-        _write(dict(self.weights), run.start)
+        save_tensors(self.weights, run.start)
         if named:
-            _write(named, run.untrained_heads)
+            save_tensors(named, run.untrained_heads)
 
     @classmethod
     def load(cls, run: RunDirectory) -> Self:
@@ -118,8 +117,3 @@ def refitted(kept: SelectedWeights, trained: Trained, config: TrainConfig) -> Se
     if config.recipe.refit_whitening is False or not kept.is_trained or not can_refit(trained.ended):
         return None
     return replace(kept, whitening_refitted=True)
-
-
-def _write(tensors: dict[str, Tensor], file: Path) -> None:
-    with write_whole(file) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)

@@ -87,8 +87,7 @@ def train_unwatched(
     """Train on the training images of an evaluator for some epochs, all the same but that nothing is scored or kept.
 
     copies: pairs of sample ids that are the same image. epochs: 0 fits heads alone. title: before the number of an
-    epoch, in its progress bar. Returns also the evaluator with the
-    activations of these images.
+    epoch, in its progress bar. Returns also the evaluator with the activations of these images.
     """
     console, evaluator = evaluator.console, replace(evaluator, console=Console(quiet=True))
     config = copy.copy(config)

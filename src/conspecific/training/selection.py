@@ -15,7 +15,7 @@ from conspecific.tables import plain_table
 from conspecific.training.candidates import Trained, candidates_of, refitted
 from conspecific.types import EvalResult
 
-GAIN = 0.03  # of what training makes over the pooled reference, in map@r on subsets of two data sets (docs/log.md)
+GAIN = 0.03  # of what training makes over the pooled reference, in map@r on subsets of birds100 (docs/log.md)
 Results = dict[SelectedWeights, EvalResult]
 
 

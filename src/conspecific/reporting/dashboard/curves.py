@@ -4,21 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from conspecific.reporting.page.line import Line
 from conspecific.reporting.page.wording import number, plural
 from conspecific.runs.overview import ListedRun
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 630, 10, 190
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25)  # between two horizontal lines
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One run. points: in SVG syntax. end: of the last epoch. role: best or whole."""
-
-    role: str
-    points: str
-    end: tuple[float, float]
-    title: str
 
 
 @dataclass(frozen=True, slots=True)

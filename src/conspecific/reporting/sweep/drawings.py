@@ -7,6 +7,7 @@ from statistics import median
 
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from conspecific.reporting.page.line import Line
 from conspecific.reporting.page.wording import DASH, number
 from conspecific.runs.sweeps import Sweep, SweptRun
 
@@ -42,16 +43,6 @@ class Drawing:
     levels: Ticks
     dots: tuple[Dot, ...]
     summary: str
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A learning curve. points: in SVG syntax. end: the selected epoch of the best run, the last epoch of others."""
-
-    role: str
-    points: str
-    end: tuple[float, float]
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
