@@ -1,5 +1,6 @@
 """The names of the package root: imported late, documented, complete."""
 
+import asyncio
 import subprocess
 import sys
 
@@ -24,7 +25,7 @@ def test_the_import_is_fast_and_imports_no_torch() -> None:
 
 
 def test_every_public_name_is_there_and_documented() -> None:
-    functions = {"compare", "evaluate", "load", "train"}
+    functions = {"compare", "evaluate", "load", "serve", "train"}
     assert set(cs.__all__) == functions | {"Embedder", "FineTuner", "Index", "RetrievalCallback", "__version__"}
     for name in set(cs.__all__) - {"__version__"}:
         found = getattr(cs, name)
@@ -37,6 +38,14 @@ def test_every_public_name_is_there_and_documented() -> None:
 def test_training_from_python_takes_no_options() -> None:
     with pytest.raises(ValueError, match="train makes one run and takes KEY=VALUE only; found -m"):
         cs.train(["-m", "seed=1,2"])
+
+
+def test_a_notebook_cannot_serve() -> None:
+    async def cell() -> None:
+        cs.serve("runs/first")
+
+    with pytest.raises(ValueError, match="an event loop is running here, as in a notebook: run conspecific serve in"):
+        asyncio.run(cell())
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from conspecific.cli.run_serving import serve as serve
     from conspecific.cli.run_training import train as train
     from conspecific.evaluation.arrays import evaluate as evaluate
     from conspecific.evaluation.compare import compare as compare
@@ -30,10 +31,22 @@ _HOMES = {
     "compare": "conspecific.evaluation.compare",
     "evaluate": "conspecific.evaluation.arrays",
     "load": "conspecific.runs.load",
+    "serve": "conspecific.cli.run_serving",
     "train": "conspecific.cli.run_training",
 }
 
-__all__ = ["Embedder", "FineTuner", "Index", "RetrievalCallback", "__version__", "compare", "evaluate", "load", "train"]
+__all__ = [
+    "Embedder",
+    "FineTuner",
+    "Index",
+    "RetrievalCallback",
+    "__version__",
+    "compare",
+    "evaluate",
+    "load",
+    "serve",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
