@@ -131,6 +131,18 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
     assert names(tmp_path) == ["set", "set/old"]
 
 
+def test_a_link_stays_and_what_it_names_is_written(tmp_path: Path) -> None:
+    for name in ("folder", "file"):
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere" / name)
+    for text in ("old", "new"):
+        write_text(tmp_path / "file", text)
+        with write_whole_folder(tmp_path / "folder") as temporary:
+            (temporary / text).touch()
+    assert names(tmp_path / "elsewhere") == ["file", "folder", "folder/new"]
+    assert (tmp_path / "file").is_symlink() and (tmp_path / "file").read_text() == "new"
+    assert (tmp_path / "folder").is_symlink()
+
+
 def test_keep_existing_refuses_to_replace_what_another_process_wrote(tmp_path: Path) -> None:
     refused = pytest.raises(FileExistsError, match="another process")
     with refused, write_whole_folder(tmp_path / "set", keep_existing=True) as temporary:

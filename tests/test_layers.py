@@ -30,7 +30,7 @@ RANKS = {
     "progress": 0,
     "types": 0,
     "tables": 0,
-    "errors": -1,  # these two are of rank 0 in the design, and what their siblings there may import
+    "errors": -2,  # files and errors are of rank 0 in the design; their siblings there may import them, files errors
 }
 
 # Which packages may import these at all.

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from conspecific.errors import RunError, name_some
+
 DIGITS = 12  # of the hexadecimal number in a temporary name
 MANY = 1000  # files
 IN_MEMORY_BYTES = 2 << 30  # a temporary array larger than this is a memory-mapped file
 FULL = 2**20  # bytes; with fewer free ones, what could not be written failed because the disk is full
+
+
+SYSTEM = frozenset({".DS_Store", "desktop.ini", "Thumbs.db"})  # that file managers leave in folders
 
 
 @contextmanager
@@ -29,9 +34,10 @@ def write_whole(path: Path) -> Iterator[Path]:
 
     The temporary file is in the same folder, is flushed to disk before it is renamed, and gets the mode of any new file
     (0666 less the umask) even where its writer gave it another. The folder is made where it is missing and flushed too,
-    so that the name survives a power failure. When the block raises, `path` is as it was before. Raises OSError
-    (ENOSPC) where the disk is full, whatever the writer raises then.
+    so that the name survives a power failure. A symbolic link stays, and the file it names is written. When the block
+    raises, `path` is as it was before. Raises OSError (ENOSPC) where the disk is full, whatever the writer raises then.
     """
+    path = _linked(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     temporary.touch()
@@ -54,11 +60,15 @@ def write_whole(path: Path) -> Iterator[Path]:
 def write_whole_folder(folder: Path, *, keep_existing: bool = False, flush: bool = True) -> Iterator[Path]:
     """Yield an empty folder beside `folder`; it takes the place of `folder`, if there is one, when the block ends.
 
-    Every file in it is flushed to disk first. When the block raises, `folder` is as it was before.
+    Every file in it is flushed to disk first. A symbolic link stays, and the folder it names is written. When the block
+    raises, `folder` is as it was before. What is in `folder` is deleted: ask `refuse_other_content` where a user names
+    it.
+
     keep_existing: raise FileExistsError in place of replacing a folder with something in it, as another process may
         have written while the block ran.
     flush: False for a cache whose reader compares a checksum, and so would notice what a power failure lost.
     """
+    folder = _linked(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary, replaced = _temporary(folder), _temporary(folder)
     temporary.mkdir()
@@ -80,6 +90,26 @@ def write_whole_folder(folder: Path, *, keep_existing: bool = False, flush: bool
     finally:
         for left in (temporary, replaced):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def refuse_other_content(folder: Path, kind: str, own: Collection[str], is_own: Callable[[Path], bool]) -> None:
+    """Raise RunError if `folder` is a file, or holds anything but `kind`: writing there would delete it.
+
+    kind: in the plural, for the message. own: the names of all its files. is_own: whether a folder with something in it
+    holds `kind`.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise RunError(f"{folder} is a file, and {kind} need a folder. Name another one.")
+    found = sorted(path.name for path in folder.iterdir() if path.name not in SYSTEM)
+    if found and not is_own(folder):
+        raise RunError(f"{folder} holds other files than {kind}, which would be deleted. Name another folder.")
+    if other := [name for name in found if name not in own]:
+        raise RunError(
+            f"{folder} holds {name_some(other)} besides {kind}, which would be deleted. Move what is yours, or name "
+            "another folder."
+        )
 
 
 def remove_abandoned(path: Path) -> None:
@@ -146,6 +176,11 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap
         if hasattr(os, "posix_fallocate"):  # not on macOS
             os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape) * np.dtype(dtype).itemsize))
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+
+
+def _linked(path: Path) -> Path:
+    """The file or folder that a symbolic link names, which need not exist; a path that is none, as it is."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def _temporary(path: Path) -> Path:

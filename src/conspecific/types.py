@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -118,6 +118,25 @@ class EvalResult:
         """Read what `save` wrote. Raises RunError if a file is missing or holds anything else."""
         try:
             stored = json.loads(Path(f"{stem}.json").read_text())
-            return cls(stored["metrics"], stored["macro"], pl.read_parquet(f"{stem}.parquet"), stored["facts"])
+            return cls(
+                stored["metrics"], stored["macro"], pl.read_parquet(f"{stem}.parquet", glob=False), stored["facts"]
+            )
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise RunError(f"{stem}.json / .parquet is not a stored evaluation result: {error}") from error
+
+
+def require_results(folder: Path, names: Iterable[str]) -> None:
+    """Raise RunError if files in a folder have the names of results, but were not written by `EvalResult.save`."""
+    for file in (folder / f"{name}{kind}" for name in names for kind in (".json", ".parquet")):
+        if file.exists() and not _is_result(file):
+            raise RunError(f"{file} is no stored result, and would be overwritten. Name another folder.")
+
+
+def _is_result(file: Path) -> bool:
+    try:
+        with file.open("rb") as content:
+            if file.suffix == ".json":
+                return set(json.load(content)) == {"facts", "metrics", "macro"}
+            return "neighbor_ids" in pl.read_parquet_schema(content)
+    except (OSError, ValueError, TypeError, pl.exceptions.PolarsError):
+        return False

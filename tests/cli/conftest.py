@@ -10,9 +10,11 @@ from subprocess import CompletedProcess
 import pytest
 
 from conspecific.cli.main import main
+from conspecific.config.overrides import override
 from conspecific.runs.directory import RunDirectory
 
 COMMAND = "import sys; from conspecific.cli.main import main; sys.exit(main())"
+DIFFICULT = "a[1] {x,y} why? b*"
 
 
 @pytest.fixture(scope="session")
@@ -41,15 +43,22 @@ def tiny() -> list[str]:
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the drawn images and the baselines of these tests are kept."""
-    return tmp_path_factory.mktemp("cache")
+    return _difficult(tmp_path_factory.mktemp("cache"))
+
+
+def _difficult(folder: Path) -> Path:
+    """A folder whose name is a pattern to programs that take paths for such."""
+    (folder / DIFFICULT).mkdir()
+    return folder / DIFFICULT
 
 
 @pytest.fixture(scope="session")
 def training(tmp_path_factory: pytest.TempPathFactory, tiny: list[str], cache: Path) -> CompletedProcess[str]:
     """The tiny training, in a process of its own and in a folder without a checkout."""
     environment = {**os.environ, "CONSPECIFIC_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    folder = tmp_path_factory.mktemp("work")
-    command = [sys.executable, "-c", COMMAND, "train", "experiment=default", f"hydra.run.dir={folder}/run", *tiny]
+    folder = _difficult(tmp_path_factory.mktemp("work"))
+    place = override("hydra.run.dir", str(folder / "run"))
+    command = [sys.executable, "-c", COMMAND, "train", "experiment=default", place, *tiny]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 

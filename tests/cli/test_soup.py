@@ -81,7 +81,7 @@ def test_what_cannot_be_averaged_is_said(conspecific: Command, pair: list[RunDir
     assert done.returncode == 2
     assert "cannot be averaged, they differ in model.pooling: gem and max" in done.stderr
     second.config.write_text(config)
-    splits = pl.read_parquet(second.splits)
+    splits = pl.read_parquet(second.splits, glob=False)
     splits.with_columns(train=~pl.col("train")).write_parquet(second.splits)
     done = conspecific("soup", first.path, second.path)
     assert "their training, validation or test images differ" in done.stderr

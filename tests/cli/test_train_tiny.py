@@ -121,7 +121,7 @@ def test_the_epochs_and_the_summary_agree(run: RunDirectory) -> None:
 
 
 def test_the_splits_are_disjoint_and_complete(run: RunDirectory) -> None:
-    splits = pl.read_parquet(run.splits)
+    splits = pl.read_parquet(run.splits, glob=False)
     uses = splits.select((pl.col("train") + pl.col("val_query") + pl.col("test_query")).alias("uses"))["uses"]
     assert splits.height == 48
     assert uses.to_list() == [1] * 48

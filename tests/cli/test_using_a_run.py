@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from conspecific.cli import evaluate
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.load import load
 from conspecific.types import EvalResult
@@ -128,6 +129,21 @@ def test_evaluate_shows_what_reranking_gains_beside_the_plain_search(
     assert done.stderr.startswith("error: refine.method=k_reciprocol is unknown")
 
 
+def test_evaluate_refuses_before_the_work(
+    conspecific: Command, copied: RunDirectory, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "references", lambda *_: pytest.fail("the work has begun"))
+    (here / "model.json").write_text('{"layers": 3}')
+    done = conspecific("evaluate", copied.path, "output=.")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "model.json is no stored result, and would be overwritten" in done.stderr
+    copied.splits.unlink()
+    for words in ([], ["data=butterflies", "data.species=6", "data.images=8", "data.size=96"]):
+        done = conspecific("evaluate", copied.path, *words)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "splits.parquet cannot be read: No such file" in done.stderr
+
+
 # --- embed
 
 
@@ -138,7 +154,7 @@ def test_embed_any_folder_of_images(conspecific: Command, run: RunDirectory, ima
         f"Data: 8 images in {image.parent}, species not known: no folder of its own for each"
         in done.stdout.splitlines()
     )
-    vectors, table = np.load("my vectors/vectors.npy"), pl.read_parquet("my vectors/images.parquet")
+    vectors, table = np.load("my vectors/vectors.npy"), pl.read_parquet("my vectors/images.parquet", glob=False)
     assert vectors.shape == (8, 512)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
@@ -239,6 +255,26 @@ def test_search_overwrites_no_picture_of_another_query(
     assert lines == [f"Image: {first}", f"Image: {second}", f"Image: {first}"]
 
 
+def test_search_overwrites_nothing_that_it_did_not_make(
+    conspecific: Command, copied: RunDirectory, image: Path, here: Path
+) -> None:
+    query = here / "query.jpg"
+    shutil.copy(image, query)
+    (here / "link.jpg").symlink_to(query)
+    (here / "mine.csv").write_text("species,count\n")
+    shutil.copy(image, here / "mine.jpg")
+    for name, told in {"query.jpg": "is the image to search with", "link.jpg": "is the image to search with"}.items():
+        done = conspecific("search", copied.path, query, f"output={name}")
+        assert (done.returncode, done.stderr.partition(", and")[0]) == (2, f"error: output={name} {told}")
+    for name in ("mine.csv", "mine.jpg", "."):
+        done = conspecific("search", copied.path, query, f"output={name}")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert query.read_bytes() == (here / "mine.jpg").read_bytes() == image.read_bytes()
+    for name in ("a.jpg", "a.csv", "a.jpg", "a.csv"):
+        done = conspecific("search", copied.path, query, "k=1", f"output={name}")
+        assert done.returncode == 0, "what search made is made again"
+
+
 def test_search_with_a_folder_and_a_file_writes_all_answers(
     conspecific: Command, copied: RunDirectory, image: Path, here: Path
 ) -> None:
@@ -309,5 +345,5 @@ def test_an_interrupted_run_is_opened_at_its_best_epoch(
 
 
 def test_the_words_of_search_may_be_given_by_name(conspecific: Command, copied: RunDirectory, image: Path) -> None:
-    done = conspecific("search", f"run={copied.path}", f"images=[{image}]", "k=1")
+    done = conspecific("search", f"run={copied.path}", f"images=['{image}']", "k=1")
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from conspecific.data.splits import Subset
 from conspecific.errors import RunError
 from conspecific.evaluation import evaluate
 from conspecific.evaluation.store import load_embeddings, read_facts, save_embeddings
-from conspecific.types import EmbeddingSet, EvalResult
+from conspecific.types import EmbeddingSet, EvalResult, require_results
 
 MakeManifest = Callable[..., Manifest]
 LABELS = ["robin", "robin", "wren", "wren", "owl", "owl"]
@@ -28,7 +28,7 @@ def embedded(manifest: Manifest, ids: list[int]) -> EmbeddingSet:
 def stored(make_manifest: MakeManifest, tmp_path: Path) -> tuple[Path, Manifest, EmbeddingSet]:
     manifest = make_manifest(LABELS)
     embeddings = embedded(manifest, [4, 0, 3])
-    save_embeddings(tmp_path / "all", embeddings, manifest, {"image_size": 32})
+    save_embeddings(tmp_path / "all", embeddings, manifest, {"weights": "f00d", "image_size": 32})
     return tmp_path / "all", manifest, embeddings
 
 
@@ -39,7 +39,7 @@ def test_what_is_saved_is_loaded(stored: tuple[Path, Manifest, EmbeddingSet]) ->
     np.testing.assert_array_equal(loaded.ids, embeddings.ids)
     np.testing.assert_array_equal(loaded.labels, embeddings.labels)
     assert isinstance(loaded.vectors, np.memmap)
-    assert read_facts(folder) == {"image_size": 32}
+    assert read_facts(folder) == {"weights": "f00d", "image_size": 32}
 
 
 def test_the_table_says_row_for_row_what_the_vectors_are_of(stored: tuple[Path, Manifest, EmbeddingSet]) -> None:
@@ -53,11 +53,38 @@ def test_the_table_says_row_for_row_what_the_vectors_are_of(stored: tuple[Path, 
 
 def test_saving_again_replaces_what_was_there(stored: tuple[Path, Manifest, EmbeddingSet]) -> None:
     folder, manifest, _ = stored
-    (folder / "left_over.txt").touch()
-    save_embeddings(folder, embedded(manifest, [1, 2]), manifest, {"image_size": 64})
+    (folder / ".DS_Store").touch()
+    save_embeddings(folder, embedded(manifest, [1, 2]), manifest, {"weights": "f00d"})
     assert load_embeddings(folder, manifest).ids.tolist() == [1, 2]
     assert sorted(path.name for path in folder.iterdir()) == ["facts.json", "images.parquet", "vectors.npy"]
     assert [path.name for path in folder.parent.iterdir()] == ["all"]
+
+
+def test_saving_replaces_nothing_that_it_did_not_make(
+    stored: tuple[Path, Manifest, EmbeddingSet], tmp_path: Path
+) -> None:
+    folder, manifest, embeddings = stored
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"all holds notes.txt besides embeddings, which would be deleted\. Move what"):
+        save_embeddings(folder, embeddings, manifest, {"weights": "f00d"})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "facts.json").write_text('{"capital": "Paris"}')
+    (tmp_path / "file").write_text("mine")
+    for name, told in {"other": "holds other files than", "file": "is a file, and embeddings need a folder"}.items():
+        with pytest.raises(RunError, match=f"{name} {told}"):
+            save_embeddings(tmp_path / name, embeddings, manifest, {"weights": "f00d"})
+    assert (folder / "notes.txt").read_text() == (tmp_path / "file").read_text() == "mine"
+
+
+def test_results_replace_nothing_but_results(tmp_path: Path) -> None:
+    table = pl.DataFrame({"id": [0], "neighbor_ids": [[1]]})
+    EvalResult({}, {}, table).save(tmp_path / "model")
+    require_results(tmp_path, ["model", "none"])
+    for name, content in {"model.json": '{"layers": 3}', "model.parquet": "mine"}.items():
+        EvalResult({}, {}, table).save(tmp_path / "model")
+        (tmp_path / name).write_text(content)
+        with pytest.raises(RunError, match=f"{name} is no stored result, and would be overwritten"):
+            require_results(tmp_path, ["flatten", "model"])
 
 
 @pytest.mark.parametrize("other", [["robin", "wren"] * 3, LABELS[:4], [*LABELS[:4], "kite", "kite"]])

@@ -132,7 +132,7 @@ def test_what_is_not_possible_is_said(run: RunDirectory, tmp_path: Path, monkeyp
     kept = tmp_path / "thesis" / "chapter.tex"
     kept.parent.mkdir()
     kept.write_text("years of work")
-    with pytest.raises(RunError, match="holds other files than an export, which would be deleted"):
+    with pytest.raises(RunError, match="holds other files than those of an export, which would be deleted"):
         export(run, format="timm", output=str(kept.parent))
     assert kept.is_file()
     other = load(run.path, device="cpu").requires_grad_(False)
@@ -145,9 +145,12 @@ def test_what_is_not_possible_is_said(run: RunDirectory, tmp_path: Path, monkeyp
 
 def test_an_export_replaces_one(run: RunDirectory) -> None:
     first = export(run, format="timm")
-    (first.folder / "old").touch()
+    (first.folder / "model.onnx").touch()
     again = export(run, format="timm", license="cc-by-4.0")
-    assert not (again.folder / "old").exists()
+    assert not (again.folder / "model.onnx").exists()
+    (again.folder / "image.jpg").touch()
+    with pytest.raises(RunError, match=r"timm holds image\.jpg besides those of an export, which would be deleted"):
+        export(run, format="timm")
     text = (again.folder / "README.md").read_text()
     assert "\nlicense: cc-by-4.0\n" in text
     assert "| these weights | cc-by-4.0 |" in text

@@ -174,7 +174,8 @@ def test_saving_deletes_nothing_but_an_index(vectors: FloatArray, tmp_path: Path
     index = Index.build(vectors[:9], paths(9))
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("Dear")
-    with pytest.raises(RunError, match="holds other files than an index"):
+    (tmp_path / "letters" / "index.json").write_text('{"dear": 1}')
+    with pytest.raises(RunError, match="holds other files than those of an index"):
         index.save(tmp_path / "letters", cache=cache)
     index.save(tmp_path / "index", cache=cache)
     index.save(tmp_path / "index", cache=cache)

@@ -167,3 +167,14 @@ def test_a_run_is_not_resumed_on_other_images(tmp_path: Path) -> None:
     now = pl.DataFrame({**row, "path": ["a.png", "b.png", "d.png"], "content": ["1", "0", "4"]})
     with pytest.raises(RunError, match="1 images are new, 1 are gone, 1 have another content, species or split"):
         require_same_images(run, now)
+
+
+@pytest.mark.parametrize("change", ["split.seed=1", "data.images=9"])
+def test_what_was_trained_on_is_never_tested(change: str, tmp_path: Path, recorder: Recorder) -> None:
+    """Another division, or more images, would move training images into the test."""
+    with pytest.raises(ConnectionError):
+        recorder.run(tmp_path, cut_at=STEPS_AN_EPOCH)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(RunError, match=r"changed since it was started: .* or start a new run"):
+        recorder.run(tmp_path, change, f"resume={tmp_path}")
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before

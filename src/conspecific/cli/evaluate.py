@@ -8,6 +8,7 @@ from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import compare, references
 from conspecific.evaluation.tables import difference_table
 from conspecific.runs.open import open_run
+from conspecific.types import require_results
 
 
 def run(config: EvaluateConfig) -> None:
@@ -15,6 +16,10 @@ def run(config: EvaluateConfig) -> None:
     console = Console(markup=False)
     opened = open_run(config)
     evaluator = opened.evaluator(console)
+    caution = opened.training_caution(evaluator, config.subset)
+    folder = Path(config.output).expanduser() if config.output else opened.evaluation_folder(evaluator)
+    names = ["flatten", "pooled", "model", *([f"model_{config.refine.name}"] if config.refine.name else [])]
+    require_results(folder, names)  # what cannot be written is refused before the work, not after
     model = opened.trained.model
     backbone, stages = opened.embedder.backbone, model.get("trainable_stages")
     evaluator = evaluator.encoded_once(backbone, config.subset)
@@ -39,9 +44,8 @@ def run(config: EvaluateConfig) -> None:
     )
     if config.truncate is not None:
         console.print(f"The model's first {facts['dimensions']} dimensions; the references have all of theirs.")
-    if caution := opened.training_caution(evaluator, config.subset):
+    if caution:
         console.print(f"Caution: {caution}", style="yellow", soft_wrap=True)
-    folder = Path(config.output).expanduser() if config.output else opened.evaluation_folder(evaluator)
     for name, result in results.items():
         result.save(folder / name)
     console.print(f"Results: {folder}", soft_wrap=True)

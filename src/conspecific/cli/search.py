@@ -1,5 +1,6 @@
 """conspecific search: the images nearest to an image, or to each of several."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -8,7 +9,15 @@ from rich.table import Table
 
 from conspecific.config.schema import SearchConfig
 from conspecific.errors import ConfigError
-from conspecific.reporting.answers import PICTURED, TABLES, found_images, own_picture, write_picture, write_table
+from conspecific.reporting.answers import (
+    PICTURED,
+    TABLES,
+    found_images,
+    is_answer,
+    own_picture,
+    write_picture,
+    write_table,
+)
 from conspecific.runs.answers import Answers, find_queries
 from conspecific.runs.search import find_answers
 from conspecific.tables import plain_table
@@ -22,7 +31,7 @@ def run(config: SearchConfig) -> None:
         raise ConfigError(f"k must be 1 or more; found {config.k}")
     queries, output = find_queries(config.images), config.output and Path(config.output).expanduser()
     if output:
-        _check_output(output, len(queries))
+        _check_output(output, queries)
     console = Console(markup=False)
     answers = find_answers(config, queries, console)
     if config.refine.name:
@@ -42,12 +51,19 @@ def run(config: SearchConfig) -> None:
         console.print(f"Image{shown}: {file}", soft_wrap=True, highlight=False)
 
 
-def _check_output(output: Path, queries: int) -> None:
+def _check_output(output: Path, queries: Sequence[Path]) -> None:
+    """Raise ConfigError for a kind of file that cannot be written, and for one that search did not make."""
     kind = output.suffix.lower()
     if kind not in TABLES and kind not in Image.registered_extensions():
         raise ConfigError(f"output={output} must end in .csv, .json or a kind of image, such as .png")
-    if kind not in TABLES and queries > 1:
-        raise ConfigError(f"output={output} shows the answers to one image; for {queries}, give FILE.csv or .json")
+    if kind not in TABLES and len(queries) > 1:
+        raise ConfigError(f"output={output} shows the answers to one image; for {len(queries)}, give FILE.csv or .json")
+    if not output.exists():
+        return
+    if any(query.exists() and output.samefile(query) for query in queries):
+        raise ConfigError(f"output={output} is the image to search with, and would be overwritten: name another file")
+    if not is_answer(output):
+        raise ConfigError(f"output={output} exists and was not made by search: name another file, or remove it")
 
 
 def _unknown(answers: Answers) -> str:

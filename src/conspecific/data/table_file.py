@@ -23,7 +23,7 @@ def read_table(file: Path, image_column: str, label_column: str) -> pl.DataFrame
     """
     try:
         if file.suffix.lower() in (".parquet", ".pq"):
-            table = pl.read_parquet(file)
+            table = pl.read_parquet(file, glob=False)
         else:
             text = _text(file)
             table = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False, separator=_separator(text))

@@ -10,8 +10,11 @@ import polars as pl
 
 from conspecific.data.manifest import Manifest
 from conspecific.errors import RunError
-from conspecific.files import write_json, write_whole_folder
+from conspecific.files import refuse_other_content, write_json, write_whole_folder
 from conspecific.types import EmbeddingSet
+
+FILES = VECTORS, IMAGES, FACTS = "vectors.npy", "images.parquet", "facts.json"
+WEIGHTS = "weights"  # the key of facts.json that tells it from a file of that name that is not ours
 
 
 def save_embeddings(folder: Path, embeddings: EmbeddingSet, manifest: Manifest, facts: Mapping[str, Any]) -> None:
@@ -20,35 +23,34 @@ def save_embeddings(folder: Path, embeddings: EmbeddingSet, manifest: Manifest, 
     The folder is written whole or not at all and replaces embeddings of that name. Raises RunError if a folder of that
     name holds anything else.
     """
-    refuse_other_content(folder)
+    require_replaceable(folder)
     table = manifest.table[embeddings.ids].select("path", "label")
     table.insert_column(0, pl.Series("id", embeddings.ids))
     with write_whole_folder(folder) as temporary:
-        np.save(temporary / "vectors.npy", embeddings.vectors)
-        table.write_parquet(temporary / "images.parquet")
-        write_json(temporary / "facts.json", dict(facts))
+        np.save(temporary / VECTORS, embeddings.vectors)
+        table.write_parquet(temporary / IMAGES)
+        write_json(temporary / FACTS, dict(facts))
 
 
-def refuse_other_content(folder: Path) -> None:
+def require_replaceable(folder: Path) -> None:
     """Raise RunError if a folder of that name holds anything but embeddings: writing there would delete it."""
-    if folder.exists() and any(folder.iterdir()) and read_facts(folder) is None:
-        raise RunError(f"{folder} holds other files than embeddings, which would be deleted. Name another folder.")
+    refuse_other_content(folder, "embeddings", FILES, lambda found: WEIGHTS in (read_facts(found) or {}))
 
 
 def read_facts(folder: Path) -> dict[str, Any] | None:
     """Return the facts stored with embeddings; None if they are missing or cannot be read."""
     try:
-        facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return facts
+    return facts if isinstance(facts, dict) else None
 
 
 def load_embeddings(folder: Path, manifest: Manifest) -> EmbeddingSet:
     """Read embeddings of images of `manifest`, memory-mapped. Raises RunError if they are of other images."""
     try:
-        vectors = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
-        table = pl.read_parquet(folder / "images.parquet")
+        vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        table = pl.read_parquet(folder / IMAGES, glob=False)
         ids = table["id"].to_numpy()
         if not manifest.table["path"].gather(ids).equals(table["path"].rename("path")):
             raise ValueError("its images are not those of this data set")

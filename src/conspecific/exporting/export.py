@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.console import Console
 
 from conspecific.config.schema import ExportConfig
-from conspecific.errors import ConfigError, RunError
+from conspecific.errors import ConfigError
 from conspecific.exporting.card import card
-from conspecific.exporting.formats import usable
+from conspecific.exporting.formats import FILES, usable
 from conspecific.exporting.network import ExportedNetwork
 from conspecific.exporting.parity import Parity, measure
-from conspecific.files import write_json, write_text, write_whole_folder
+from conspecific.files import refuse_other_content, write_json, write_text, write_whole_folder
 from conspecific.runs.open import OpenRun, open_run
 
 PREPROCESSING, PARITY, README = "preprocessing.json", "parity.json", "README.md"
@@ -40,7 +40,7 @@ def export_run(config: ExportConfig, console: Console) -> Export:
     form = usable(config.format, config.uint8)
     opened = open_run(config)
     folder = _folder(opened, config)
-    refuse_other_content(folder)
+    require_replaceable(folder)
     evaluator = opened.evaluator(console) if config.images else None
     network = ExportedNetwork(opened.embedder, opened.image_size, config.uint8)
     with write_whole_folder(folder) as temporary:
@@ -53,10 +53,9 @@ def export_run(config: ExportConfig, console: Console) -> Export:
     return Export(folder, parity, sum(path.stat().st_size for path in folder.iterdir()))
 
 
-def refuse_other_content(folder: Path) -> None:
+def require_replaceable(folder: Path) -> None:
     """Raise RunError if a folder of that name holds anything but an export: writing there would delete it."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not is_export(folder):
-        raise RunError(f"{folder} holds other files than an export, which would be deleted. Name another folder.")
+    refuse_other_content(folder, "those of an export", {PREPROCESSING, PARITY, README, *FILES}, is_export)
 
 
 def is_export(folder: Path) -> bool:

@@ -14,6 +14,7 @@ from conspecific.exporting import timm_folder
 from conspecific.exporting.network import ExportedNetwork, Run
 
 ONNX, OPENVINO, TORCH = "model.onnx", "model.xml", "model.pt2"
+FILES = (ONNX, OPENVINO, "model.bin", TORCH, timm_folder.CONFIG, "model.safetensors", timm_folder.HEAD)
 
 
 @dataclass(frozen=True)

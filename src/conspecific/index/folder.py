@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from conspecific.errors import RunError
-from conspecific.files import write_json, write_text, write_whole_folder
+from conspecific.files import refuse_other_content, write_json, write_text, write_whole_folder
 from conspecific.index.kinds import KINDS, Kind
 from conspecific.index.seal import is_sealed, seal
 from conspecific.types import FloatArray, Similarity
@@ -81,10 +81,19 @@ def is_index(folder: Path) -> bool:
     return (folder / FACTS).is_file()
 
 
-def refuse_other_content(folder: Path) -> None:
+def require_replaceable(folder: Path) -> None:
     """Raise RunError if a folder of that name holds anything but an index: writing there would delete it."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not is_index(folder):
-        raise RunError(f"{folder} holds other files than an index, which would be deleted. Name another with output=")
+    own = FACTS, IMAGES, VECTORS, STRUCTURE, ENCODER, SEAL
+    refuse_other_content(folder, "those of an index", own, _has_facts)
+
+
+def _has_facts(folder: Path) -> bool:
+    """Whether index.json of a folder says that it is that of an index, of whatever version and however damaged."""
+    try:
+        facts = json.loads(_small(folder / FACTS))
+    except (OSError, ValueError):
+        return False
+    return isinstance(facts, dict) and {"schema_version", "files"} <= facts.keys()
 
 
 def write_folder(
@@ -100,7 +109,7 @@ def write_folder(
 
     cache: the folder of this machine's key. Raises RunError if a folder of that name holds anything else.
     """
-    refuse_other_content(folder)
+    require_replaceable(folder)
     with write_whole_folder(folder) as temporary:
         images.select(list(COLUMNS)).write_parquet(temporary / IMAGES)
         np.save(temporary / VECTORS, vectors)
@@ -126,7 +135,7 @@ def read_folder(folder: Path, cache: Path) -> Contents:
         facts = json.loads(content)
         stored = _stored(folder, facts)
         _check_files(folder, facts["files"])
-        images = _images(pl.read_parquet(folder / IMAGES), stored)
+        images = _images(pl.read_parquet(folder / IMAGES, glob=False), stored)
         vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
         if vectors.shape != (stored.images, stored.dimensions) or vectors.dtype != np.float32:
             raise ValueError(f"{VECTORS} holds {vectors.dtype} of shape {vectors.shape}")

@@ -93,7 +93,7 @@ def find_copies(
     thresholds = RADIUS, CLOSE, SIMILAR_CLOSE, SIMILAR, NEAREST
     file = cache / "copies" / f"{cache_key(key, *hashing_facts(), VERSION, *NETWORK, IMAGE_SIZE, *thresholds)}.parquet"
     if file.exists():
-        return pl.read_parquet(file)
+        return pl.read_parquet(file, glob=False)
     exact = [(first, second, "exact", "same", 0, 1.0) for first, second in _identical(found.contents)]
     candidates = _candidates(found)
     similarities = _similarities(manifest, candidates, encoders, console)

@@ -75,7 +75,7 @@ class Leaks:
             facts = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
             facts |= {name: tuple(SpellingMatch(**match) for match in facts[name]) for name in MATCHES}
             facts |= {name: tuple(facts.get(name, ())) for name in ("respelt", "two_species")}
-            return cls(pairs=pl.read_parquet(f"{stem}.parquet"), **facts)
+            return cls(pairs=pl.read_parquet(f"{stem}.parquet", glob=False), **facts)
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise RunError(f"{stem}.json / .parquet is not the record of a leak check: {error}") from error
 

@@ -1,12 +1,13 @@
 """What a search found, as rows for a table or a file, and as a picture."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, fields
 from itertools import count
 from pathlib import Path
 
 import polars as pl
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from conspecific.files import write_json, write_text, write_whole
@@ -18,7 +19,10 @@ from conspecific.tables import csv_text
 
 TABLES = (".csv", ".json")
 PICTURED = 100  # answers in a picture
-MARK = "conspecific-search"  # key of the text in a PNG file that tells whose answers it shows
+MARK = "conspecific-search"  # key of the text in a PNG file that tells whose answers it shows, and maker of a picture
+MAKER = ExifTags.Base.Software
+MARKED = ("PNG", "JPEG", "WEBP", "TIFF")  # kinds of images that keep it
+KEYS = frozenset({"root", "threshold", "none_of_these", "answers"})  # of a .json file
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,29 @@ def write_picture(file: Path, answers: Answers, query: int, mark: str = "") -> N
     )
     information = PngInfo()
     information.add_text(MARK, mark)
+    exif = Image.Exif()
+    exif[MAKER] = MARK
     with write_whole(file) as temporary:
-        sheet.save(temporary, pnginfo=information)
+        sheet.save(temporary, pnginfo=information, exif=exif)
+
+
+def is_answer(file: Path) -> bool:
+    """Return whether `write_table` or `write_picture` wrote a file, so that it may be replaced.
+
+    Pictures of kinds that keep no note of it, such as .gif, do not count.
+    """
+    if not file.is_file():
+        return False
+    try:
+        if file.suffix.lower() == ".csv":
+            with file.open(encoding="utf-8") as text:
+                return text.readline(100).strip() == ",".join(each.name for each in fields(FoundImage))
+        if file.suffix.lower() == ".json":
+            return set(json.loads(file.read_text(encoding="utf-8"))) == KEYS
+        with Image.open(file, formats=MARKED) as image:
+            return image.getexif().get(MAKER) == MARK
+    except (OSError, ValueError, SyntaxError, TypeError):
+        return False
 
 
 def own_picture(folder: Path, query: Path, weights: Path) -> tuple[Path, str]:

@@ -20,7 +20,7 @@ from conspecific.errors import ConfigError, DataError, RunError
 from conspecific.evaluation.score_precision import WANTED, ScorePrecision
 from conspecific.files import content_hash
 from conspecific.index import Index
-from conspecific.index.folder import ENCODER, is_index, refuse_other_content
+from conspecific.index.folder import ENCODER, is_index, require_replaceable
 from conspecific.index.gallery_index import require_encoder
 from conspecific.runs.answers import Threshold
 from conspecific.runs.directory import RunDirectory
@@ -55,7 +55,7 @@ def make_index(opened: OpenRun, console: Console) -> tuple[Path, Index]:
     config = opened.config
     assert isinstance(config, IndexConfig)
     folder = _output(opened, config.output)
-    refuse_other_content(folder)  # before the work, not after
+    require_replaceable(folder)  # before the work, not after
     _, manifest, embeddings = opened.embed_all(console)
     index = Index.build(
         embeddings.vectors,

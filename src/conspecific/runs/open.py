@@ -21,7 +21,7 @@ from conspecific.data.splits import split
 from conspecific.encoding import Encoder, Encoders, KeptActivations
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator, device_for, embed
-from conspecific.evaluation.store import load_embeddings, read_facts, refuse_other_content, save_embeddings
+from conspecific.evaluation.store import load_embeddings, read_facts, require_replaceable, save_embeddings
 from conspecific.files import cache_key
 from conspecific.images import workers_for
 from conspecific.leaks.image_hashes import image_hashes
@@ -147,7 +147,7 @@ class OpenRun:
         facts = {"data": fingerprint, **self._facts(embedder, weights)}
         if read_facts(folder) != facts:
             self._own_images(manifest, fingerprint, console)
-            refuse_other_content(folder)  # before the work, not after
+            require_replaceable(folder)  # before the work, not after
             embeddings = self.embed_images(embedder, manifest, np.arange(len(manifest)), console)
             save_embeddings(folder, embeddings, manifest, facts)
         return load_embeddings(folder, manifest)

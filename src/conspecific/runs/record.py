@@ -354,7 +354,7 @@ def read_scores(run: RunDirectory, subset: str, name: str) -> dict[str, Any]:
 def read_splits(run: RunDirectory) -> pl.DataFrame:
     """Read which image a run used for what, as `Splits.save` wrote it. Raises RunError where it cannot be read."""
     try:
-        table = pl.read_parquet(run.splits)
+        table = pl.read_parquet(run.splits, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{run.splits} cannot be read: {str(error).splitlines()[0]}") from error
     if "content" not in table.columns:
