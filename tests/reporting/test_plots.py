@@ -16,7 +16,7 @@ def test_a_panel_for_each_known_metric_and_the_loss() -> None:
 
 def test_the_svg_follows_the_theme_and_brings_nothing_from_elsewhere() -> None:
     for curve in learning_curves(EPOCHS, {"recall@1": 0.4}, {"recall@1": 0.45}):
-        assert "var(--accent)" in curve.svg
+        assert "var(--model)" in curve.svg
         assert "http" not in curve.svg and "<style" not in curve.svg and "font-family" not in curve.svg
         assert not re.search(r"#[0-9a-f]{6}", curve.svg)
         assert set(re.findall(r"(?:href=\"|url\()#([^\")]+)", curve.svg)) <= set(re.findall(r'id="([^"]+)"', curve.svg))

@@ -12,11 +12,11 @@ def test_text_has_enough_contrast_in_both_themes(theme: int) -> None:
     block = re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)[theme]
     colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
     for ground in ("page", "card"):
-        for text in ("ink", "quiet", "accent", "miss"):
+        for text in ("ink", "quiet", "accent", "miss", "caution", "open"):
             assert contrast(colors[text], colors[ground]) >= 4.5, (text, ground)
     for line in ("baseline", "pooled"):
         assert contrast(colors[line], colors["card"]) >= 3, line
-    for mark in ("accent", "miss"):
+    for mark in ("accent", "miss", "caution", "open"):
         assert contrast(colors[f"on-{mark}"], colors[mark]) >= 4.5, mark
 
 

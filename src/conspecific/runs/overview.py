@@ -13,6 +13,7 @@ from conspecific.config.compose import load_plain
 from conspecific.errors import ConspecificError, RunError
 from conspecific.evaluation.compare import Difference
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.names import data_name, loss_name
 from conspecific.runs.record import (
     SelectedWeights,
     best_name,
@@ -130,10 +131,10 @@ def _listed(path: Path, name: str) -> ListedRun:
     return ListedRun(
         path=path,
         name=name,
-        data=_data_name(config, str(summary["data_root"])),
+        data=data_name(config["data"], str(summary["data_root"])),
         protocol=protocol,
         backbone=str(config["model"].get("backbone", "")),
-        loss=_loss_name(config["loss"]),
+        loss=loss_name(config["loss"]),
         seed=int(config["seed"]),
         monitor=monitor,
         task=(environment.data_fingerprint, protocol, str(facts["queries"]), str(facts["gallery"]), *splits),
@@ -166,20 +167,6 @@ def _curve(run: RunDirectory, monitor: str) -> list[tuple[int, float]]:
 
 def _numbers(stored: Mapping[str, Any]) -> dict[str, float]:
     return {str(name): float(value) for name, value in stored.items() if math.isfinite(value)}
-
-
-def _data_name(config: Mapping[str, Any], root: str) -> str:
-    """Return the name of the data set: of the source, or of the folder where the source takes any."""
-    source = str(config["data"].get("_target_", "")).rpartition(".")[2]
-    return "butterflies" if source == "butterflies" else Path(root).name or root
-
-
-def _loss_name(node: Mapping[str, Any]) -> str:
-    """Return the class of the loss without the words that each has: ArcFace of ArcFaceLoss."""
-    inner = node.get("loss")
-    target = (inner if isinstance(inner, dict) else node).get("_target_", "")
-    name = str(target).rpartition(".")[2]
-    return name.removesuffix("Loss") or name
 
 
 def differing(runs: Sequence[ListedRun]) -> dict[str, Counter[str | None]]:

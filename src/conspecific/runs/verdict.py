@@ -27,22 +27,34 @@ class Verdict:
     kept: SelectedWeights
     advice: str
 
+    @property
+    def claim(self) -> str:
+        """The judgement as a clause without a full stop."""
+        what = "Fine-tuning" if self.kept.is_trained else "The fitted head alone, on the frozen backbone,"
+        return {
+            "better": f"{what} helped",
+            "worse": f"{what} did harm",
+            "no difference": f"{what} made no difference that this test can show",
+            "untrained": "Fine-tuning did not help",
+        }[self.outcome]
+
+    @property
+    def reason(self) -> str:
+        """Why nothing that was trained is kept, in a sentence; empty where `difference` is the reason."""
+        kept = "On validation, no trained weights were better than the pooled reference, which is kept."
+        return kept if self.outcome == "untrained" else ""
+
     def __str__(self) -> str:
         """Sentences with the values, the interval and, where fine-tuning did not help, what would."""
-        found, name = self.difference, NAMES[self.reference]
-        told = (
+        found = self.difference
+        evidence = (
             f"{found.metric} {found.other:.3f} -> {found.value:.3f}, {found.interval.mean:+.3f} "
-            f"({format_interval(found.interval)}) against {name}"
+            f"({format_interval(found.interval)}) against {NAMES[self.reference]}."
         )
-        what = "Fine-tuning" if self.kept.is_trained else "The fitted head alone, on the frozen backbone,"
-        if self.outcome == "better":
-            return f"{what} helped: {told}."
-        if self.outcome == "untrained":
-            kept = "on validation, no trained weights were better than the pooled reference, which is kept"
-            return f"Fine-tuning did not help: {kept}. {self.advice}"
-        if self.outcome == "worse":
-            return f"{what} did harm: {told}. {self.advice}"
-        return f"{what} made no difference that this test can show: {told}. {self.advice}"
+        told = (
+            f"{self.claim}: {self.reason[:1].lower()}{self.reason[1:]}" if self.reason else f"{self.claim}: {evidence}"
+        )
+        return f"{told} {self.advice}".rstrip()
 
 
 def verdict(record: RunRecord) -> Verdict | None:

@@ -20,7 +20,7 @@ PANELS = (*MAIN_METRICS, "loss")
 
 # Placeholders: each color is replaced by a CSS variable of the page in the finished SVG.
 _MODEL, _BASELINE, _POOLED, _INK, _LINE = "#010203", "#010204", "#010205", "#010206", "#010207"
-_VARIABLES = {_MODEL: "--accent", _BASELINE: "--baseline", _POOLED: "--pooled", _INK: "--quiet", _LINE: "--line"}
+_VARIABLES = {_MODEL: "--model", _BASELINE: "--baseline", _POOLED: "--pooled", _INK: "--quiet", _LINE: "--line"}
 
 
 @dataclass(frozen=True, slots=True)

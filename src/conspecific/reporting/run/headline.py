@@ -8,7 +8,7 @@ from conspecific.evaluation.compare import Difference
 from conspecific.reporting.page.answers import SHOWN
 from conspecific.reporting.page.statistics import unit
 from conspecific.reporting.page.tally import Tally, tally
-from conspecific.reporting.page.wording import number, percent, plural, protocol_sentence, signed
+from conspecific.reporting.page.wording import number, percent, signed
 from conspecific.reporting.run.subject import Encoder, Subject
 from conspecific.types import EvalResult
 
@@ -29,13 +29,13 @@ def tallies(run: Subject) -> list[Tally]:
 
 
 def lead(run: Subject, pairs: pl.DataFrame) -> list[str]:
-    """Return what was tested and how the best encoder compares with the references.
+    """Return how the best encoder compares with the references.
 
     pairs: a row for each query, see `examples.paired`.
     """
     references = [(run.baseline, run.over_baseline), (run.encoders[1], run.over_pooled)]
     gains = [_gain(run.best, other, differences) for other, differences in references]
-    sentences = [_tested(run.best.result), *gains, _ceiling(pairs), _by_query(pairs, run.best.phrase)]
+    sentences = [*gains, _ceiling(pairs), _by_query(pairs, run.best.phrase)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -44,13 +44,6 @@ def _mean_hits(result: EvalResult) -> float:
         return 0.0
     hits = pl.col("neighbor_hits").list.head(SHOWN).list.sum()
     return float(result.per_query.select(hits.mean()).item())
-
-
-def _tested(result: EvalResult) -> str:
-    queries = plural(int(result.facts.get("queries", result.per_query.height)), "query", "queries")
-    species = plural(int(result.facts.get("species", result.per_query["label"].n_unique())), "species", "species")
-    sentence = f"Tested with {queries} of {species}."
-    return f"{sentence} {protocol_sentence(str(result.facts.get('protocol', '')))}".strip()
 
 
 def _gain(best: Encoder, other: Encoder, differences: Sequence[Difference]) -> str:

@@ -9,7 +9,8 @@ from conspecific.evaluation.tables import format_interval
 from conspecific.metrics import in_order
 from conspecific.reporting.page.statistics import Statistic, statistic, unit
 from conspecific.reporting.page.wording import explain, number, signed
-from conspecific.reporting.run.subject import Cell, Subject
+from conspecific.reporting.run.subject import Cell, Subject, judge
+from conspecific.runs.verdict import over_better_reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ def metric_rows(run: Subject) -> list[MetricRow]:
     rows = []
     for metric in _shared(run):
         values = [(encoder, encoder.result.metrics[metric]) for encoder in run.encoders]
-        cells = tuple(Cell(encoder, number(value)) for encoder, value in values)
+        judged = {run.best.role: _over_better(run, metric)}
+        cells = tuple(Cell(encoder, number(value), verdict=judged.get(encoder.role, "")) for encoder, value in values)
         positions = {encoder.role: round(100 * min(1.0, max(0.0, value)), 2) for encoder, value in values}
         gains = over_baseline.get(metric), over_pooled.get(metric)
         rows.append(MetricRow(metric, explain(metric), cells, positions, *gains))
@@ -136,5 +138,10 @@ def _sorted(rows: Sequence[Difference]) -> list[Difference]:
 
 
 def _gain(row: Difference) -> Gain:
-    verdict = "better" if row.interval.low > 0 else "worse" if row.interval.high < 0 else "unsure"
-    return Gain(signed(row.interval.mean), format_interval(row.interval, signed), verdict)
+    return Gain(signed(row.interval.mean), format_interval(row.interval, signed), judge(row))
+
+
+def _over_better(run: Subject, metric: str) -> str:
+    """Return how the best encoder compares with the reference that is better in this metric; empty without both."""
+    found = over_better_reference(run.record.gains, metric)
+    return judge(found[1]) if found else ""

@@ -16,9 +16,9 @@ from conspecific.reporting.run.examples import Example, pairs_of, selected_queri
 from conspecific.reporting.run.headline import headline, lead, tallies
 from conspecific.reporting.run.sections import SECTIONS
 from conspecific.reporting.run.subject import Subject
+from conspecific.reporting.run.trust import findings
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import read_record
-from conspecific.runs.verdict import verdict
 
 
 def write_report(path: Path, run: Subject, sections: Sequence[Section[Subject]] = SECTIONS) -> Path:
@@ -26,12 +26,13 @@ def write_report(path: Path, run: Subject, sections: Sequence[Section[Subject]] 
     images = Thumbnails(run.open_image)
     save_example_images(path.parent / "images", run, images)
     own = {
-        "title": run.title,
-        "over": run.title,
+        "title": f"{', '.join(run.made_of)}: {run.title}",
+        "over": " · ".join([*run.made_of, run.title]),
         "headline": headline(run),
         "lead": lead(run, pairs_of(run)),
         "tallies": tallies(run),
-        "verdict": verdict(run.record),
+        "findings": findings(run),
+        "outcome": run.judged.outcome if run.judged else "",
     }
     write_text(path, render_page("run/page.html.j2", sections, run, {"run": run, "images": images}, own))
     return path

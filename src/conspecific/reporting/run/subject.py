@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from PIL import Image
 
 from conspecific.evaluation.compare import Difference
+from conspecific.runs.names import data_name, loss_name
 from conspecific.runs.record import RunRecord
+from conspecific.runs.verdict import Verdict, verdict
 from conspecific.types import EvalResult
 
 
@@ -31,11 +34,16 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One encoder's value in a table. before: a second value, shown less prominently before it."""
+    """One encoder's value in a table.
+
+    before: a second value, shown less prominently before it. verdict: 'better', 'worse' or 'unsure' than the better
+    reference, which colors it; empty for a value that is not judged.
+    """
 
     encoder: Encoder
     text: str
     before: str = ""
+    verdict: str = ""
 
 
 # Name in the record -> role, name and phrase of the encoder.
@@ -60,6 +68,18 @@ class Subject:
     def title(self) -> str:
         """The name of the run: the last two folders of its path."""
         return f"{self.record.path.parent.name} / {self.record.path.name}"
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """The names of the data set, the network and, where something was trained, the loss."""
+        config = self.record.config
+        names = data_name(config.data, self.record.counts.data_root), str(config.model["backbone"])
+        return (*names, loss_name(config.loss)) if self.is_trained else names
+
+    @cached_property
+    def judged(self) -> Verdict | None:
+        """How the kept encoder compares with the better reference; None where nothing can be compared."""
+        return verdict(self.record)
 
     @property
     def is_trained(self) -> bool:
@@ -107,3 +127,9 @@ class Subject:
         if leaks is None or self.record.config.leaks == "drop":
             return 0
         return int(self.best.result.per_query["id"].is_in(leaks.leaked_queries.tolist()).sum())
+
+
+def judge(difference: Difference) -> str:
+    """Return 'better' or 'worse' where the deciding interval excludes zero, otherwise 'unsure'."""
+    interval = difference.interval
+    return "better" if interval.low > 0 else "worse" if interval.high < 0 else "unsure"
