@@ -13,8 +13,16 @@ from subprocess import CompletedProcess
 from urllib.request import Request, urlopen
 
 import pytest
+from rich.console import Console
+from starlette.testclient import TestClient
 
+from conspecific.config.compose import compose_config, typed
+from conspecific.config.schema import LimitsConfig, ServeConfig
+from conspecific.index import Index
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import trained_images
+from conspecific.serving.app import create_app
+from conspecific.serving.open import open_gallery
 from conspecific.types import EvalResult
 
 from .conftest import COMMAND
@@ -69,3 +77,61 @@ def test_what_keeps_it_from_serving_is_told_first(
     assert (
         done.stderr == "error: serve needs the extra `serve` (fastapi and uvicorn): pip install 'conspecific[serve]'\n"
     )
+
+
+@pytest.fixture
+def birds(
+    conspecific: Command, run: RunDirectory, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """An index of a copy of the run's images, the first of which was removed since; the run was copied too."""
+    monkeypatch.setattr("conspecific.runs.gallery.can_open", lambda: False)  # the export takes seconds
+    root = shutil.copytree(json.loads(run.summary.read_text())["data_root"], tmp_path / "images")
+    copied = shutil.copytree(run.path, tmp_path / "run")
+    index = tmp_path / "birds.index"
+    assert (
+        conspecific("index", copied, "data=folder", f"data.root={root}", "kind=hnsw", f"output={index}").returncode == 0
+    )
+    opened = Index.open(index, cache=cache)
+    (root / opened.images["path"][0]).unlink()
+    opened.remove([0])
+    opened.save(index, cache=cache)
+    return index
+
+
+def test_the_gallery_of_an_index_is_served(birds: Path, cache: Path) -> None:
+    config = typed(compose_config("serve", [f"run={birds}", "device=cpu", "encode.backend=torch"]), ServeConfig)
+    gallery, images = open_gallery(config, Console(quiet=True)), Index.open(birds, cache=cache).images
+    row = images.row(5, named=True)
+    with TestClient(create_app(gallery, LimitsConfig()), base_url="http://localhost") as client:
+        facts = client.get("/api/gallery").json()
+        upload = (birds.parent / "images" / row["path"]).read_bytes()
+        found = client.post("/api/search", content=upload, headers={"content-type": "image/jpeg"}).json()
+        listed = client.get("/api/search", params={"id": row["id"], "k": 100}).json()["model"]["answers"]
+        sheet = client.get("/api/sheet.png", params={"id": row["id"]})
+        assert client.get("/api/images/0").status_code == 404, "the image that was removed"
+    assert (facts["run"], facts["images"]) == (f"{birds.parent.name}/birds.index", 47)
+    assert {(found[by]["answers"][0]["id"], found[by]["answers"][0]["path"]) for by in ("model", "reference")} == {
+        (row["id"], row["path"])
+    }
+    assert found["model"]["answers"][0]["species"] == row["label"]
+    assert {answer["id"] for answer in listed} | {row["id"]} == set(images["id"]), "it leaves itself out"
+    assert sheet.status_code == 200
+    examples = images.filter(images["id"].is_in(facts["examples"]))["path"]
+    trained = trained_images(RunDirectory(birds.parent / "run"))["path"]
+    assert len(examples) == 8 and not examples.is_in(trained.to_list()).any()
+
+
+def test_an_index_that_cannot_be_served_is_told(conspecific: Command, birds: Path, tmp_path: Path) -> None:
+    done = conspecific("serve", birds, "port=0", "truncate=8")
+    assert done.stderr == f"error: {birds} is an index, which has its own images and weights: leave out truncate\n"
+    (birds / "seal").unlink()
+    done = conspecific("serve", birds, "port=0")
+    assert done.stderr == f"error: {birds} was written on another machine: say where its images are, data.root=FOLDER\n"
+    done = conspecific("serve", birds, "port=0", f"data.root={tmp_path}")
+    assert done.stderr.startswith(f"error: 47 of the 47 images of {birds} are not in {tmp_path}, first ")
+    shutil.copy(tmp_path / "run" / "checkpoints" / "start.safetensors", tmp_path / "run" / "weights.safetensors")
+    done = conspecific("serve", birds, "port=0")
+    assert done.stderr.startswith(f"error: {birds} belongs to another encoder: weights ")
+    (birds / "vectors.npy").write_bytes(b"")
+    done = conspecific("serve", birds, "port=0")
+    assert done.stderr.startswith(f"error: {birds} is damaged: vectors.npy has 0 bytes and should have ")

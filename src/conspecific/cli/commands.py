@@ -179,9 +179,10 @@ _LISTED = (
     Command(
         "serve",
         "open a search page for a browser, and its API",
-        "RUN [KEY=VALUE ...]",
+        "RUN|INDEX [KEY=VALUE ...]",
         (
             ("serve RUN", "search the run's images at http://127.0.0.1:8000"),
+            ("serve INDEX", "search a gallery that conspecific index has made"),
             ("serve RUN data=folder data.root=PATH", "search other images"),
             ("serve RUN host=0.0.0.0 port=80", "for every computer that can reach this one"),
         ),

@@ -16,7 +16,7 @@ from conspecific.errors import ConfigError
 def serve(run: str | os.PathLike[str], overrides: Sequence[str] = ()) -> None:
     """Do what `conspecific serve` does: open a search page, and answer until Ctrl-C.
 
-    run: a run directory.
+    run: a run directory, or an index that `conspecific index` has made.
     overrides: KEY=VALUE as on the command line, for example ["port=8080", "data.root=photos"].
 
     Raises ValueError (ConfigError, DataError, RunError) with a sentence that says what does not fit; in a notebook too,

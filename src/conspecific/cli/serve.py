@@ -6,11 +6,10 @@ from rich.console import Console
 
 from conspecific.config.schema import ServeConfig
 from conspecific.errors import ConfigError
-from conspecific.runs.open import open_run
 
 
 def run(config: ServeConfig) -> None:
-    """Open the run, embed its images unless that was done before, and answer until Ctrl-C."""
+    """Open the run or index, embed the images unless that was done before, and answer until Ctrl-C."""
     if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
         raise ConfigError(f"serve needs the extra `serve` ({' and '.join(missing)}): pip install 'conspecific[serve]'")
     from conspecific.serving.open import open_gallery
@@ -18,4 +17,4 @@ def run(config: ServeConfig) -> None:
 
     console = Console(markup=False)
     with listen(config.host, config.port) as listening:  # a port that is taken is told before the work
-        serve(open_gallery(open_run(config), console, config.refine), config, listening, console)
+        serve(open_gallery(config, console), config, listening, console)

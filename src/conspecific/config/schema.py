@@ -342,6 +342,7 @@ class LimitsConfig:
 class ServeConfig(UseConfig):
     """Keys of `serve`.
 
+    run: a run directory, or an index of `conspecific index`.
     host: the address to listen at; 0.0.0.0 for every network of this machine. port: 0 takes any that is free. names:
     names besides `host` and localhost that browsers reach the page by, as through a proxy; addresses need none.
     refine: whether the answers of the model are refined, and how.

@@ -26,6 +26,7 @@ class Index:
 
     images: a row an image: id, ascending and never used twice; path; label, null where the species is not known;
         content, a hash of the file or null. Its row is that of the image's vector.
+    searcher: of the plain search, by the ids of `images`.
 
     >>> index = Index.build(np.eye(3, dtype=np.float32), ["a.jpg", "b.jpg", "c.jpg"], ["wren", "wren", "owl"])
     >>> found = index.search(np.array([[0, 0.1, 1]], np.float32), k=2)
@@ -34,7 +35,7 @@ class Index:
     """
 
     def __init__(self, stored: Stored, images: pl.DataFrame, vectors: FloatArray, searcher: AnySearcher) -> None:
-        self.stored, self.images, self.vectors, self._searcher = stored, images, vectors, searcher
+        self.stored, self.images, self.vectors, self.searcher = stored, images, vectors, searcher
         self.contents: Contents | None = None
 
     @classmethod
@@ -108,7 +109,7 @@ class Index:
         write_encoder: writes the network from images to embeddings to a path. Raises RunError if a folder of that name
         holds anything else.
         """
-        approximate = self._searcher if isinstance(self._searcher, ApproximateSearcher) else None
+        approximate = self.searcher if isinstance(self.searcher, ApproximateSearcher) else None
         write = None if approximate is None else lambda path: faiss.write_index(approximate.structure, str(path))
         place, own = Path(folder).expanduser(), cache or default_cache()
         write_folder(place, self.stored, self.images, self.vectors, write, write_encoder, own)
@@ -124,7 +125,7 @@ class Index:
     @property
     def bytes_per_image(self) -> float:
         """What the structure takes in memory for one image. Vectors that it does not hold are read from the disk."""
-        return self._searcher.gallery_bytes / len(self)
+        return self.searcher.gallery_bytes / len(self)
 
     def search(self, queries: EmbeddingSet | FloatArray, k: int, refine: RefineConfig | None = None) -> Neighbors:
         """Return the k nearest images of each query; see `Searcher.search`.
@@ -136,11 +137,11 @@ class Index:
             unknown = np.full(len(queries), -1)
             queries = EmbeddingSet(queries, unknown - np.arange(len(queries)), unknown)
         if refine is None or not refine.name:
-            return self._searcher.search(queries, k)
+            return self.searcher.search(queries, k)
         from conspecific.index.refined import search_refined  # scipy, which a plain search does without
 
         gallery = _embeddings(self.vectors, self.images)
-        return search_refined(gallery, queries, self.stored.similarity, refine, k, self._searcher)
+        return search_refined(gallery, queries, self.stored.similarity, refine, k, self.searcher)
 
     def rows(self, ids: IntArray) -> IntArray:
         """Return the rows of `images` with these ids, -1 for an id that is in no row."""
@@ -200,15 +201,15 @@ class Index:
         removed: IntArray | None = None,
     ) -> None:
         """Take other images and vectors; the structure is changed where it can be, else built again."""
-        searcher, gallery = self._searcher, _embeddings(vectors, images)
+        searcher, gallery = self.searcher, _embeddings(vectors, images)
         if isinstance(searcher, Searcher) or (removed is not None and not can_remove(self.kind)):
-            self._searcher = make_searcher(gallery, self.stored.similarity, self.kind)
+            self.searcher = make_searcher(gallery, self.stored.similarity, self.kind)
         else:
             if removed is not None:
                 searcher.structure.remove_ids(removed)
-            self._searcher = ApproximateSearcher(gallery, self.stored.similarity, self.kind, searcher.structure)
+            self.searcher = ApproximateSearcher(gallery, self.stored.similarity, self.kind, searcher.structure)
             if added is not None:
-                self._searcher.add(added.vectors, added.ids)
+                self.searcher.add(added.vectors, added.ids)
         self.images, self.vectors = images, vectors
         next_id = self.stored.next_id + (0 if added is None else len(added))
         self.stored = replace(self.stored, images=len(vectors), next_id=next_id)

@@ -137,7 +137,7 @@ class OpenRun:
         """
         manifest, fingerprint = self.checked(console, scored=False)
         weights = self.encoder_facts()["weights"]
-        folder = folder or self._embeddings_folder(fingerprint, weights)
+        folder = folder or self.embeddings_folder(fingerprint, weights)
         return folder, manifest, self.embedded(self.embedder, weights, manifest, fingerprint, folder, console)
 
     def embedded(
@@ -166,8 +166,11 @@ class OpenRun:
         [embeddings] = embed([embedder], images, workers=workers, device=device, console=console, encoder=encoder)
         return embeddings
 
-    def _embeddings_folder(self, fingerprint: str, weights: str) -> Path:
-        """In the run, `all` of its own images, and other images by their fingerprint; without a run, by weights too."""
+    def embeddings_folder(self, fingerprint: str, weights: str) -> Path:
+        """Return the folder of embeddings: in the run `all` of its own images, and other images by their fingerprint.
+
+        Without a run, it is named after the weights too.
+        """
         size = f"_{self.image_size}px" if self.image_size != self.trained.loader.image_size else ""
         if self.run is None:
             return Path("embeddings") / f"{fingerprint}_{weights[:16]}{size}{self.suffix}"

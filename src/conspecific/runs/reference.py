@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from conspecific.data.check import check_manifest
+from conspecific.data.manifest import Manifest
 from conspecific.errors import ConfigError
 from conspecific.models import Backbone, Embedder, pooled_reference
 from conspecific.models.weights import holds_pooled_reference, weights_identity
@@ -12,8 +12,10 @@ from conspecific.runs.open import OpenRun
 from conspecific.types import EmbeddingSet
 
 
-def embed_by_reference(opened: OpenRun, folder: Path, console: Console) -> tuple[Embedder, EmbeddingSet]:
-    """Return the pooled reference, and the embeddings of all images by it.
+def embed_by_reference(
+    opened: OpenRun, manifest: Manifest, folder: Path, console: Console
+) -> tuple[Embedder, EmbeddingSet]:
+    """Return the pooled reference, and the embeddings of all images of a checked manifest by it.
 
     folder: of the embeddings by the model; those by the reference are kept beside it.
     Raises ConfigError where the run kept the pooled reference itself, or its pretrained weights are not there.
@@ -24,7 +26,6 @@ def embed_by_reference(opened: OpenRun, folder: Path, console: Console) -> tuple
     if weights == "none":
         raise ConfigError("this run started from random weights (model.weights=none)")
     reference = pooled_reference(Backbone(backbone, weights))
-    manifest, fingerprint = check_manifest(opened.manifest(), opened.cache, scored=False)
     place = folder.with_name(f"{folder.name}_pooled_reference")
     identity = weights_identity(backbone, weights)
-    return reference, opened.embedded(reference, identity, manifest, fingerprint, place, console)
+    return reference, opened.embedded(reference, identity, manifest, manifest.fingerprint(), place, console)

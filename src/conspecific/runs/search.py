@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from conspecific.config.refine import RefineConfig
-from conspecific.config.schema import SearchConfig
+from conspecific.config.schema import SearchConfig, UseConfig
 from conspecific.config.targets import TARGET
 from conspecific.data.manifest import Manifest
 from conspecific.encoding.query_encoder import can_open, open_query_encoder
@@ -56,15 +56,18 @@ def search_index(
     index: Index, folder: Path, queries: Sequence[Path], config: SearchConfig, console: Console
 ) -> Answers:
     """Find the k nearest images of each query in an index that was read from a folder."""
-    root = Path((config.data or {}).get("root", index.stored.root)).expanduser()
     vectors = _embedded(index, folder, queries, config, console)
     found = index.search(vectors, min(config.k, len(index)), config.refine)
-    neighbors = Neighbors(index.rows(found.ids), found.scores)
-    manifest = Manifest.from_table(root, index.images.select("path", "label").fill_null("?"), labelled=False)
-    if index.images["label"].null_count() == 0:
-        manifest = Manifest.from_table(root, index.images.select("path", "label"))
+    neighbors, manifest = Neighbors(index.rows(found.ids), found.scores), indexed_images(index, config)
     threshold = None if config.refine.name else threshold_of(index)  # it is one of plain scores
     return Answers(tuple(queries), manifest, neighbors, folder, threshold)
+
+
+def indexed_images(index: Index, config: UseConfig) -> Manifest:
+    """Return the images of an index, row for row; in `config.data.root` where it names a folder."""
+    root = Path((config.data or {}).get("root", index.stored.root)).expanduser()
+    table, labelled = index.images.select("path", "label"), index.images["label"].null_count() == 0
+    return Manifest.from_table(root, table.fill_null("?"), labelled=labelled)
 
 
 def threshold_of(index: Index) -> Threshold | None:
@@ -93,21 +96,27 @@ def search_images(
     return Answers(tuple(queries), manifest, found, opened.weights)
 
 
+def named_index(config: UseConfig) -> Path | None:
+    """Return the index that `config.run` names; None where it names a run. Raises ConfigError for keys of a run."""
+    place = None if config.run is None else Path(config.run).expanduser()
+    if place is None or not is_index(place):
+        return None
+    if asked := _asked(config):
+        raise ConfigError(f"{place} is an index, which has its own images and weights: leave out {', '.join(asked)}")
+    return place
+
+
 def _index_folder(config: SearchConfig) -> Path | None:
     """Return the index to search: the one that is named, or that of the run; None where the run itself is asked for."""
-    if config.run is None:
-        return None
-    place = Path(config.run).expanduser()
-    other_data = TARGET in (config.data or {})
-    asked = [key for key in OWN if getattr(config, key) is not None] + ["data"] * other_data
-    if is_index(place):
-        if asked:
-            raise ConfigError(
-                f"{place} is an index, which has its own images and weights: leave out {', '.join(asked)}"
-            )
-        return place
-    own = RunDirectory(place).index
-    return own if is_index(own) and not asked and config.data is None else None
+    if (named := named_index(config)) or config.run is None:
+        return named
+    own = RunDirectory(Path(config.run).expanduser()).index
+    return own if is_index(own) and not _asked(config) and config.data is None else None
+
+
+def _asked(config: UseConfig) -> list[str]:
+    """Return the keys that are set, of those that an index has answered."""
+    return [key for key in OWN if getattr(config, key) is not None] + ["data"] * (TARGET in (config.data or {}))
 
 
 def _require_present_weights(index: Index, folder: Path) -> None:

@@ -35,7 +35,8 @@ class Encoded:
 
     name: of the network, in a few words. to_features: its backbone, from images uint8 [B, 3, H, W] to feature maps.
     embeddings: of all images of the gallery. precision: what its scores have been worth on validation; None where that
-    is not known, as of refined answers. refine: how answers are refined.
+    is not known, as of refined answers. refine: how answers are refined. plain: the plain search of all images; None
+    makes an exact one.
     """
 
     name: str
@@ -45,11 +46,12 @@ class Encoded:
     embeddings: EmbeddingSet
     precision: ScorePrecision | None
     refine: RefineConfig = field(default_factory=RefineConfig)
+    plain: GallerySearcher | None = None
 
     @cached_property
     def searcher(self) -> GallerySearcher:
-        """Exact search of all images, refined as asked for."""
-        return make_refined(self.embeddings, self.embedder.metric, self.refine)
+        """The search of all images, refined as asked for."""
+        return make_refined(self.embeddings, self.embedder.metric, self.refine, self.plain)
 
     def embed(self, image: Tensor) -> FloatArray:
         """Return the embedding of an image, uint8 [3, H, W]: [1, D]."""
@@ -83,8 +85,9 @@ class ServedGallery:
 
     One thread of its own runs them all: each thread that calls them would start as many others as there are cores.
 
-    run: its name, for people. model, reference: the network of the run, and the baseline beside it, where there is one.
-    no_reference: why there is none. examples: sample ids to try, of images the run was not trained on.
+    run: its name, or that of the index, for people. model, reference: the network of the run, and the baseline beside
+    it, where there is one. no_reference: why there is none. examples: sample ids to try, of images the run was not
+    trained on. Sample ids are those of the model's embeddings, which are row for row those of the manifest.
     """
 
     run: str
@@ -106,13 +109,19 @@ class ServedGallery:
 
     def label(self, sample_id: int) -> str | None:
         """Return the species of an image as the data names it; None where species are not known."""
-        return self.manifest.species[self.manifest.labels[sample_id]] if self.manifest.labelled else None
+        row = self._rows[sample_id]
+        return self.manifest.species[int(self.manifest.labels[row])] if self.manifest.labelled else None
 
     def require(self, sample_id: int) -> int:
         """Return a sample id. Raises Refusal (404) where the gallery has no such image."""
-        if not 0 <= sample_id < len(self.manifest):
-            raise Refusal(404, f"The gallery has no image {sample_id}: ids are from 0 to {len(self.manifest) - 1:,}.")
+        if sample_id not in self._rows:
+            known = f"{len(self.manifest):,} ids are from {min(self._rows)} to {max(self._rows):,}"
+            raise Refusal(404, f"The gallery has no image {sample_id}: its {known}.")
         return sample_id
+
+    def open_rgb(self, sample_id: int, shorter_side: int) -> Image.Image:
+        """Decode an image of the gallery; see `Manifest.open_rgb`."""
+        return self.manifest.open_rgb(self._rows[sample_id], shorter_side)
 
     def search(self, query: Image.Image | int, k: int, species: int | None) -> tuple[Found, Found | None]:
         """Return the k nearest images by the model, and by the reference.
@@ -143,7 +152,7 @@ class ServedGallery:
         @lru_cache(maxsize=4096)
         def encode(sample_id: int, size: ImageSize) -> bytes:
             side, buffer = SIDES[size], BytesIO()
-            image = self.manifest.open_rgb(sample_id, side)
+            image = self.open_rgb(sample_id, side)
             if size == "small":
                 image = square(image, side)
             else:
@@ -155,4 +164,8 @@ class ServedGallery:
 
     def image_path(self, sample_id: int) -> str:
         """Return the path of an image below the root of the data."""
-        return str(self.manifest.table["path"][sample_id])
+        return str(self.manifest.table["path"][self._rows[sample_id]])
+
+    @cached_property
+    def _rows(self) -> dict[int, int]:
+        return {sample_id: row for row, sample_id in enumerate(self.model.embeddings.ids.tolist())}

@@ -1,70 +1,136 @@
-"""From a run to a gallery that is ready to answer."""
+"""From a run or an index to a gallery that is ready to answer."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from conspecific.config.refine import RefineConfig
+from conspecific.config.schema import ServeConfig
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
-from conspecific.errors import ConfigError
+from conspecific.errors import ConfigError, DataError
 from conspecific.evaluation import device_for
 from conspecific.evaluation.score_precision import ScorePrecision
+from conspecific.index import GallerySearcher, Index
 from conspecific.models import Embedder
-from conspecific.runs.open import OpenRun
-from conspecific.runs.record import read_result, read_splits
+from conspecific.runs.gallery import open_for
+from conspecific.runs.open import OpenRun, open_run
+from conspecific.runs.record import read_result, read_splits, trained_images
 from conspecific.runs.reference import embed_by_reference
+from conspecific.runs.search import indexed_images, named_index
 from conspecific.serving.gallery import Encoded, ServedGallery
 from conspecific.types import EmbeddingSet
 
 EXAMPLES = 8
 
 
-def open_gallery(opened: OpenRun, console: Console, refine: RefineConfig) -> ServedGallery:
-    """Embed the images that are searched, unless that was done before. refine: of the model's answers."""
-    folder, manifest, embeddings = opened.embed_all(console)
-    model = _encoded(opened, "Model of the run", "model", opened.embedder, manifest, embeddings, console)
+@dataclass(frozen=True)
+class Embedded:
+    """The images that are searched, embedded by the model of a run.
+
+    place: the run or index that they come from. embeddings: row for row those of `manifest`. folder: where embeddings
+    of these images are kept. unknown: [N], which of them the run is known not to be trained on. plain: their search.
+    """
+
+    place: Path
+    manifest: Manifest
+    embeddings: EmbeddingSet
+    folder: Path
+    unknown: NDArray[np.bool_]
+    plain: GallerySearcher | None = None
+
+
+def open_gallery(config: ServeConfig, console: Console) -> ServedGallery:
+    """Open what `config.run` names: a run, whose images are embedded unless that was done before, or an index.
+
+    Raises RunError for what is neither, damaged, or of other weights, ConfigError for keys, and DataError for images.
+    """
+    if (place := named_index(config)) is None:
+        opened = open_run(config)
+        images = _images_of_run(opened, console)
+    else:
+        index = Index.open(place, cache=Path(config.paths.cache).expanduser(), say=partial(_say, console))
+        opened = open_for(index, place, config)
+        images = _images_of_index(index, place, opened, config)
+        _say(console, f"Index: {place}, {len(index):,} images, {index.kind}")
+    refine, model = config.refine, _encoded(opened, "Model of the run", "model", opened.embedder, images, console)
+    model = replace(model, refine=refine, plain=images.plain)
     if refine.name:  # what scores were worth on validation was measured on plain ones
-        model = replace(model, name=f"{model.name}, refined by {refine.name}", refine=refine, precision=None)
-    try:
-        reference, others = embed_by_reference(opened, folder, console)
-        beside = _encoded(opened, "Before training", "pooled", reference, manifest, others, console)
-        missing = ""
-    except ConfigError as error:
-        beside, missing = None, f"There is no answer of the baseline: {error}."
-        console.print(missing, soft_wrap=True, highlight=False)
+        model = replace(model, name=f"{model.name}, refined by {refine.name}", precision=None)
+    reference, missing = _reference(opened, images, console)
     return ServedGallery(
-        run=_name(opened),
-        manifest=manifest,
+        run="/".join(images.place.absolute().parts[-2:]),
+        manifest=images.manifest,
         image_size=opened.image_size,
         model=model,
-        reference=beside,
+        reference=reference,
         no_reference=missing,
-        examples=_examples(opened, manifest),
+        examples=_examples(images),
     )
 
 
+def _images_of_run(opened: OpenRun, console: Console) -> Embedded:
+    folder, manifest, embeddings = opened.embed_all(console)
+    unknown = np.ones(len(manifest), np.bool_)
+    if opened.run is not None and opened.has_own_images:
+        queries = read_splits(opened.run).filter("test_query")["path"]
+        unknown = manifest.table["path"].is_in(queries.to_list()).to_numpy()
+    place = opened.weights if opened.run is None else opened.run.path
+    return Embedded(place, manifest, embeddings, folder, unknown)
+
+
+def _images_of_index(index: Index, place: Path, opened: OpenRun, config: ServeConfig) -> Embedded:
+    """Raises ConfigError for an index of another machine that is to choose which folder is shown, and DataError where
+    images are not there.
+    """
+    assert index.contents is not None, "it was opened from a folder"
+    if not index.contents.sealed and "root" not in (config.data or {}):
+        raise ConfigError(f"{place} was written on another machine: say where its images are, data.root=FOLDER")
+    manifest = indexed_images(index, config)
+    missing = [path for path in manifest.table["path"] if not (manifest.root / path).is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing):,} of the {len(index):,} images of {place} are not in {manifest.root}, first {missing[0]}: "
+            f"say where they are, data.root=FOLDER, or take out what is gone, conspecific index {place} refresh=true"
+        )
+    embeddings = EmbeddingSet(index.vectors, index.images["id"].to_numpy(), manifest.labels)
+    folder = opened.embeddings_folder(manifest.fingerprint(), opened.encoder_facts()["weights"])
+    unknown = np.ones(len(manifest), np.bool_)
+    if opened.run is not None and opened.run.splits.is_file():
+        trained = trained_images(opened.run)["content"].to_list()
+        unknown = ~index.images["content"].is_in(trained).fill_null(False).to_numpy()
+    return Embedded(place, manifest, embeddings, folder, unknown, index.searcher)
+
+
+def _reference(opened: OpenRun, images: Embedded, console: Console) -> tuple[Encoded | None, str]:
+    """Return the gallery under the network before training, or None and why there is none."""
+    try:
+        reference, embeddings = embed_by_reference(opened, images.manifest, images.folder, console)
+    except ConfigError as error:
+        missing = f"There is no answer of the baseline: {error}."
+        _say(console, missing)
+        return None, missing
+    found = EmbeddingSet(embeddings.vectors, images.embeddings.ids[embeddings.ids], embeddings.labels)
+    return _encoded(opened, "Before training", "pooled", reference, replace(images, embeddings=found), console), ""
+
+
 def _encoded(
-    opened: OpenRun,
-    name: str,
-    result: str,
-    embedder: Embedder,
-    manifest: Manifest,
-    embeddings: EmbeddingSet,
-    console: Console,
+    opened: OpenRun, name: str, result: str, embedder: Embedder, images: Embedded, console: Console
 ) -> Encoded:
     """Return the gallery under one network. result: its name among the results of the run on validation."""
-    images = EvaluationImages(manifest, np.arange(len(manifest)), opened.image_size)
+    count = len(images.manifest)
+    sampled = EvaluationImages(images.manifest, np.arange(count), opened.image_size)
     device = device_for(opened.config.device)
-    encoder = opened.encoder(embedder, images, len(images), console)  # that of the gallery, also for queries
+    encoder = opened.encoder(embedder, sampled, count, console)  # that of the gallery, also for queries
 
     def to_features(batch: Tensor) -> Tensor:
         return encoder(batch).to(device)
 
-    return Encoded(name, embedder, to_features, device, embeddings, _precision(opened, result))
+    return Encoded(name, embedder, to_features, device, images.embeddings, _precision(opened, result))
 
 
 def _precision(opened: OpenRun, name: str) -> ScorePrecision | None:
@@ -76,16 +142,12 @@ def _precision(opened: OpenRun, name: str) -> ScorePrecision | None:
     return ScorePrecision.of(read_result(run, "val", name))
 
 
-def _name(opened: OpenRun) -> str:
-    path = opened.weights if opened.run is None else opened.run.path
-    return "/".join(Path(path).absolute().parts[-2:])
+def _examples(images: Embedded) -> tuple[int, ...]:
+    """Return some images that the run was not trained on, evenly spaced; some of all where it was trained on each."""
+    rows = np.flatnonzero(images.unknown if images.unknown.any() else np.ones(len(images.manifest)))
+    places = np.unique(np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).astype(np.int64))
+    return tuple(images.embeddings.ids[rows[places]].tolist())
 
 
-def _examples(opened: OpenRun, manifest: Manifest) -> tuple[int, ...]:
-    """Return some test queries of the run, evenly spaced; of other images, some of them."""
-    ids = np.arange(len(manifest))
-    if opened.run is not None and opened.has_own_images:
-        queries = read_splits(opened.run).filter("test_query")["path"]
-        ids = np.flatnonzero(manifest.table["path"].is_in(queries.to_list()).to_numpy())
-    places = np.unique(np.linspace(0, len(ids) - 1, min(EXAMPLES, len(ids))).astype(np.int64))
-    return tuple(ids[places].tolist())
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False)

@@ -71,11 +71,11 @@ class Service:
         if isinstance(query, bytes):
             asked = decode_upload(query, SHEET_SIDE, self.limits)
         else:
-            asked = gallery.manifest.open_rgb(query, SHEET_SIDE)
+            asked = gallery.open_rgb(query, SHEET_SIDE)
         names = ["unknown species" if answer.species is None else shown(answer.species) for answer in found]
         return answer_sheet(
             asked,
-            [gallery.manifest.open_rgb(answer.id, SHEET_SIDE) for answer in found],
+            [gallery.open_rgb(answer.id, SHEET_SIDE) for answer in found],
             [None] * len(found),
             captions=names,
             scores=[answer.score for answer in found],
