@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import os
 import warnings
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from conspecific.errors import ImageError
-from conspecific.images import FORMATS, open_rgb, why_unreadable
+from conspecific.images import FORMATS, modes, open_rgb, why_unreadable
 
 RAMP = np.array([[0, 60, 120], [180, 240, 20]], np.uint8)
 CORNERS = {(0.25, 0.25): "red", (0.75, 0.25): "lime", (0.25, 0.75): "blue", (0.75, 0.75): "white"}
@@ -268,6 +269,39 @@ def test_the_limit_of_pixels_is_of_the_decoded_image(tmp_path: Path, monkeypatch
     for name in ("scan.png", "scan.jpg"):
         with pytest.raises(ImageError, match=r"640 x 640 pixels are 409,600, more than 409,599: set data\.max_pixels"):
             open_rgb(tmp_path / name, max_pixels=640 * 640 - 1)
+
+
+def test_all_pixels_of_a_progressive_jpeg_count(tmp_path: Path) -> None:
+    Image.new("L", (640, 640)).save(tmp_path / "scan.jpg", progressive=True)
+    assert open_rgb(tmp_path / "scan.jpg", 32, max_pixels=640 * 640).size == (80, 80)
+    with pytest.raises(ImageError, match=r"640 x 640 pixels are 409,600, more than 409,599"):
+        open_rgb(tmp_path / "scan.jpg", 32, max_pixels=640 * 640 - 1)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I", "F"])
+def test_a_large_image_is_converted_in_strips_to_the_same_pixels(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (23, 17, 4), np.uint8)
+    if mode in ("I;16", "I", "F"):
+        kinds = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
+        image = Image.fromarray((noise[:, :, 0] * 300.0 - (mode != "I;16") * 99).astype(kinds[mode]))
+    else:
+        image = Image.fromarray(noise).convert(mode)
+    whole = modes.to_rgb(image)
+    monkeypatch.setattr(modes, "STRIP_PIXELS", 80)
+    assert modes.to_rgb(image).tobytes() == whole.tobytes()
+
+
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "device.jpg").symlink_to("/dev/zero")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    reasons = {
+        "pipe": "not a regular file",
+        "device": "not a regular file",
+        "loop": "too many levels of symbolic links",
+    }
+    for name, reason in reasons.items():
+        assert why_unreadable(tmp_path / f"{name}.jpg") == reason
 
 
 def test_heic_is_decoded_where_its_extra_is_installed(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -23,9 +24,31 @@ DIGITS = 12  # of the hexadecimal number in a temporary name
 MANY = 1000  # files
 IN_MEMORY_BYTES = 2 << 30  # a temporary array larger than this is a memory-mapped file
 FULL = 2**20  # bytes; with fewer free ones, what could not be written failed because the disk is full
-
-
 SYSTEM = frozenset({".DS_Store", "desktop.ini", "Thumbs.db"})  # that file managers leave in folders
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading its bytes, never waiting for one.
+
+    Raises OSError where it cannot be opened or is no regular file: a named pipe would be waited for, a device may have
+    no end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    reason = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "Not a regular file"
+    raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, reason, str(path))
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """Return the bytes of a regular file, of `most` bytes at the most. Raises OSError for anything else."""
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"Larger than {most / 2**20:g} MiB, which is the limit here", str(path))
+    return content
 
 
 @contextmanager

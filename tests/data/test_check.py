@@ -1,5 +1,6 @@
 """All problems of the data are counted and named in one message."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +12,12 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from conspecific import images
 from conspecific.data import check
 from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest, Reading
 from conspecific.data.sources import from_folder, from_images
 from conspecific.errors import DataError
+from conspecific.images import decode
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_only_bad_images_are_decoded_again(
     birds: Manifest, tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(images, "to_rgb", raiser(PermissionError(13, "Permission denied")))
+        patched.setattr(decode, "to_rgb", raiser(PermissionError(13, "Permission denied")))
         assert "5 images cannot be read: robin/00.png (permission denied)" in message_of(birds, tmp_path / "cache")
     check_manifest(birds, tmp_path / "cache")
     assert len(decoded) == 5 + 5
@@ -107,7 +108,7 @@ def test_images_above_the_limit_are_named_with_the_key(birds: Manifest, tmp_path
     check_manifest(replace(birds, reading=Reading(max_pixels=1280)), tmp_path / "cache")
 
 
-BAD = "robin/gone.png (missing), wren/02.png (image file is truncated)"
+BAD = "robin/gone.png (a link to nowhere), wren/02.png (image file is truncated)"
 
 
 @pytest.fixture
@@ -185,11 +186,17 @@ def test_missing_files_are_named(birds: Manifest, tmp_path: Path) -> None:
 
 def test_broken_links_are_missing_files(birds: Manifest, tmp_path: Path) -> None:
     (birds.root / "robin" / "link.png").symlink_to(tmp_path / "nowhere.png")
-    assert "1 files are missing: robin/link.png." in message_of(from_folder(str(birds.root)), tmp_path / "cache")
+    assert "1 files are missing: robin/link.png (a link to nowhere)." in message_of(
+        from_folder(str(birds.root)), tmp_path / "cache"
+    )
 
 
-def test_folders_are_no_files(birds: Manifest, tmp_path: Path) -> None:
-    assert "1 files are missing: robin." in message_of(with_row(birds, "robin"), tmp_path / "cache")
+def test_folders_pipes_and_loops_of_links_are_no_files(birds: Manifest, tmp_path: Path) -> None:
+    assert "1 files are missing: robin (a folder)." in message_of(with_row(birds, "robin"), tmp_path / "cache")
+    os.mkfifo(birds.root / "robin" / "pipe.png")
+    (birds.root / "robin" / "loop.png").symlink_to("loop.png")
+    told = "robin/loop.png (a link to nowhere), robin/pipe.png (not a regular file). Paths are relative"
+    assert f"2 files are missing: {told}" in message_of(from_folder(str(birds.root)), tmp_path / "cache")
 
 
 @pytest.mark.parametrize("way", ["../outside.png", "robin/../../outside.png", "absolute", "robin/link.png"])

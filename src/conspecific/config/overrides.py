@@ -5,9 +5,10 @@ from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
-from omegaconf import OmegaConf
+from hydra.errors import HydraException
 
 from conspecific.config.location import groups
+from conspecific.config.yaml_file import read_yaml
 from conspecific.errors import ConfigError
 
 RECORDED = (
@@ -22,6 +23,7 @@ RECORDED = (
     "teacher.weights",
 )
 """Keys with a path that the record of a run holds."""
+MOST_BYTES = 2**14  # of the overrides of a run; Hydra's parser takes half a minute for a list of that length
 PLACES = frozenset({*RECORDED, "output", "resume", "run", "weights"})
 
 OTHER_TYPE = re.compile(r"[+-]?\d[\d_.]*(e[+-]?\d+)?|\.\d+|true|false|inf|nan", re.IGNORECASE)  # read unless quoted
@@ -71,12 +73,15 @@ def overrides_of_run(file: Path) -> list[str]:
     may run. Raises ConfigError for an override of Hydra itself, which could name code or folders of configurations, and
     for an option that is a path out of the folders of configurations.
     """
-    given = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    given = read_yaml(file, MOST_BYTES)
     if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
         raise ConfigError(f"{file} does not hold a list of overrides, KEY=VALUE")
     kept = []
     for text in map(str, given):
-        [parsed] = OverridesParser.create().parse_overrides([text])
+        try:
+            [parsed] = OverridesParser.create().parse_overrides([text])
+        except (HydraException, RecursionError) as error:
+            raise ConfigError(f"{file} holds {text[:100]!r}, which is no override, KEY=VALUE") from error
         first = re.split(r"[.\[/]", parsed.key_or_group)[0]
         if first == "hydra" or parsed.package is not None or (first in groups() and not _is_plain(parsed)):
             raise ConfigError(f"{file} holds {text}, which a run that is resumed may not set")

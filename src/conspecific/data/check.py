@@ -35,7 +35,7 @@ def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> t
             f"the {len(manifest)} images in {manifest.root} have no species to train on or to score: all are in one "
             "folder. Make one folder per species (data=folder), or a table with a column of species (data=manifest)."
         )
-    missing = {path: "missing" for path in manifest.table["path"] if not (manifest.root / path).is_file()}
+    missing = {path: why for path in manifest.table["path"] if (why := _why_missing(manifest.root / path))}
     fingerprint = manifest.fingerprint(missing)
     broken = _remembered(manifest, missing, cache / "checked", fingerprint)
     unreadable = [_missing(manifest, missing), _broken(broken)]
@@ -75,8 +75,20 @@ def _is_below(path: str, root: str) -> bool:
     return path != root and os.path.commonpath((path, root)) == root
 
 
+def _why_missing(path: Path) -> str | None:
+    """Return why there is no regular file of this path; None where there is."""
+    if path.is_file():
+        return None
+    if path.is_dir():
+        return "a folder"
+    if os.path.lexists(path):
+        return "a link to nowhere" if path.is_symlink() and not path.exists() else "not a regular file"
+    return "missing"
+
+
 def _missing(manifest: Manifest, missing: Mapping[str, str]) -> str | None:
-    return _named("files are missing", list(missing), f"Paths are relative to {manifest.root}.") if missing else None
+    names = [path if why == "missing" else f"{path} ({why})" for path, why in missing.items()]
+    return _named("files are missing", names, f"Paths are relative to {manifest.root}.") if names else None
 
 
 def _broken(broken: Mapping[str, str]) -> str | None:

@@ -58,7 +58,7 @@ def _walk(folder: Path, above: tuple[os.stat_result, ...]) -> Iterator[Path]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if not entry.is_dir():
+            if not (os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()):  # the latter fails for a link loop
                 yield Path(entry.path)  # a broken link too: the check names it as a missing file
             elif not any(os.path.samestat(entry.stat(), known) for known in within):
                 yield from _walk(Path(entry.path), within)

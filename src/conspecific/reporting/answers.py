@@ -12,13 +12,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from conspecific.files import write_json, write_text, write_whole
 from conspecific.images import open_rgb
-from conspecific.montage import answer_sheet
+from conspecific.montage import answer_sheet, square
 from conspecific.reporting.page.wording import species_name
 from conspecific.runs.answers import Answers
 from conspecific.tables import csv_text
 
 TABLES = (".csv", ".json")
 PICTURED = 100  # answers in a picture
+CELL = 160  # pixels of the side of each
 MARK = "conspecific-search"  # key of the text in a PNG file that tells whose answers it shows, and maker of a picture
 MAKER = ExifTags.Base.Software
 MARKED = ("PNG", "JPEG", "WEBP", "TIFF")  # kinds of images that keep it
@@ -70,13 +71,14 @@ def write_picture(file: Path, answers: Answers, query: int, mark: str = "") -> N
     """Write a picture of a query and the first hundred answers to it. mark: kept in a PNG file, see `own_picture`."""
     ids = [identity for identity in answers.neighbors.ids[query, :PICTURED].tolist() if identity >= 0]
     sheet = answer_sheet(
-        open_rgb(answers.queries[query]),
-        [open_rgb(answers.manifest.path(identity)) for identity in ids],
+        open_rgb(answers.queries[query], CELL),
+        [square(open_rgb(answers.manifest.path(identity), CELL), CELL) for identity in ids],  # small ones are held
         [None] * len(ids),
         captions=[_species(answers, identity) for identity in ids],
         query_caption=answers.queries[query].name,
         scores=answers.neighbors.scores[query, : len(ids)].tolist(),
         places=len(ids),
+        cell=CELL,
     )
     information = PngInfo()
     information.add_text(MARK, mark)

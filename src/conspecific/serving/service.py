@@ -11,7 +11,7 @@ from PIL import Image
 from starlette.requests import Request
 
 from conspecific.config.schema import LimitsConfig
-from conspecific.montage import ANSWERS, answer_sheet
+from conspecific.montage import ANSWERS, answer_sheet, square
 from conspecific.serving.answers import SearchResult, search_result
 from conspecific.serving.gallery import ServedGallery
 from conspecific.serving.refusal import Refusal, Slots
@@ -19,6 +19,7 @@ from conspecific.serving.uploads import decode_upload, read_body, require_image_
 
 T = TypeVar("T")
 SHEET_SIDE = 480  # pixels of the query in a contact sheet, before it is cropped
+CELL = 240  # pixels of each image in it
 THREADS = 2  # one searches while another decodes
 
 
@@ -75,12 +76,12 @@ class Service:
         names = ["unknown species" if answer.species is None else shown(answer.species) for answer in found]
         return answer_sheet(
             asked,
-            [gallery.open_rgb(answer.id, SHEET_SIDE) for answer in found],
+            [square(gallery.open_rgb(answer.id, SHEET_SIDE), CELL) for answer in found],
             [None] * len(found),
             captions=names,
             scores=[answer.score for answer in found],
             places=max(len(found), ANSWERS),
-            cell=240,
+            cell=CELL,
         )
 
     def close(self) -> None:
