@@ -31,7 +31,7 @@ class Page(HTMLParser):
         self.feed(page.replace("<wbr>", ""))  # a possible line break is not a space
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._styled = tag == "style"
+        self._styled = tag in ("style", "script")
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:

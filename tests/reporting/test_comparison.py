@@ -144,7 +144,7 @@ def test_images_are_shown_where_the_data_are_available(
     rows = sum(attributes.get("class") == "asked-for" for _, attributes in page.tags)
     assert strips > 2 and rows > 8
     assert len(images) == (1 + 2 * 10) * strips + rows
-    assert all(str(image["src"]).startswith("data:image/jpeg;base64,") and image["alt"] for image in images)
+    assert all(str(image["src"]).startswith("data:image/webp;base64,") and image["alt"] for image in images)
     assert "retrieved by the first run of each group" in page.text
 
 
@@ -170,7 +170,7 @@ def test_nothing_is_loaded_from_elsewhere(make_comparison: MakeComparison, data_
     assert "http:" not in page and "https:" not in page
     assert not re.search(r"@import|url\((?!#)", page)
     for tag, attributes in Page(page).tags:
-        assert tag not in {"script", "link", "iframe", "object", "embed", "base"}
+        assert tag not in {"link", "iframe", "object", "embed", "base"}
         assert str(attributes.get("src", "data:")).startswith("data:")
         assert str(attributes.get("href", "#")).startswith("#")
         assert tag != "svg" or attributes.get("aria-hidden") == "true"
@@ -181,7 +181,7 @@ def test_hostile_names_stay_text(make_comparison: MakeComparison, tmp_path: Path
     species = (hostile, "\"onload='x'", "{{ 7 * 7 }}", "Wren")
     found = make_comparison([0.1], [0.3], species=species, settings=lambda group: {hostile: f"{hostile}{group}"})
     path = write_comparison(tmp_path / "comparison.html", found)
-    assert "<script" not in path.read_text(encoding="utf-8").lower()
+    assert "<script" not in path.read_text(encoding="utf-8").lower(), "without images there is no script"
     page = Page(path.read_text(encoding="utf-8"))
     assert hostile in page.text and "{{ 7 * 7 }}" in page.text
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)

@@ -1,5 +1,7 @@
 """Example queries are selected by the rule that the page states."""
 
+from conspecific.reporting.page.answers import answers_of, describe_hits
+from conspecific.reporting.page.tally import tally
 from conspecific.reporting.run.examples import pairs_of, selected_queries, spaced_queries
 
 from .subjects import MakeSubject
@@ -34,3 +36,21 @@ def test_spaced_examples_run_from_the_largest_loss_to_the_largest_gain(make_run:
     examples = spaced_queries(rows, 5)
     assert len({example.path for example in examples}) == 5
     assert examples[0].path == rows["path"][0] and examples[-1].path == rows["path"][-1]
+
+
+def marks(hits: list[bool], possible: int) -> list[str]:
+    return [answer.mark for answer in answers_of("abcdefghij", "k" * 10, hits, possible)]
+
+
+def test_a_perfect_answer_shows_no_errors() -> None:
+    assert marks([True] * 4 + [False] * 6, possible=4) == ["hit"] * 4 + ["open"] * 6
+    late = [True, False, True, True, True, *[False] * 5]
+    assert marks(late, possible=4) == ["hit", "miss", "hit", "hit", "hit", *["open"] * 5]
+    assert marks([False] * 10, possible=29) == ["miss"] * 10
+    assert describe_hits(answers_of("ab", "kl", [True, False], possible=1)) == "1 of 1 possible correct"
+    assert describe_hits(answers_of("ab", "kl", [True, False])) == "1 of 2 correct"
+
+
+def test_the_ceiling_of_a_bar_is_where_its_last_cell_ends() -> None:
+    assert tally("model", "Fine-tuned", 3.9, 4.0).ceiling_at == 160.0
+    assert tally("model", "Fine-tuned", 3.9, 4.5).ceiling_at == 178.0

@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,9 +25,11 @@ from conspecific.types import EvalResult
 
 from .subjects import ENVIRONMENT, MakeSubject, changed
 
+SCRIPT = re.compile(r'<script>("use strict";.*?)</script>', re.DOTALL)  # of the page, not of the data
+
 
 class Tags(HTMLParser):
-    """Collects every start tag with its attributes, and all text outside of style elements."""
+    """Collects every start tag with its attributes, and all text outside of style and script elements."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -35,7 +39,7 @@ class Tags(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._styled = tag == "style"
+        self._styled = tag in ("style", "script")
         self.found.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
@@ -57,13 +61,21 @@ def page_of(run: Subject, folder: Path) -> str:
 def test_nothing_is_loaded_from_elsewhere(make_run: MakeSubject, tmp_path: Path) -> None:
     page = page_of(make_run(), tmp_path)
     for tag, attributes in Tags(page).found:
-        assert tag not in {"script", "link", "iframe", "object", "embed", "base"}
+        assert tag not in {"link", "iframe", "object", "embed", "base"}
+        assert tag != "script" or not attributes, "a script is inline"
         for name in ("src", "href", "srcset", "poster", "action", "xlink:href"):
             value = attributes.get(name) or "#"
-            assert value.startswith(("#", "data:image/jpeg;base64,")), f"{tag} {name}={value[:80]}"
+            assert value.startswith(("#", "data:image/webp;base64,")), f"{tag} {name}={value[:80]}"
         assert not any(name.startswith("on") for name in attributes)
     assert "default-src 'none'" in page
     assert not re.search(r"@import|url\((?!#)", page)
+
+
+def test_only_the_own_scripts_are_allowed(make_run: MakeSubject, tmp_path: Path) -> None:
+    page = page_of(make_run(), tmp_path)
+    digests = [b64encode(sha256(text.encode()).digest()).decode() for text in SCRIPT.findall(page)]
+    [policy] = re.findall(r"script-src ([^\"]*)", page)
+    assert digests and policy.split() == [f"'sha256-{digest}'" for digest in digests]
 
 
 def test_every_image_has_a_description(make_run: MakeSubject, tmp_path: Path) -> None:
@@ -93,7 +105,7 @@ def test_hostile_names_stay_text(make_run: MakeSubject, make_leaks: Callable[...
         leaks=leaks,
     )
     page = page_of(run, tmp_path)
-    assert "<script" not in page.lower() and "<img src=x" not in page
+    assert "<script" not in SCRIPT.sub("", page).lower() and "<img src=x" not in page
     parsed = Tags(page)
     assert hostile in parsed.text and "{{ 7 * 7 }}" in parsed.text
     assert not any(name.startswith("on") for _, attributes in parsed.found for name in attributes)
@@ -231,7 +243,7 @@ def test_the_possible_number_of_hits_is_stated(make_run: MakeSubject, tmp_path: 
     run = make_run()
     few = changed(run, test={name: four_to_find(result) for name, result in run.record.test.items()})
     text = Tags(page_of(few, tmp_path)).text
-    assert "At most 4.0 are possible" in text
+    assert "At most 4.0 are possible" in text and "of 4.0 possible images of the right species are found" in text
     assert "at most 4 hits possible" in text
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from conspecific.errors import RunError
 from conspecific.reporting.run.details import details
-from conspecific.reporting.run.learning import validation_table
+from conspecific.reporting.run.learning import learning, validation_table
 from conspecific.reporting.run.report import report_run
 from conspecific.reporting.run.subject import Subject
 from conspecific.runs.directory import RunDirectory
@@ -14,6 +14,8 @@ from conspecific.runs.record import SelectedWeights, append_epoch, finish_record
 
 from .conftest import MakeLeaks
 from .subjects import MakeSubject, with_leak_policy
+
+START = {"map@r": 0.15, "recall@1": 0.35}
 
 
 def save(run: Subject, selection: SelectedWeights | None) -> RunDirectory:
@@ -23,7 +25,7 @@ def save(run: Subject, selection: SelectedWeights | None) -> RunDirectory:
     for epoch in record.epochs:
         append_epoch(record.directory, epoch)
     counts = replace(record.counts, unreadable=("Species_A/9.jpg (missing)", "Species_A/8.jpg (not an image)"))
-    finish_record(record.directory, record.validation, record.test, selection, counts, record.cost)
+    finish_record(record.directory, record.validation, record.test, selection, counts, record.cost, START)
     return record.directory
 
 
@@ -59,6 +61,16 @@ def test_the_gain_of_every_epoch_survives_the_files(make_run: MakeSubject) -> No
     assert columns[-1] == "map@r, gain"
     assert [row.name for row in rows if row.selected] == ["Epoch 4"]
     assert rows[-1].values[-1].startswith("+0.400")
+
+
+def test_the_learning_curves_begin_before_training(make_run: MakeSubject) -> None:
+    shown = report_run(save(make_run(), SelectedWeights(4, 1.0, False)))
+    section = learning(shown)
+    assert section is not None and section["starts"]
+    summaries = {curve.metric: curve.summary for curve in section["curves"]}
+    assert summaries["map@r"].startswith("map@r: 0.150 at epoch 0, 0.500 at epoch 4")
+    assert summaries["loss"].startswith("loss: 2.000 at epoch 1")
+    assert [row.name for row in section["rows"]][2:4] == ["Epoch 0, before training", "Epoch 1"]
 
 
 def test_a_run_that_has_not_ended_has_no_report(make_run: MakeSubject) -> None:

@@ -22,7 +22,7 @@ QUIET = [
     "--disable-sync",
     "--remote-debugging-pipe",
 ]
-KEYS = {"Tab": 9, "Enter": 13, "Escape": 27}
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}
 SECONDS = 20.0
 
 
@@ -86,7 +86,7 @@ class Browser:
         return (folder / name).read_bytes()
 
     def press(self, *keys: str) -> None:
-        """Press keys one after another: Tab, Enter, Escape."""
+        """Press keys of KEYS one after another."""
         for key in keys:
             event = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
             text = {"text": "\r"} if key == "Enter" else {}

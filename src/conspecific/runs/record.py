@@ -151,7 +151,8 @@ class RunRecord:
     """A finished run.
 
     gains: name of a reference -> paired differences on test of `best` over it. leaks: None where nobody looked.
-    selection: None where nothing was trained. Results and splits are read from the disk when they are first asked for.
+    selection: None where nothing was trained. start: validation metrics of the embedder before training, with its head
+    fitted; empty where they are not known. Results and splits are read from the disk when they are first asked for.
     """
 
     directory: RunDirectory
@@ -163,6 +164,7 @@ class RunRecord:
     counts: Counts
     cost: Cost
     gains: Mapping[str, tuple[Difference, ...]]
+    start: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -240,8 +242,12 @@ def finish_record(
     selection: SelectedWeights | None,
     counts: Counts,
     cost: Cost,
+    start: Mapping[str, float] | None = None,
 ) -> RunRecord:
-    """Write the results and, last, the summary with the paired differences; return the record read back."""
+    """Write the results and, last, the summary with the paired differences; return the record read back.
+
+    start: see `RunRecord`.
+    """
     for subset, results in (("val", validation), ("test", test)):
         for name, result in results.items():
             result.save(run.results / f"{subset}_{name}")
@@ -257,6 +263,7 @@ def finish_record(
         **asdict(counts),
         "test": {name: dict(result.metrics) for name, result in test.items()},
         "gains": gains,
+        "start": dict(start or {}),
     }
     write_json(run.summary, summary)
     return read_record(run.path)
@@ -290,8 +297,9 @@ def read_record(path: Path) -> RunRecord:
             counts=_part(Counts, summary),
             cost=_part(Cost, summary),
             gains={name: tuple(map(Difference.from_json, stored)) for name, stored in summary["gains"].items()},
+            start={str(name): float(value) for name, value in summary.get("start", {}).items()},
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{run.summary} is not the summary of a run: {error!r}") from error
 
 

@@ -39,11 +39,12 @@ from conspecific.types import EvalResult
 
 
 class Kept(NamedTuple):
-    """What a run keeps: the embedder, its result on validation, and which weights it has."""
+    """What a run keeps: the embedder, its result on validation, which weights it has, and `Choice.start`."""
 
     embedder: Embedder
     validation: EvalResult
     weights: SelectedWeights
+    start: Mapping[str, float]
 
 
 class Resumed(NamedTuple):
@@ -105,17 +106,17 @@ def _selected(trained: Trained, config: TrainConfig, evaluator: Evaluator, copie
     if asked is None and (evaluator.manifest.table["split"] == "val").any():
         asked = 0  # who names validation images does not want them trained on
     if not trains_again(splits, asked):
-        weights, validation = select([Division(trained, evaluator)], config)
-        return Kept(trained.embedder(weights, evaluator), validation, weights)
+        weights, validation, start = select([Division(trained, evaluator)], config)
+        return Kept(trained.embedder(weights, evaluator), validation, weights, start)
     whole = replace(trained, best=None)  # the best epoch of one fold is not that of another
     divisions = _divisions(whole, config, evaluator, copies, asked)
-    weights, validation = select(divisions, config)
+    weights, validation, start = select(divisions, config, Division(whole, evaluator))
     ids, final, here = everything(splits), whole, evaluator
     if not weights.pooled_reference:
         here = replace(evaluator, splits=replace(splits, train=ids))
         epochs = trained.epochs if weights.is_trained else 0
         final, here = train_unwatched(config, here, copies, epochs, f"Training on all {len(ids)} images, epoch")
-    return Kept(final.embedder(weights, here), validation, replace(weights, folds=len(divisions)))
+    return Kept(final.embedder(weights, here), validation, replace(weights, folds=len(divisions)), start)
 
 
 def _divisions(

@@ -19,6 +19,17 @@ GAIN = 0.03  # of what training makes over the pooled reference, in map@r on sub
 Results = dict[SelectedWeights, EvalResult]
 
 
+class Choice(NamedTuple):
+    """What is kept: the weights, their validation result over all divisions, and the metrics before training.
+
+    start: of the embedder that training started from, on the validation images of the run itself.
+    """
+
+    weights: SelectedWeights
+    validation: EvalResult
+    start: Mapping[str, float]
+
+
 class Division(NamedTuple):
     """What was trained on the training images of an evaluator, to be scored on its validation images."""
 
@@ -26,8 +37,8 @@ class Division(NamedTuple):
     evaluator: Evaluator
 
 
-def select(divisions: Sequence[Division], config: TrainConfig) -> tuple[SelectedWeights, EvalResult]:
-    """Return which weights to keep, and their validation result over all divisions.
+def select(divisions: Sequence[Division], config: TrainConfig, own: Division | None = None) -> Choice:
+    """Return which weights to keep. own: the division of the run itself, the first unless it is named.
 
     Of what training made, it is that nearest the start whose score is within one standard error of the best, with its
     whitening refitted where `recipe.refit_whitening` asks for it. Under `protocol=unseen` the refitted one counts as
@@ -46,7 +57,9 @@ def select(divisions: Sequence[Division], config: TrainConfig) -> tuple[Selected
             made = [_nearest(pair, results, config.monitor)]
     kept = preferred(untrained, made, results, config.monitor)
     _print(results, kept, config.monitor, divisions)
-    return kept, results[kept]
+    start = SelectedWeights(0)
+    before = results if len(divisions) == 1 else _scored([start], [own or divisions[0]])
+    return Choice(kept, results[kept], before[start].metrics)
 
 
 def preferred(

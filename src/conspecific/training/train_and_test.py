@@ -32,7 +32,7 @@ def train_and_test(
     began = time.perf_counter() if began is None else began
     cache = Path(config.paths.cache).expanduser()
     network = config.model["backbone"], config.model["weights"], cache, config.model.get("trainable_stages")
-    selection, minutes = None, 0.0
+    selection, minutes, start = None, 0.0, None
     if config.trainer["max_epochs"] == 0:
         validation, test = (dict(references(evaluator, name, *network)) for name in ("val", "test"))
     else:
@@ -43,13 +43,14 @@ def train_and_test(
         training_began = time.perf_counter()
         with evaluator.phases.measure("training"):
             selection = fit(config, evaluator, parts, validation, copies, run, loggers, resumed)
-        validation["model"], minutes = selection.validation, (time.perf_counter() - training_began) / 60
+        validation["model"], start = selection.validation, selection.start
+        minutes = (time.perf_counter() - training_began) / 60
         evaluator = evaluator.encoded_once(selection.embedder.backbone, "test")
         test = dict(references(evaluator, "test", *network))
         test |= evaluator.score({"model": selection.embedder}, "test", "Scoring the test images")
     whole, peak = (time.perf_counter() - began) / 60, peak_memory_gb()
     cost = Cost(round(whole, 2), round(minutes, 2), round(peak, 2), evaluator.phases.rounded())
-    return finish_record(run, validation, test, selection and selection.weights, count_images(evaluator), cost)
+    return finish_record(run, validation, test, selection and selection.weights, count_images(evaluator), cost, start)
 
 
 def count_images(evaluator: Evaluator) -> Counts:

@@ -111,5 +111,7 @@ def changed_answers(contrast: Contrast, queries: pl.DataFrame) -> list[ChangedAn
 def _answers(group: Group, path: str) -> GroupAnswers:
     run = group.runs[0]
     row = run.result.per_query.row(by_predicate=pl.col("path") == path, named=True)
-    answers = answers_of(row["neighbor_paths"], row["neighbor_labels"], row["neighbor_hits"])
+    answers = answers_of(
+        row["neighbor_paths"], row["neighbor_labels"], row["neighbor_hits"], row.get("positives", SHOWN)
+    )
     return GroupAnswers(group.letter, run.seed, answers)

@@ -28,7 +28,8 @@ def write_comparison(path: Path, found: Comparison) -> Path:
         "tallies": _tallies(subject),
     }
     shared = {"page": subject, "found": found, "main": main, "images": subject.images, "roles": subject.roles}
-    write_text(path, render_page("comparison/page.html.j2", SECTIONS, subject, shared, own))
+    scripts = ("page/viewer.js",) if subject.images else ()
+    write_text(path, render_page("comparison/page.html.j2", SECTIONS, subject, shared, own, scripts))
     return path
 
 

@@ -37,7 +37,7 @@ def shown_examples(tasks: Sequence[Sequence[ListedRun]]) -> tuple[list[Shown], T
         return open_rgb(leaders[int(number)].data_root / inside, shorter_side=224)
 
     found = [_shown(task_name(tasks[number]), run, number) for number, run in enumerate(leaders)]
-    return found, Thumbnails(open_image, largest=112)
+    return found, Thumbnails(open_image)
 
 
 def _shown(task: str, run: ListedRun, number: int) -> Shown:

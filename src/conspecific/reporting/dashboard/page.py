@@ -1,12 +1,8 @@
 """The page over all runs in a folder: one self-contained HTML file."""
 
-import base64
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
 
 from conspecific.files import write_text
 from conspecific.reporting.dashboard.curves import curves
@@ -15,11 +11,11 @@ from conspecific.reporting.dashboard.rows import table_rows
 from conspecific.reporting.dashboard.settings import settings_of_task
 from conspecific.reporting.page.answers import SHOWN
 from conspecific.reporting.page.section import Section, render_page
-from conspecific.reporting.page.template import REPORTING
 from conspecific.reporting.page.wording import MAIN_METRICS, number, plural
 from conspecific.runs.overview import Overview, differing
 
 COLUMNS = ("data", "protocol", "loss", "backbone")  # shown where runs differ in them
+SCRIPTS = ("dashboard/table.js", "page/viewer.js")
 CHOICES = (*COLUMNS, "outcome")  # what the page can be filtered by
 
 
@@ -33,17 +29,13 @@ class Subject:
 
 def write_dashboard(path: Path, found: Overview) -> Path:
     """Write the page to `path` and return it."""
-    script = (REPORTING / "dashboard" / "table.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     own = {
         "title": f"Dashboard of {found.folder.name or found.folder}",
         "over": "dashboard",
         "headline": headline(found),
         "lead": lead(found),
-        "script": Markup(script),
-        "digest": digest,
     }
-    page = render_page("dashboard/page.html.j2", SECTIONS, Subject(found, path), {}, own)
+    page = render_page("dashboard/page.html.j2", SECTIONS, Subject(found, path), {}, own, SCRIPTS)
     write_text(path, page.encode("utf-8", "replace").decode("utf-8"))  # a name may hold bytes that are no text
     return path
 

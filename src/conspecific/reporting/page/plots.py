@@ -38,7 +38,7 @@ def learning_curves(
     pooled: Mapping[str, float],
     chosen_epoch: int | None = None,
 ) -> list[Plot]:
-    """Return a plot for each of `PANELS` that the epochs have finite values of.
+    """Return a plot for each of `PANELS` that the epochs have finite values of; all start at the first epoch.
 
     epochs: one mapping per epoch, with `epoch` and values by metric name. baseline, pooled: drawn as horizontal lines.
     chosen_epoch: drawn with a ring.

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from markupsafe import Markup
 
+from conspecific.reporting.page.script import inline_script
 from conspecific.reporting.page.template import template
 
 Subject = TypeVar("Subject")
@@ -41,11 +42,12 @@ def render_page(
     subject: Subject,
     shared: Mapping[str, Any],
     own: Mapping[str, Any],
+    scripts: Sequence[str] = (),
 ) -> str:
     """Return a page as HTML.
 
     page: the path of its template, which extends `page/layout.html.j2`. shared: values for every template, the page's
-    and the sections'. own: values for the page's template alone.
+    and the sections'. own: values for the page's template alone. scripts: paths of scripts below `reporting/`.
     """
     rendered = []
     for section in sections:
@@ -53,4 +55,5 @@ def render_page(
         if values is not None:
             body = Markup(template(section.template).render({**shared, **values}))
             rendered.append(Rendered(section.id, section.title, body))
-    return template(page).render({**shared, **own, "sections": rendered})
+    allowed = [inline_script(name) for name in scripts]
+    return template(page).render({**shared, **own, "sections": rendered, "scripts": allowed})

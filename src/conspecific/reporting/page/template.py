@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from conspecific.reporting.page.answers import count_hits
+from conspecific.reporting.page.answers import describe_hits
 from conspecific.reporting.page.wording import explain, species_name
 
 REPORTING = Path(__file__).parents[1]
@@ -25,7 +25,7 @@ def _environment() -> Environment:
         loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        species=species_name, explain=explain, hits=count_hits, breakable=breakable, dotted=dotted
+        species=species_name, explain=explain, hits=describe_hits, breakable=breakable, dotted=dotted
     )
     return environment
 

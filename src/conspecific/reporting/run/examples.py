@@ -101,5 +101,6 @@ def _counted(result: EvalResult, side: str) -> pl.DataFrame:
 
 def _example(pairs: pl.DataFrame, query: int, rule: str) -> Example:
     row = pairs.row(by_predicate=pl.col("id") == query, named=True)
-    before, after = (answers_of(**row[f"answers_{side}"]) for side in ("before", "after"))
-    return Example(rule, row["path"], row["label"], min(SHOWN, row["positives"]), before, after)
+    possible = min(SHOWN, row["positives"])
+    before, after = (answers_of(**row[f"answers_{side}"], possible=possible) for side in ("before", "after"))
+    return Example(rule, row["path"], row["label"], possible, before, after)

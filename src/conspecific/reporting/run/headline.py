@@ -15,17 +15,26 @@ from conspecific.types import EvalResult
 
 def headline(run: Subject) -> str:
     """Return the mean number of hits among the ten nearest images, of the best encoder and of the better reference."""
-    first, best = tallies(run)[0].value, tallies(run)[-1].value
-    if run.is_trained:
-        better = max(run.encoders[:-1], key=lambda encoder: _mean_hits(encoder.result))
-        found = number(_mean_hits(better.result), 1)
-        return f"{best} of the {SHOWN} nearest images show the right species; {better.phrase} finds {found}."
-    return f"Without fine-tuning, {first} of the {SHOWN} nearest images show the right species; pooled: {best}."
+    first, best, most = tallies(run)[0].value, tallies(run)[-1].value, ceiling(run.best.result)
+    if not run.is_trained:
+        return f"Without fine-tuning, {first} of the {SHOWN} nearest images show the right species; pooled: {best}."
+    better = max(run.encoders[:-1], key=lambda encoder: _mean_hits(encoder.result))
+    rest = f"{better.phrase} finds {number(_mean_hits(better.result), 1)}."
+    if most < SHOWN:
+        return f"{best} of {number(most, 1)} possible images of the right species are found; {rest}"
+    return f"{best} of the {SHOWN} nearest images show the right species; {rest}"
 
 
 def tallies(run: Subject) -> list[Tally]:
     """Return the bar of every encoder."""
-    return [tally(encoder.role, encoder.name, _mean_hits(encoder.result)) for encoder in run.encoders]
+    most = ceiling(run.best.result)
+    return [tally(encoder.role, encoder.name, _mean_hits(encoder.result), most) for encoder in run.encoders]
+
+
+def ceiling(result: EvalResult) -> float:
+    """Return the largest mean number of hits among ten that is possible; 10 where it is that but for rounding."""
+    most = float(result.per_query.select(pl.col("positives").clip(upper_bound=SHOWN).mean()).item() or SHOWN)
+    return SHOWN if most > SHOWN - 0.05 else most
 
 
 def lead(run: Subject, pairs: pl.DataFrame) -> list[str]:
@@ -35,7 +44,7 @@ def lead(run: Subject, pairs: pl.DataFrame) -> list[str]:
     """
     references = [(run.baseline, run.over_baseline), (run.encoders[1], run.over_pooled)]
     gains = [_gain(run.best, other, differences) for other, differences in references]
-    sentences = [*gains, _ceiling(pairs), _by_query(pairs, run.best.phrase)]
+    sentences = [*gains, _ceiling(ceiling(run.best.result)), _by_query(pairs, run.best.phrase)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -59,10 +68,9 @@ def _gain(best: Encoder, other: Encoder, differences: Sequence[Difference]) -> s
     )
 
 
-def _ceiling(pairs: pl.DataFrame) -> str:
+def _ceiling(most: float) -> str:
     """Return the largest mean that is possible, where it is below ten."""
-    most = float(pairs.select(pl.col("positives").clip(upper_bound=SHOWN).mean()).item() or 0)
-    if pairs.is_empty() or most > SHOWN - 0.05:
+    if most == SHOWN:
         return ""
     return (
         f"At most {number(most, 1)} are possible on average, because some species have fewer than {SHOWN} other "

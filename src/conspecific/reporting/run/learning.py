@@ -37,11 +37,13 @@ def learning(run: Subject) -> dict[str, Any] | None:
     if not run.record.epochs:
         return None
     baseline, pooled = (run.record.validation[name].metrics for name in ("flatten", "pooled"))
-    plots = learning_curves([_values(epoch) for epoch in run.record.epochs], baseline, pooled, run.selected_epoch)
+    epochs = [*_start(run), *(_values(epoch) for epoch in run.record.epochs)]
+    plots = learning_curves(epochs, baseline, pooled, run.selected_epoch)
     columns, rows = validation_table(run)
     return {
         "curves": [Curve(plot.metric, Markup(plot.svg), plot.summary) for plot in plots],
         "selection": selection_sentence(run),
+        "starts": bool(run.record.start),
         "columns": columns,
         "rows": rows,
     }
@@ -84,9 +86,15 @@ def validation_table(run: Subject) -> tuple[list[str], list[ValidationRow]]:
         return ValidationRow(name, tuple(texts), selected)
 
     rows = [row("Baseline", references["flatten"].metrics), row("Pooled reference", references["pooled"].metrics)]
+    rows += [row("Epoch 0, before training", values) for values in _start(run)]
     for epoch, gain in zip(epochs, gains, strict=True):
         rows.append(row(f"Epoch {epoch.epoch}", _values(epoch), gain, epoch.epoch == run.selected_epoch))
     return [*metrics, *[f"{run.record.config.monitor}, gain"] * has_gains], rows
+
+
+def _start(run: Subject) -> list[dict[str, float]]:
+    """Return the values before training as those of epoch 0; empty where the record does not have them."""
+    return [{"epoch": 0, **run.record.start}] if run.record.start else []
 
 
 def _values(epoch: Epoch) -> dict[str, float]:

@@ -8,7 +8,7 @@ from PIL import Image
 from conspecific.files import write_text, write_whole
 from conspecific.images import open_rgb
 from conspecific.montage import answer_sheet, side_by_side
-from conspecific.reporting.page.answers import Answer, count_hits
+from conspecific.reporting.page.answers import Answer, describe_hits
 from conspecific.reporting.page.section import Section, render_page
 from conspecific.reporting.page.thumbnails import Thumbnails
 from conspecific.reporting.page.wording import species_name
@@ -19,6 +19,8 @@ from conspecific.reporting.run.subject import Subject
 from conspecific.reporting.run.trust import findings
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import read_record
+
+SCRIPTS = ("page/viewer.js",)
 
 
 def write_report(path: Path, run: Subject, sections: Sequence[Section[Subject]] = SECTIONS) -> Path:
@@ -34,7 +36,7 @@ def write_report(path: Path, run: Subject, sections: Sequence[Section[Subject]] 
         "findings": findings(run),
         "outcome": run.judged.outcome if run.judged else "",
     }
-    write_text(path, render_page("run/page.html.j2", sections, run, {"run": run, "images": images}, own))
+    write_text(path, render_page("run/page.html.j2", sections, run, {"run": run, "images": images}, own, SCRIPTS))
     return path
 
 
@@ -61,7 +63,7 @@ def save_example_images(folder: Path, run: Subject, images: Thumbnails) -> None:
 
 def _comparison(example: Example, run: Subject, images: Thumbnails) -> Image.Image:
     before, after = (
-        (_sheet(example, answers, images), f"{encoder.name}: {count_hits(answers)} of {len(answers)} correct")
+        (_sheet(example, answers, images), f"{encoder.name}: {describe_hits(answers)}")
         for encoder, answers in ((run.baseline, example.before), (run.best, example.after))
     )
     return side_by_side(before[0], after[0], (before[1], after[1]))
@@ -71,7 +73,7 @@ def _sheet(example: Example, answers: Sequence[Answer], images: Thumbnails) -> I
     return answer_sheet(
         images.image(example.path),
         [images.image(answer.path) for answer in answers],
-        [answer.hit for answer in answers],
+        [answer.judged for answer in answers],
         captions=[species_name(answer.label) for answer in answers],
         query_caption=species_name(example.label),
     )

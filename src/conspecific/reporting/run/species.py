@@ -45,6 +45,7 @@ def species(run: Subject) -> dict[str, Any]:
 def species_rows(run: Subject, most: int = MOST_SPECIES) -> tuple[list[SpeciesRow], str]:
     """Return the species, worst first; of more than `most`, both ends, and in words which are left out."""
     before, after = by_species(run.baseline.result), by_species(run.best.result)
+    after = after.sort(f"precision@{SHOWN}", "recall@1", MAIN_METRIC, "label")
     table = after.join(before, on="label", how="left", suffix="_before", maintain_order="left", nulls_equal=True)
     rows = [_species_row(row) for row in table.iter_rows(named=True)]
     if len(rows) <= most:
