@@ -101,6 +101,64 @@ def test_refresh_encodes_only_what_changed(
 
 
 @pytest.mark.usefixtures("without_export")
+def test_images_are_added_removed_and_taken_anew(
+    conspecific: Command, copied: RunDirectory, gallery: Path, here: Path, cache: Path
+) -> None:
+    assert (
+        conspecific("index", copied.path, "data=folder", f"data.root={gallery}", "output=birds.index").returncode == 0
+    )
+    first, second, third = sorted(gallery.rglob("*.jpg"))[:3]
+    before, new = Index.open("birds.index", cache=cache), gallery / "rare owl"
+    kept = np.array(before.vectors)
+    first.unlink()
+    Image.new("RGB", (96, 96), "teal").save(second)
+    new.mkdir()
+    Image.new("RGB", (96, 96), "olive").save(new / "1.jpg")
+    shutil.copy(third, new / "2.jpg")
+    removed = f"remove=[{first.relative_to(gallery)},{before.images['id'][-1]}]"
+    done = conspecific("index", "birds.index", new, second, third, removed)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 new, 1 changed, 2 gone, 0 of another species now: 2 images encoded, 46 not again. 3 images" in done.stdout
+    after = Index.open("birds.index", cache=cache)
+    rows = {path: row for row, path in enumerate(after.images["path"])}
+    assert len(rows) == 48 and first.relative_to(gallery).as_posix() not in rows
+    assert after.images["label"][rows["rare owl/1.jpg"]] == "rare owl"
+    assert np.array_equal(after.vectors[rows["rare owl/2.jpg"]], kept[2]), "an equal image is not encoded again"
+    assert not np.array_equal(after.vectors[rows[second.relative_to(gallery).as_posix()]], kept[1])
+    shutil.rmtree(copied.path)  # nothing is encoded, so that the network is not needed
+    done = conspecific("index", "birds.index", "remove=rare owl")
+    assert "0 new, 0 changed, 2 gone" in done.stdout and "46 images" in done.stdout
+
+
+@pytest.mark.usefixtures("without_export")
+def test_what_cannot_be_added_or_removed_is_told(
+    conspecific: Command, copied: RunDirectory, gallery: Path, here: Path
+) -> None:
+    assert (
+        conspecific("index", copied.path, "data=folder", f"data.root={gallery}", "output=birds.index").returncode == 0
+    )
+    inside = next(gallery.rglob("*.jpg"))
+    shutil.copy(inside, "elsewhere.jpg")
+    for words, told in (
+        (["remove=[99,owl]"], f"the index has no image 99, owl: give ids, or paths below {gallery}, its folder"),
+        (
+            ["elsewhere.jpg"],
+            f"elsewhere.jpg: not below {gallery}, the folder of the index: copy it there, or say where ",
+        ),
+        ([inside.with_name("lost.jpg")], "lost.jpg: not among the images that this index is made of"),
+        ([inside, f"remove={inside}"], "to be added and removed: leave out one"),
+        (
+            ["remove=0", "refresh=true"],
+            "refresh=true compares the whole folder with the index: leave out add and remove",
+        ),
+    ):
+        done = conspecific("index", "birds.index", *words)
+        assert done.returncode == 2 and told in done.stderr, done.stderr
+    done = conspecific("index", copied.path, inside)
+    assert done.stderr.startswith(f"error: {copied.index} is not an index")
+
+
+@pytest.mark.usefixtures("without_export")
 def test_an_index_of_a_run_that_has_other_weights_now_is_refused(
     conspecific: Command, copied: RunDirectory, gallery: Path
 ) -> None:

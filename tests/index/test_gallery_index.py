@@ -103,6 +103,17 @@ def test_what_another_machine_wrote_is_searched_without_reading_its_structure(
     assert opened.search(vectors[:5], 1).ids[:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
+def test_a_changed_index_keeps_its_network(vectors: FloatArray, tmp_path: Path, cache: Path) -> None:
+    Index.build(vectors, paths(IMAGES)).save(
+        tmp_path / "index", cache=cache, write_encoder=lambda path: _write(path, b"onnx")
+    )
+    opened = Index.open(tmp_path / "index", cache=cache)
+    opened.remove([0])
+    opened.save(tmp_path / "index", cache=cache)
+    kept = Index.open(tmp_path / "index", cache=cache).contents
+    assert kept is not None and kept.encoder is not None and kept.encoder.read_bytes() == b"onnx"
+
+
 def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 

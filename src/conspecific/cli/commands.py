@@ -134,16 +134,19 @@ _LISTED = (
     Command(
         "index",
         "make a searchable index of a gallery, and keep it up to date",
-        "RUN [KEY=VALUE ...]",
+        "RUN|INDEX [IMAGE ...] [KEY=VALUE ...]",
         (
             ("index RUN", "the run's own images, into RUN/index"),
             ("index RUN data=folder data.root=PATH output=OUT", "any gallery"),
             ("index RUN kind=hnsw", "or exact, ivf, ivfpq, sq8, fp16, binary"),
             ("index OUT refresh=true", "encode only images that are new or changed"),
+            ("index OUT image.jpg FOLDER", "take these into it, or anew where they changed"),
+            ("index OUT remove=[owl/7.jpg,12]", "take these out, by path or id"),
             ("index RUN compare=true", "one table: what each kind costs, on the test images"),
         ),
         IndexConfig,
         places=("run",),
+        rest="add",
         note="An index is a folder: the vectors, the path and species of each image, and the network where ONNX "
         "Runtime is installed. docs/index.md says what each kind costs.",
     ),

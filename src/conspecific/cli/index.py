@@ -7,36 +7,37 @@ from rich.console import Console
 from rich.table import Table
 
 from conspecific.config.schema import IndexConfig
-from conspecific.errors import ConfigError
 from conspecific.evaluation.index_costs import IndexCost
 from conspecific.evaluation.tables import format_interval
 from conspecific.index import Index
-from conspecific.reporting.run.report import report_run
-from conspecific.runs.gallery import Changes, make_index, refresh_index
-from conspecific.runs.index_costs import measure_costs
-from conspecific.runs.open import open_run
-from conspecific.runs.record import read_record
+from conspecific.runs.changes import Changes, change_index
 from conspecific.tables import plain_table
 
 
 def run(config: IndexConfig) -> None:
-    """Make the index, or with refresh=true bring it up to date, and print what it takes."""
-    if config.refresh and config.compare:
-        raise ConfigError("refresh=true changes an index and compare=true makes none: give one of them")
+    """Make the index, or change one that is there, and print what it takes."""
     console = Console(markup=False)
     if config.compare:
         _compare(config, console)
         return
-    if config.refresh:
-        folder, index, changes = refresh_index(config, console)
+    if config.refresh or config.add or config.remove:
+        folder, index, changes = change_index(config, console)
         console.print(_told(changes, len(index)), soft_wrap=True, highlight=False)
     else:
+        from conspecific.runs.gallery import make_index
+        from conspecific.runs.open import open_run
+
         folder, index = make_index(open_run(config), console)
     console.print(f"{_described(index)}\nIndex: {folder}", soft_wrap=True, highlight=False)
 
 
 def _compare(config: IndexConfig, console: Console) -> None:
     """Print what each way to search costs, and write it into the report of a finished run whose images are there."""
+    from conspecific.reporting.run.report import report_run
+    from conspecific.runs.index_costs import measure_costs
+    from conspecific.runs.open import open_run
+    from conspecific.runs.record import read_record
+
     opened = open_run(config)
     costs, file = measure_costs(opened, console)
     console.print(_costs(costs))

@@ -118,7 +118,7 @@ def _parts(config: object) -> dict[str, Any]:
 
 def _of_schema(config: DictConfig, schema: type[Schema]) -> Schema:
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), config)
+        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.merge(config, _in_lists(config, schema)))
         if missing := sorted(OmegaConf.missing_keys(merged)):
             raise ConfigError(f"{', '.join(missing)} must be given, for example {missing[0]}=VALUE")
         built = OmegaConf.to_object(merged)
@@ -126,6 +126,12 @@ def _of_schema(config: DictConfig, schema: type[Schema]) -> Schema:
         raise ConfigError(_explain_omegaconf(error, config, schema)) from error
     assert isinstance(built, schema)
     return built
+
+
+def _in_lists(config: DictConfig, schema: type[Any]) -> dict[str, list[Any]]:
+    """Return single values of keys that take several, as in names=birds.example, as lists of one."""
+    lists = [key for key, hint in get_type_hints(schema).items() if get_origin(hint) is list and key in config]
+    return {key: [config[key]] for key in lists if isinstance(config[key], str | int | float)}
 
 
 def _explain_omegaconf(error: OmegaConfBaseException, config: DictConfig, schema: type[Any]) -> str:

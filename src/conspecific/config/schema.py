@@ -283,21 +283,29 @@ class SoupConfig:
 class IndexConfig(UseConfig):
     """Keys of `index`.
 
-    run: a run directory; for refresh, also an index. output: the folder of the index; null: index/ in the run. kind:
-    exact, hnsw, ivf, ivfpq, sq8, fp16 or binary; auto: by the number of images and `memory_gb`, the memory in GB (10^9
-    bytes) that it may take. refresh: compare the folder of an index with it, and encode, add and remove only what
-    changed. compare: make no index, but measure on the test images what each kind, and each shorter embedding, costs.
+    run: a run directory; for refresh, add and remove, also an index. output: the folder of the index; null: index/ in
+    the run. kind: exact, hnsw, ivf, ivfpq, sq8, fp16 or binary; auto: by the number of images and `memory_gb`, the
+    memory in GB (10^9 bytes) that it may take. refresh: compare the folder of an index with it, and encode, add and
+    remove only what changed. add: images, or folders of some, to take into an index, or to take anew. remove: images to
+    take out of it, by id or path; a folder stands for all images below it. compare: make no index, but measure on the
+    test images what each kind, and each shorter embedding, costs.
     """
 
     output: str | None = None
     kind: str = "auto"
     memory_gb: float = 4.0
     refresh: bool = False
+    add: list[str] = field(default_factory=list)
+    remove: list[str] = field(default_factory=list)
     compare: bool = False
 
     def __post_init__(self) -> None:
         if not self.memory_gb > 0:
             raise ConfigError(f"memory_gb must be above 0; found {self.memory_gb}")
+        if self.compare and (self.refresh or self.add or self.remove):
+            raise ConfigError("compare=true makes no index and changes none: leave out refresh, add and remove")
+        if self.refresh and (self.add or self.remove):
+            raise ConfigError("refresh=true compares the whole folder with the index: leave out add and remove")
 
 
 @dataclass

@@ -131,6 +131,12 @@ class Manifest:
         unreadable = (*self.unreadable, *(f"{path} ({reason})" for path, reason in reasons.items()))
         return replace(self, table=table, species=species, labels=labels, empty=empty, unreadable=unreadable)
 
+    def only(self, paths: Collection[str]) -> "Manifest":
+        """Return the manifest of some of its images, by their paths."""
+        table = self.table.filter(pl.col("path").is_in(list(paths)))
+        species, labels = _numbered(table)
+        return replace(self, table=table, species=species, labels=labels)
+
     def describe(self) -> list[str]:
         """Return lines on what was found: images and species, how they were read, and what is left out."""
         species = f" of {len(self.species):,} species" if self.labelled else ""

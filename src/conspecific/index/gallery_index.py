@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from shutil import copyfile
 from typing import Any, Self
 
 import faiss
@@ -106,9 +108,12 @@ class Index:
     ) -> None:
         """Write the index, whole or not at all; it may be the folder that it was read from.
 
-        write_encoder: writes the network from images to embeddings to a path. Raises RunError if a folder of that name
-        holds anything else.
+        write_encoder: writes the network from images to embeddings to a path; None keeps that of the folder it was
+        read from. Raises RunError if a folder of that name holds anything else.
         """
+        kept = self.contents.encoder if self.contents else None
+        if write_encoder is None and kept is not None:
+            write_encoder = partial(copyfile, kept)
         approximate = self.searcher if isinstance(self.searcher, ApproximateSearcher) else None
         write = None if approximate is None else lambda path: faiss.write_index(approximate.structure, str(path))
         place, own = Path(folder).expanduser(), cache or default_cache()

@@ -1,49 +1,29 @@
-"""Make the index of a run's gallery, and bring it up to date with a folder."""
+"""Make the index of a run's gallery, and open the run of an index."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import polars as pl
 from rich.console import Console
 
 from conspecific.config.schema import IndexConfig, UseConfig
 from conspecific.config.targets import check_targets
-from conspecific.data.manifest import Manifest
 from conspecific.encoding.query_encoder import can_open, write_query_encoder
-from conspecific.errors import ConfigError, DataError, RunError
+from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation.score_precision import WANTED, ScorePrecision
-from conspecific.files import content_hash
 from conspecific.index import Index
-from conspecific.index.folder import ENCODER, is_index, require_replaceable
+from conspecific.index.folder import ENCODER, require_replaceable
 from conspecific.index.gallery_index import require_encoder
 from conspecific.runs.answers import Threshold
+from conspecific.runs.changes import contents
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.open import OpenRun, open_run
 from conspecific.runs.record import read_record
-from conspecific.types import FloatArray, IntArray
 
 SOURCE = ("run", "weights", "model", "image_size", "truncate")  # keys by which the embeddings are computed again
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a refresh changed: numbers of images. encoded: of new and changed ones, those that no image equalled.
-
-    how: a sentence on how images were removed; empty where none were.
-    """
-
-    new: int
-    changed: int
-    gone: int
-    relabelled: int
-    encoded: int
-    how: str
 
 
 def make_index(opened: OpenRun, console: Console) -> tuple[Path, Index]:
@@ -63,33 +43,18 @@ def make_index(opened: OpenRun, console: Console) -> tuple[Path, Index]:
         manifest.table["label"].to_list(),
         kind=config.kind,
         similarity=opened.embedder.metric,
-        contents=_contents(manifest),
+        contents=contents(manifest),
         memory_gb=config.memory_gb,
         encoder=opened.encoder_facts(),
-        source={**{key: getattr(config, key) for key in SOURCE}, "data": opened.data()},
+        source={**{key: getattr(config, key) for key in SOURCE}, **_places(opened), "data": opened.data()},
         root=str(manifest.root.absolute()),
         threshold=_stored_threshold(opened),
     )
     with TemporaryDirectory() as scratch:
         encoder = _export(opened, Path(scratch) / ENCODER, console)
-        index.save(folder, cache=opened.cache, write_encoder=_copy_of(encoder))
+        write = None if encoder is None else partial(copyfile, encoder)
+        index.save(folder, cache=opened.cache, write_encoder=write)
     return folder, index
-
-
-def refresh_index(config: IndexConfig, console: Console) -> tuple[Path, Index, Changes]:
-    """Compare the folder of an index with it, and do only what changed; only images with new content are encoded.
-
-    config.run: an index, or a run that has one. Raises RunError where it belongs to other weights than its run has.
-    """
-    folder = Path(str(config.run)).expanduser()
-    folder = folder if is_index(folder) else RunDirectory(folder).index
-    cache = Path(config.paths.cache).expanduser()
-    index = Index.open(folder, cache=cache, say=partial(console.print, soft_wrap=True, highlight=False))
-    opened = open_for(index, folder, config)
-    manifest, _ = opened.checked(console, scored=False)
-    changes = _refresh(index, opened, manifest, console)
-    index.save(folder, cache=cache, write_encoder=_copy_of(index.contents.encoder if index.contents else None))
-    return folder, index, changes
 
 
 def open_for(index: Index, folder: Path, config: UseConfig) -> OpenRun:
@@ -132,41 +97,10 @@ def _stored_threshold(opened: OpenRun) -> dict[str, float]:
     return {} if found is None else asdict(found)
 
 
-def _refresh(index: Index, opened: OpenRun, manifest: Manifest, console: Console) -> Changes:
-    now = manifest.table.select("path", "label").with_columns(content=pl.Series(_contents(manifest), dtype=pl.String))
-    both = now.join(index.images, on="path", how="left", suffix="_before", maintain_order="left")
-    same = (pl.col("content") == pl.col("content_before")).fill_null(False)
-    relabelled = both.filter(same, pl.col("label").ne_missing(pl.col("label_before")))
-    entering = both.with_row_index("place").filter(~same)
-    changed = entering.filter(pl.col("id").is_not_null())
-    gone = index.images.join(now, on="path", how="anti")
-    leaving = np.concatenate([gone["id"].to_numpy(), changed["id"].to_numpy()])
-    if len(leaving) == len(index):
-        raise DataError(f"none of the {len(index)} images of the index is left in {manifest.root}: make it again")
-    vectors, encoded = _vectors(index, opened, manifest, entering, console)
-    index.relabel(dict(relabelled.select("id", "label").iter_rows()))
-    how = index.remove(leaving) if len(leaving) else ""
-    if entering.height:
-        index.add(vectors, *(entering[name].to_list() for name in ("path", "label", "content")))
-    new = entering.height - changed.height
-    return Changes(new, changed.height, gone.height, relabelled.height, encoded, how)
-
-
-def _vectors(
-    index: Index, opened: OpenRun, manifest: Manifest, entering: pl.DataFrame, console: Console
-) -> tuple[FloatArray, int]:
-    """Return the vectors of images that enter, and how many were encoded: an equal image may be in the index."""
-    row_of = {content: row for row, content in enumerate(index.images["content"]) if content is not None}
-    rows = np.array([row_of.get(content, -1) for content in entering["content"]], np.int64)
-    vectors = np.array(index.vectors[np.maximum(rows, 0)])
-    places: IntArray = entering["place"].cast(pl.Int64).to_numpy()[rows < 0]
-    if places.size:
-        vectors[rows < 0] = opened.embed_images(opened.embedder, manifest, places, console).vectors
-    return vectors, int(places.size)
-
-
-def _contents(manifest: Manifest) -> list[str]:
-    return [content_hash(manifest.path(sample_id)) for sample_id in range(len(manifest))]
+def _places(opened: OpenRun) -> dict[str, str]:
+    """Return the run, or the weights, as an absolute path: an index is used from any folder."""
+    run = opened.run
+    return {"weights": str(opened.weights.absolute())} if run is None else {"run": str(run.path.absolute())}
 
 
 def _output(opened: OpenRun, named: str | None) -> Path:
@@ -176,16 +110,6 @@ def _output(opened: OpenRun, named: str | None) -> Path:
     if opened.run is None:
         raise ConfigError("an index of weights without a run needs a folder: output=FOLDER")
     return opened.run.index
-
-
-def _copy_of(file: Path | None) -> Callable[[Path], None] | None:
-    if file is None:
-        return None
-
-    def write(path: Path) -> None:
-        copyfile(file, path)
-
-    return write
 
 
 def _export(opened: OpenRun, file: Path, console: Console) -> Path | None:
