@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 from conspecific.errors import RunError, name_some
 
 DIGITS = 12  # of the hexadecimal number in a temporary name
+ABANDONED = f".partial-{'?' * DIGITS}-"  # how a temporary name begins, as a pattern
 MANY = 1000  # files
 IN_MEMORY_BYTES = 2 << 30  # a temporary array larger than this is a memory-mapped file
 FULL = 2**20  # bytes; with fewer free ones, what could not be written failed because the disk is full
@@ -140,11 +141,20 @@ def remove_abandoned(path: Path) -> None:
 
     Only for a `path` that no other process may be writing at the time, because of a lock for example.
     """
-    for left in path.parent.glob(f".partial-{'?' * DIGITS}-{glob.escape(path.name)}"):
+    _remove(path.parent.glob(f"{ABANDONED}{glob.escape(path.name)}"))
+
+
+def remove_abandoned_below(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder and below, on the condition of `remove_abandoned`."""
+    _remove(list(folder.rglob(f"{ABANDONED}*")))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for left in paths:
         if left.is_dir():
             shutil.rmtree(left)
         else:
-            left.unlink()
+            left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

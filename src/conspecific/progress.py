@@ -1,7 +1,7 @@
 """Progress of long work: a bar on a terminal, a line every ten seconds in a file or pipe."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,6 +68,11 @@ class Phases:
         finally:
             self._count()
             self._open.pop()
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Count the seconds that an earlier process took."""
+        for name, value in seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + value
 
     def rounded(self) -> dict[str, float]:
         """Return the seconds of each phase so far, to a tenth, the longest phase first."""

@@ -127,7 +127,7 @@ def test_an_unknown_command_names_its_neighbour(capsys: pytest.CaptureFixture[st
         (["train", "monitor=map"], "monitor=map is unknown. Did you mean map@r?"),
         (["train", "trainer.max_epochs=-1"], "trainer.max_epochs must be a number of epochs, 0 for the baseline alone"),
         (["train", "data=folder", "data.root=/My Birds (2024)"], "data.root=/My Birds (2024) is not a folder."),
-        (["train", "resume=runs/gone"], "runs/gone cannot be resumed: it has no checkpoints/last.ckpt"),
+        (["train", "resume=runs/gone"], "runs/gone cannot be resumed: it has no checkpoint"),
         (["train", "-m", "resume=runs/gone"], "resume=RUN continues one run: leave out -m"),
         (["train", "--mutlirun"], "--mutlirun is not an option of train. Did you mean --multirun?"),
         (["train", "--cfg", "all"], "--cfg takes job: conspecific train --cfg job prints the configuration"),

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -11,6 +12,7 @@ import pytest
 from conspecific.cli import main as command_line
 from conspecific.cli import train as command
 from conspecific.cli.main import main
+from conspecific.runs.directory import RunDirectory
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -58,6 +60,25 @@ def test_a_full_disk_is_a_sentence(conspecific: Command, monkeypatch: pytest.Mon
         "error: a file cannot be written: No space left on device. The folders are set by paths.cache, paths.runs, "
         "hydra.run.dir\n"
     )
+
+
+def test_a_disk_that_fills_up_during_a_run_is_named_with_how_to_go_on(
+    conspecific: Command, run: RunDirectory, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = RunDirectory(Path(shutil.copytree(run.path, here / "cut")))
+    cut.summary.unlink()
+    half = cut.checkpoints / ".partial-0123456789ab-last.ckpt"
+    half.touch()
+
+    def write(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(cut.last))
+
+    monkeypatch.setattr(command, "train", write)
+    done = conspecific("train", "resume=cut")
+    told = f"{cut.last} cannot be written: No space left on device. Set hydra.run.dir to another place"
+    assert (done.returncode, done.stderr) == (2, f"error: {told}; to go on: conspecific train resume={cut.path}\n")
+    assert not half.exists(), "what a killed process left is removed"
+    assert cut.last.read_bytes() == run.last.read_bytes()
 
 
 def test_other_errors_of_the_operating_system_are_not_hidden(

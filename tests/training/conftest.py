@@ -38,13 +38,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train_tiny(cache: Path) -> TrainTiny:
     """Return a function that trains into a folder: three epochs of two steps each, without anything special."""
 
-    def run(folder: Path, *overrides: str) -> RunRecord | None:
+    def run(folder: Path, *overrides: str, report: Callable[[RunRecord], object] | None = None) -> RunRecord | None:
         places = [f"paths.cache={cache}", f"paths.run={folder}"]
         config = typed(compose_config("train", [*TINY, *places, *overrides]), TrainConfig)
-        return train(config, overrides, Console(quiet=True))
+        return train(config, overrides, Console(quiet=True), report)
 
     return run

@@ -118,9 +118,7 @@ def _resumed(given: Arguments) -> list[str]:
 
     run = RunDirectory(Path(named[-1]).expanduser())
     if not run.can_resume:
-        raise RunError(
-            f"{run.path} cannot be resumed: it has no checkpoints/last.ckpt and overrides.yaml. Start a new run."
-        )
+        raise RunError(f"{run.path} cannot be resumed: it has no checkpoint and overrides.yaml. Start a new run.")
     new = [text for text in given.overrides if not text.startswith("resume=")]
     place = [override("resume", str(run.path)), override("hydra.run.dir", str(run.path))]
     return [*overrides_of_run(run.overrides), *new, *place]

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from conspecific.cli.arguments import each_value
+from conspecific.cli.interrupts import interruptible
 from conspecific.cli.logged_console import LoggedConsole
 from conspecific.cli.multirun import differing_overrides, job_title
 from conspecific.config.compose import compose_config, explained, folder_of_run, typed
@@ -22,10 +23,11 @@ from conspecific.config.location import config_dir
 from conspecific.config.overrides import override
 from conspecific.config.places import absolute_override, writing
 from conspecific.config.schema import TrainConfig
-from conspecific.errors import ConspecificError, RunError
+from conspecific.errors import ConfigError, ConspecificError, RunError
+from conspecific.files import remove_abandoned_below
 from conspecific.reporting.run.report import report_run
-from conspecific.runs.directory import RunDirectory, make_new_folder
-from conspecific.runs.record import RunRecord, read_record
+from conspecific.runs.directory import RunDirectory, claim, make_new_folder
+from conspecific.runs.record import RunRecord, has_ended, read_record
 from conspecific.runs.tested import runs_in
 from conspecific.training.conclusion import Job, print_conclusion, print_multirun
 from conspecific.training.train import train
@@ -105,24 +107,41 @@ def _job(config: DictConfig, title: str | None) -> RunRecord | None:
             f"{run.path} holds a run already: give another hydra.run.dir, or hydra.sweep.dir with -m, or continue that "
             f"run with resume={run.path}"
         )
-    try:
-        with run.log.open("a", buffering=1) as log:
-            console = LoggedConsole(log)
-            if title is not None:
-                console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
-            overrides = [absolute_override(text) for text in HydraConfig.get().overrides.task]
-            built = typed(config, TrainConfig)
-            with writing(built):
-                record = train(built, overrides, console, lambda made: report_run(made.directory))
-            if record is not None:
-                print_conclusion(record, console)
-            return record
-    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns the one into the other
-        again = shlex.join(["conspecific", "train", f"resume={run.path}"])
-        raise KeyboardInterrupt(f"; to go on: {again}" if run.can_resume else "") from stop
-    finally:
-        if not run.config.exists():
-            _discard(run)
+    with interruptible() as signals:
+        try:
+            with run.log.open("a", buffering=1) as log:
+                claim(run, log)
+                return _run_logged(config, run, LoggedConsole(log), title)
+        except BaseException as stop:  # what a signal breaks in workers and libraries is no error of the run
+            if signals or isinstance(stop, (KeyboardInterrupt, SystemExit)):  # Lightning exits on the former
+                by = f" by {signals[0]}" if signals else ""
+                raise KeyboardInterrupt(f"{by}{_how_to_go_on(run)}") from stop
+            if isinstance(stop, ConfigError) and isinstance(stop.__cause__, OSError):  # such as a full disk
+                raise ConfigError(f"{stop}{_how_to_go_on(run)}") from stop
+            raise
+        finally:
+            if not run.config.exists():
+                _discard(run)
+
+
+def _how_to_go_on(run: RunDirectory) -> str:
+    if not run.can_resume or has_ended(run):
+        return ""
+    return f"; to go on: {shlex.join(['conspecific', 'train', f'resume={run.path}'])}"
+
+
+def _run_logged(config: DictConfig, run: RunDirectory, console: LoggedConsole, title: str | None) -> RunRecord | None:
+    if config.resume is not None:
+        remove_abandoned_below(run.path)
+    if title is not None:
+        console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    overrides = [absolute_override(text) for text in HydraConfig.get().overrides.task]
+    built = typed(config, TrainConfig)
+    with writing(built):
+        record = train(built, overrides, console, lambda made: report_run(made.directory))
+    if record is not None:
+        print_conclusion(record, console)
+    return record
 
 
 def _discard(run: RunDirectory) -> None:

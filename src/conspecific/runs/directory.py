@@ -1,8 +1,15 @@
 """A run directory: how it is made, and the names of its files, each defined once."""
 
+import fcntl
+import time
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import IO
+
+from conspecific.errors import RunError
+
+PATIENCE = 15.0  # seconds for which the worker processes of a process that was killed may go on
 
 
 @dataclass(frozen=True)
@@ -113,8 +120,8 @@ class RunDirectory:
 
     @property
     def can_resume(self) -> bool:
-        """Whether the checkpoint and the overrides to resume from exist."""
-        return self.last.is_file() and self.overrides.is_file()
+        """Whether a checkpoint and the overrides to resume from exist."""
+        return (self.last.is_file() or self.best.is_file()) and self.overrides.is_file()
 
 
 def make_new_folder(path: Path) -> Path:
@@ -131,3 +138,23 @@ def make_new_folder(path: Path) -> Path:
             continue
         return folder
     raise AssertionError("count() does not end")
+
+
+def claim(run: RunDirectory, log: IO[str]) -> None:
+    """Keep other processes from training in a run directory as long as its log, given open, is not closed.
+
+    The operating system ends the claim when the process ends, in whatever way. Raises RunError where another process
+    has claimed it.
+    """
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise RunError(f"{run.path} is being trained by another process: wait for it, or stop it") from None
+            time.sleep(0.2)
+        except OSError:  # a file system without locks
+            return
+        else:
+            return

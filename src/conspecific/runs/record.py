@@ -269,9 +269,9 @@ def finish_record(
     return read_record(run.path)
 
 
-def record_seconds(record: RunRecord, seconds: Mapping[str, float]) -> RunRecord:
-    """Write the seconds of each phase into the summary once more, when the report is among them."""
-    add_to_summary(record, seconds=dict(seconds))
+def end_record(record: RunRecord, seconds: Mapping[str, float]) -> RunRecord:
+    """Write that the run has ended, and the seconds of each phase once more, now that the report is among them."""
+    add_to_summary(record, seconds=dict(seconds), ended=True)
     return replace(record, cost=replace(record.cost, seconds=seconds))
 
 
@@ -279,6 +279,17 @@ def add_to_summary(record: RunRecord, **values: Any) -> None:
     """Set keys of the summary."""
     summary = record.directory.summary
     write_json(summary, _read_json(summary) | values)
+
+
+def has_ended(run: RunDirectory) -> bool:
+    """Whether nothing is left to do: everything was scored, and what comes after that was written too."""
+    return run.summary.is_file() and bool(_read_json(run.summary).get("ended"))
+
+
+def discard_end(run: RunDirectory) -> None:
+    """Remove what says that a run has ended, before it is trained further; what else there is will be replaced."""
+    for file in (run.summary, run.final.config):
+        file.unlink(missing_ok=True)
 
 
 def read_record(path: Path) -> RunRecord:

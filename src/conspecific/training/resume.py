@@ -1,19 +1,23 @@
 """Continuing a run that was interrupted, or a finished one with more epochs."""
 
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 import torch
+from rich.console import Console
 
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import RunError
 from conspecific.files import write_whole
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import read_environment, read_splits
+from conspecific.runs.record import has_ended, read_config, read_environment, read_splits
 from conspecific.training.fine_tuner import FineTuner
 
 Checkpoint = dict[str, Any]
+PARTS = frozenset({"epoch", "global_step", "callbacks", "state_dict"})  # that are used here
 
 
 class LastCheckpoint(NamedTuple):
@@ -22,28 +26,54 @@ class LastCheckpoint(NamedTuple):
     file: Path
     content: Checkpoint
 
+    @property
+    def epochs(self) -> int:
+        """How many epochs had ended when it was written."""
+        return int(self.content["epoch"]) + 1
 
-def checkpoint_to_resume(config: TrainConfig) -> LastCheckpoint | None:
-    """Return the last checkpoint of the run that `resume` names, None where `resume` is null.
 
-    Raises RunError where it has no checkpoint, or has finished all its epochs and was scored.
+def checkpoint_to_resume(config: TrainConfig, console: Console) -> LastCheckpoint | None:
+    """Return the newest whole checkpoint of the run that `resume` names, None where `resume` is null.
+
+    A checkpoint that is damaged is named. Raises RunError where none is whole, or the run has ended.
     """
     if config.resume is None:
         return None
-    run = RunDirectory(Path(config.resume).expanduser())
+    run, wanted = RunDirectory(Path(config.resume).expanduser()), config.trainer["max_epochs"]
     read_environment(run)  # a record of another version is refused here
-    file, wanted = run.checkpoints / "last.ckpt", config.trainer["max_epochs"]
-    if not file.is_file():
-        raise RunError(f"{run.path} cannot be resumed: it has no checkpoints/{file.name}. Start a new run.")
-    checkpoint = read_checkpoint(file)
-    done = checkpoint["epoch"] + 1
-    if done > wanted or (done == wanted and run.summary.is_file()):
+    checkpoint = _newest_whole(run, console)
+    done = checkpoint.epochs
+    if done > wanted or (done == wanted and has_ended(run)):
         raise RunError(
             f"{run.path} has finished {done} epochs, and trainer.max_epochs is {wanted}: set a larger one to continue"
         )
     if not run.start.is_file():
         raise RunError(f"{run.start} is missing, the weights before training, which selection needs: start a new run")
-    return LastCheckpoint(file, checkpoint)
+    return checkpoint
+
+
+def _newest_whole(run: RunDirectory, console: Console) -> LastCheckpoint:
+    damage = []
+    for file in (run.last, run.best):
+        try:
+            found = LastCheckpoint(file, read_checkpoint(file))
+        except RunError as error:
+            damage.append(str(error))
+            continue
+        if damage:
+            told = f"{damage[0]}. The run goes on from {file.name}, after epoch {found.epochs}."
+            console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        return found
+    raise RunError(f"{run.path} cannot be resumed: {'; '.join(damage)}. Start a new run.")
+
+
+def is_scored(config: TrainConfig) -> bool:
+    """Whether the run that `resume` names was scored on its test, and only what comes after that was cut off."""
+    if config.resume is None:
+        return False
+    run = RunDirectory(Path(config.resume).expanduser())
+    same_epochs = read_config(run).trainer["max_epochs"] == config.trainer["max_epochs"]
+    return same_epochs and run.summary.is_file() and not has_ended(run)
 
 
 def require_same_images(run: RunDirectory, splits: pl.DataFrame) -> None:
@@ -61,8 +91,21 @@ def require_same_images(run: RunDirectory, splits: pl.DataFrame) -> None:
 
 
 def read_checkpoint(file: Path) -> Checkpoint:
-    """Read a checkpoint of Lightning, which may hold tensors and plain containers only."""
-    checkpoint: Checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    """Read a checkpoint of Lightning, which may hold tensors and plain containers only.
+
+    Raises RunError where it is missing or damaged; torch reads past bytes that changed, so checksums are compared.
+    """
+    if not file.is_file():
+        raise RunError(f"{file} is missing")
+    try:
+        with zipfile.ZipFile(file) as parts:
+            if changed := parts.testzip():
+                raise ValueError(f"the checksum of {changed} in it differs")
+        checkpoint: Checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        if missing := PARTS - checkpoint.keys():
+            raise ValueError(f"it has no {', '.join(sorted(missing))}")
+    except (OSError, ValueError, RuntimeError, AttributeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise RunError(f"{file} is damaged, or no checkpoint: {' '.join(str(error).split())[:200]}") from error
     return checkpoint
 
 

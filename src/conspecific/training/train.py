@@ -29,16 +29,22 @@ from conspecific.leaks.record import Leaks, describe
 from conspecific.models import keep_freed_memory
 from conspecific.progress import Phases
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.record import RunRecord, add_to_summary, record_seconds, start_record
+from conspecific.runs.record import RunRecord, add_to_summary, discard_end, end_record, read_record, start_record
 from conspecific.runs.verdict import verdict
 from conspecific.training.dry_run import try_everything
 from conspecific.training.final import make_final
 from conspecific.training.fit import Resumed
 from conspecific.training.header import print_header
 from conspecific.training.ignored import ignored_overrides
-from conspecific.training.loggers import log_test, open_loggers
+from conspecific.training.loggers import FailSafeLogger, log_test, open_loggers
 from conspecific.training.parts import build_parts
-from conspecific.training.resume import checkpoint_to_resume, load_state, require_same_images, update_paths
+from conspecific.training.resume import (
+    checkpoint_to_resume,
+    is_scored,
+    load_state,
+    require_same_images,
+    update_paths,
+)
 from conspecific.training.train_and_test import count_images, train_and_test
 from conspecific.training.trainer import require_one_device
 
@@ -58,7 +64,7 @@ def train(
     _prepare(config)
     assert config.paths.run is not None, "the caller makes the run directory"
     run, cache = RunDirectory(Path(config.paths.run)), Path(config.paths.cache).expanduser()
-    checkpoint, phases = checkpoint_to_resume(config), Phases()
+    checkpoint, phases, scored = checkpoint_to_resume(config, console), Phases(), is_scored(config)
     evaluator = _evaluator(config, cache, console, phases)
     print_header(config, evaluator, console)
     for sentence in ignored_overrides(overrides, config):
@@ -68,7 +74,8 @@ def train(
     resumed = None
     if checkpoint is not None:  # nothing of the run is overwritten before all that can refuse it was asked
         require_same_images(run, evaluator.splits.table(evaluator.manifest, contents))
-        resumed = Resumed(build_parts(config, evaluator), checkpoint.file, checkpoint.content["epoch"] + 1)
+    if checkpoint is not None and not scored:
+        resumed = Resumed(build_parts(config, evaluator), checkpoint.file, checkpoint.epochs)
         load_state(resumed.parts.module, checkpoint)
     if config.dry_run:
         if config.trainer["max_epochs"] != 0 and resumed is None:
@@ -78,23 +85,42 @@ def train(
     if checkpoint is not None:
         update_paths(checkpoint)
         del checkpoint  # the state of its optimizer takes as much memory as two models
-    start_record(run, config, overrides, evaluator.fingerprint)
-    evaluator.splits.save(run.splits, evaluator.manifest, contents)
-    leaks.save(run.leaks)
+    if not scored:
+        discard_end(run)
+        start_record(run, config, overrides, evaluator.fingerprint)
+        evaluator.splits.save(run.splits, evaluator.manifest, contents)
+        leaks.save(run.leaks)
     with open_loggers(config, console) as loggers:
-        record = train_and_test(config, evaluator, copies, run, loggers, resumed, began)
-        if judged := verdict(record):
-            add_to_summary(record, outcome=judged.outcome, verdict=str(judged))
-        log_test(loggers, record.test, record.best, record.gains)
-        if config.final:
-            with phases.measure("training"):
-                make_final(record, config, evaluator, copies)
-        if report is not None:
-            with phases.measure("report"):
-                report(record)
-            for logger in loggers:
-                logger.log_report(run.report, sorted((run.path / "images").glob("*.png")))
-    return record_seconds(record, phases.rounded())
+        if scored:
+            record = read_record(run.path)
+            phases.add(record.cost.seconds)
+        else:
+            record = train_and_test(config, evaluator, copies, run, loggers, resumed, began)
+        return _finish(record, config, evaluator, copies, loggers, report)
+
+
+def _finish(
+    record: RunRecord,
+    config: TrainConfig,
+    evaluator: Evaluator,
+    copies: polars.DataFrame,
+    loggers: Sequence[FailSafeLogger],
+    report: Callable[[RunRecord], object] | None,
+) -> RunRecord:
+    """Do what comes after the test, and what of it a run that was cut off there had not done."""
+    run, phases = record.directory, evaluator.phases
+    if judged := verdict(record):
+        add_to_summary(record, outcome=judged.outcome, verdict=str(judged))
+    log_test(loggers, record.test, record.best, record.gains)
+    if config.final and not run.final.config.is_file():
+        with phases.measure("training"):
+            make_final(record, config, evaluator, copies)
+    if report is not None:
+        with phases.measure("report"):
+            report(record)
+        for logger in loggers:
+            logger.log_report(run.report, sorted((run.path / "images").glob("*.png")))
+    return end_record(record, phases.rounded())
 
 
 def _prepare(config: TrainConfig) -> None:

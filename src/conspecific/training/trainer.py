@@ -1,15 +1,35 @@
 """The Lightning trainer of a configuration."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins import TorchCheckpointIO
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build
 from conspecific.errors import ConfigError
+from conspecific.files import write_whole
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints beside their target and renames them, so that each is complete or absent.
+
+    Lightning stages them in TMPDIR. Where that is another file system they are copied from there, and a process that is
+    killed in between leaves half a checkpoint.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        with write_whole(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        Path(path).unlink(missing_ok=True)  # Lightning's takes a path for a pattern
 
 
 def build_trainer(config: TrainConfig, **arguments: Any) -> pl.Trainer:
@@ -17,7 +37,7 @@ def build_trainer(config: TrainConfig, **arguments: Any) -> pl.Trainer:
 
     Raises ConfigError where Lightning refuses them, as it does `trainer.accelerator=gpu` on a machine without one.
     """
-    options = {**config.trainer, "precision": precision_of(config)}
+    options = {**config.trainer, "precision": precision_of(config), "plugins": [WholeCheckpoints()]}
     trainer: pl.Trainer = build(options, "trainer", config.allow, **arguments)
     return trainer
 
