@@ -16,8 +16,7 @@ def drawn(species: int, images: int, between: Tensor, within: Tensor, seed: int 
 
 
 def fitted(vectors: Tensor, labels: Tensor, strength: float = 0.0) -> Whitening:
-    found = fit_whitening(vectors, labels, strength)
-    assert found is not None
+    (found,) = fit_whitening(vectors, labels, [strength])
     return found
 
 
@@ -90,10 +89,18 @@ def test_strength_prefers_directions_in_which_the_fitted_species_differ() -> Non
 def test_species_that_do_not_differ_get_no_weights() -> None:
     """The means of equal species differ by chance alone; seed 6 draws them a little less far apart than expected."""
     vectors, labels = drawn(100, 4, torch.zeros(8), torch.ones(8), seed=6)
-    torch.testing.assert_close(fitted(vectors, labels, 1.0).root, fitted(vectors, labels, 0.0).root)
+    torch.testing.assert_close(fitted(vectors, labels, 1.0).matrix(), fitted(vectors, labels, 0.0).matrix())
+
+
+@pytest.mark.parametrize("species", [5, 60], ids=["fewer species than channels", "more"])
+def test_several_strengths_at_once_are_those_fitted_alone(species: int) -> None:
+    vectors, labels = drawn(species, 4, torch.linspace(2, 0.1, 20), torch.ones(20))
+    for strength, found in zip((0.0, 0.25, 1.0), fit_whitening(vectors, labels, (0.0, 0.25, 1.0)), strict=True):
+        alone = fitted(vectors, labels, strength)
+        assert found.ridge == alone.ridge
+        torch.testing.assert_close(found.matrix(), alone.matrix())
 
 
 def test_identical_images_have_no_whitening() -> None:
-    assert (
-        fit_whitening(torch.randn(4, 8).repeat_interleave(3, dim=0), torch.arange(4).repeat_interleave(3), 0.25) is None
-    )
+    vectors, labels = torch.randn(4, 8).repeat_interleave(3, dim=0), torch.arange(4).repeat_interleave(3)
+    assert fit_whitening(vectors, labels, [0.25]) == []

@@ -1,6 +1,7 @@
 """From the pooled layer [B, C] to the embedding [B, D]."""
 
 import math
+from collections.abc import Sequence
 from typing import get_args
 
 import torch
@@ -11,7 +12,7 @@ from conspecific.errors import ConfigError
 from conspecific.models.whitening import Whitening, fit_whitening
 
 DIMENSIONS = 512  # of the output of a linear or mlp head, unless told otherwise
-STRENGTH = 0.25  # of the weights that the training species give to directions; docs/log.md
+STRENGTH = 0.25  # in [0, 1], how much directions in which the training species differ are preferred; docs/log.md
 
 
 class Whitened(nn.Linear):
@@ -24,18 +25,20 @@ class Whitened(nn.Linear):
     """
 
     @torch.no_grad()
-    def fit(self, pooled: Tensor, labels: Tensor, strength: float = STRENGTH) -> None:
+    def fit(self, pooled: Tensor, labels: Tensor) -> None:
         """Set the weights from pooled vectors [N, C] of training images and their species [N].
 
-        strength: in [0, 1], how much directions in which the training species differ are preferred to others. 0 is
-        whitening alone; near 1 serves queries of the training species and harms those of others. Outputs get a mean
-        length of sqrt(D). Raises ConfigError if no two images of a species differ.
+        Outputs get a mean length of sqrt(D). Raises ConfigError if no two images of a species differ.
         """
+        self.set_whitening(fit_whitenings(pooled, labels, [STRENGTH])[0], pooled)
+
+    @torch.no_grad()
+    def set_whitening(self, whitening: Whitening, pooled: Tensor) -> None:
+        """Set the weights to a whitening of pooled vectors [N, C]; outputs get a mean length of sqrt(D)."""
         vectors = pooled.double()
-        found = _whitening(vectors, labels, strength)
-        matrix = _scaled(found.principal(vectors)[:, : self.out_features], vectors - found.centre)
+        matrix = _scaled(whitening.principal(vectors)[:, : self.out_features], vectors - whitening.centre)
         self.weight.copy_(matrix.T)
-        self.bias.copy_(-(found.centre @ matrix))
+        self.bias.copy_(-(whitening.centre @ matrix))
 
     @torch.no_grad()
     def fit_again(self, embeddings: Tensor, labels: Tensor) -> None:
@@ -45,16 +48,20 @@ class Whitened(nn.Linear):
         Dimensions keep their meaning and order: weights of several runs can still be averaged, embeddings truncated.
         """
         vectors = embeddings.double()
-        found = _whitening(vectors, labels, strength=0.0)
+        (found,) = fit_whitenings(vectors, labels, [0.0])
         matrix = _scaled(found.matrix(), vectors - found.centre)
         weight, bias = self.weight.double().cpu(), self.bias.double().cpu()
         self.weight.copy_(matrix.T @ weight)
         self.bias.copy_((bias - found.centre) @ matrix)
 
 
-def _whitening(vectors: Tensor, labels: Tensor, strength: float) -> Whitening:
-    found = fit_whitening(vectors, labels, strength)
-    if found is None:
+def fit_whitenings(vectors: Tensor, labels: Tensor, strengths: Sequence[float]) -> list[Whitening]:
+    """Fit a whitening of vectors [N, C] of labels [N] for each strength, `whitening.fit_whitening`.
+
+    Raises ConfigError if no two images of a species differ.
+    """
+    found = fit_whitening(vectors, labels, strengths)
+    if not found:
         raise ConfigError(
             f"model.head=whitened compares images of one species, and of the {len(vectors)} training images no "
             "two of a species differ: set model.head=linear"

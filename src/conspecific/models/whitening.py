@@ -1,7 +1,9 @@
 """Within-species whitening of vectors, as strong as other species of the same images allow."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -14,38 +16,44 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Whitening:
-    """A linear map of centred vectors of C channels: `basis` [C, R] root [R, R] basis' + outside * (I - basis basis').
+    """A linear map of centred vectors of C channels: `basis` @ `inside` in R directions, `outside` in all others.
 
-    basis: orthonormal directions that the images it was fitted on span. root: symmetric. outside: the factor of all
-    other directions, of which those images say nothing. ridge: what was added to the within-species variances, in units
-    of their mean.
+    basis: [C, R], orthonormal directions that the images it was fitted on span. inside: [R, R], up to a rotation of the
+    outputs. outside: the factor of directions of which those images say nothing. ridge: what was added to the
+    within-species variances, in units of their mean.
     """
 
     centre: Tensor
     basis: Tensor
-    root: Tensor
+    inside: Tensor
     outside: float
     ridge: float
 
     def matrix(self) -> Tensor:
-        """Return the map as a symmetric matrix [C, C]."""
-        change = self.root - self.outside * torch.eye(len(self.root), dtype=self.root.dtype)
-        return self.basis @ change @ self.basis.T + self.outside * torch.eye(len(self.basis), dtype=self.root.dtype)
+        """Return the map without a rotation: as the symmetric matrix [C, C]."""
+        squares, axes = torch.linalg.eigh(self.inside @ self.inside.T)
+        root = (axes * squares.clamp(min=0).sqrt()) @ axes.T
+        change = root - self.outside * torch.eye(len(root), dtype=root.dtype)
+        matrix: Tensor = self.basis @ change @ self.basis.T
+        return matrix + self.outside * torch.eye(len(matrix), dtype=root.dtype)
 
     def principal(self, vectors: Tensor) -> Tensor:
-        """Return the map followed by a rotation, [C, C], whose outputs have falling variances in these vectors [N, C].
+        """Return the map rotated so that outputs have falling variances in these vectors [N, C]: a matrix [C, C].
 
         Outputs are `vectors @ matrix`. Directions outside the span of the fitted images come last.
         """
-        inside = self.basis @ self.root
+        inside: Tensor = self.basis @ self.inside
         outputs = (vectors - self.centre) @ inside
-        axes = torch.linalg.eigh(outputs.T @ outputs)[1].flip(1)
-        others = torch.linalg.qr(self.basis, mode="complete")[0][:, inside.shape[1] :]
-        return torch.cat([inside @ axes, self.outside * others], dim=1)
+        inside = inside @ torch.linalg.eigh(outputs.T @ outputs)[1].flip(1)
+        channels, spanned = inside.shape
+        if spanned == channels:
+            return inside
+        others = torch.linalg.qr(self.basis, mode="complete")[0][:, spanned:]
+        return torch.cat([inside, self.outside * others], dim=1)
 
 
-def fit_whitening(vectors: Tensor, labels: Tensor, strength: float) -> Whitening | None:
-    """Fit the whitening of vectors [N, C] of labels [N]; None if no two images of a species differ.
+def fit_whitening(vectors: Tensor, labels: Tensor, strengths: Sequence[float]) -> list[Whitening]:
+    """Fit a whitening of vectors [N, C] of labels [N] for each strength; none if no two images of a species differ.
 
     With within-species covariance W, of which m is the mean variance, vectors are multiplied by (W + ridge m I)^(-1/2).
     The ridge of `RIDGES` is the one with the best mean map@r over images of species that the fit leaves out
@@ -62,18 +70,62 @@ def fit_whitening(vectors: Tensor, labels: Tensor, strength: float) -> Whitening
     coordinates = (vectors - centre) @ basis
     whole = _Covariances.of(coordinates, labels, len(basis))
     if whole is None:
-        return None
-    ridge = _validated_ridge(coordinates, labels, len(basis), strength)
-    spread, weights, outside = whole.whiten(ridge, strength)
-    squares, axes = torch.linalg.eigh(spread @ weights @ spread.T)
-    root = (axes * squares.clamp(min=0).sqrt()) @ axes.T
-    return Whitening(centre, basis, root, outside**0.5, ridge)
+        return []
+    ridges = _validated_ridges(coordinates, labels, len(basis), strengths)
+    white = {ridge: whole.whiten(ridge) for ridge in set(ridges)}
+    found = []
+    for strength, ridge in zip(strengths, ridges, strict=True):
+        weights = white[ridge].weights(strength)
+        inside = white[ridge].spread @ weights.square_root(len(coordinates.T))
+        found.append(Whitening(centre, basis, inside, math.sqrt(weights.outside / ridge), ridge))
+    return found
 
 
 def species_means(vectors: Tensor, labels: Tensor) -> Tensor:
     """Return the mean of each species' vectors [N, D], [C, D]; labels [N] are dense from 0."""
     sums = torch.zeros(int(labels.max()) + 1, vectors.shape[1], dtype=vectors.dtype).index_add_(0, labels, vectors)
     return sums / torch.bincount(labels)[:, None]
+
+
+class _Weights(NamedTuple):
+    """Squared weights of whitened directions: `inside` [M] along `directions` [M, R], orthonormal, `outside` across."""
+
+    directions: Tensor
+    inside: Tensor
+    outside: float
+
+    def products(self, white: Tensor) -> Tensor:
+        """Return the dot products [N, N] of whitened vectors [N, R], weighted."""
+        along = white @ self.directions.T.to(white.dtype)
+        more: Tensor = (along * (self.inside - self.outside).to(white.dtype)) @ along.T
+        return self.outside * white @ white.T + more
+
+    def square_root(self, size: int) -> Tensor:
+        """Return the weights themselves, not squared, as a symmetric matrix [R, R]."""
+        outside = math.sqrt(self.outside)
+        change: Tensor = self.directions.T * (self.inside.sqrt() - outside) @ self.directions
+        return outside * torch.eye(size, dtype=change.dtype) + change
+
+
+class _White(NamedTuple):
+    """A whitening, and how far species are apart after it.
+
+    spread: [R, R], the whitening. between: [M] variances between species along `directions` [M, R], relative to those
+    within; their mean over all channels is `prior`. None of them where species differ no more than by chance.
+    """
+
+    spread: Tensor
+    between: Tensor
+    directions: Tensor
+    prior: float
+
+    def weights(self, strength: float) -> _Weights:
+        """Return the squared weights of directions, see `fit_whitening`."""
+        if not len(self.between):
+            return _Weights(self.directions, self.between, 1.0)
+        shrunk = strength * self.between + (1 - strength) * self.prior
+        outside = (1 - strength) * self.prior
+        return _Weights(self.directions, shrunk / (1 + 2 * shrunk), outside / (1 + 2 * outside))
 
 
 @dataclass(frozen=True)
@@ -103,30 +155,33 @@ class _Covariances:
         noise = float((1 / torch.bincount(labels).double()).mean())
         return cls(covariance / unit, (means - means.mean(dim=0)) / unit.sqrt(), noise, channels)
 
-    def whiten(self, ridge: float, strength: float) -> tuple[Tensor, Tensor, float]:
-        """Return the whitening [R, R], the squared weights of whitened directions [R, R], and the squared factor of
-        directions outside the R."""
+    def whiten(self, ridge: float) -> _White:
+        """Return the whitening with a ridge, and what is left between species after it."""
         identity = torch.eye(len(self.within), dtype=self.within.dtype)
         factor = torch.linalg.cholesky(self.within + ridge * identity)
         spread = torch.linalg.solve_triangular(factor, identity, upper=False).T
         within = (len(identity) - ridge * float(spread.square().sum())) / self.channels  # mean variance once whitened
-        _, singular, directions = torch.linalg.svd(self.means @ spread, full_matrices=False)
-        species = max(len(self.means) - 1, 1)
-        between = singular.square() / species / within
+        squares, directions = _right_singular(self.means @ spread)
+        between = squares / max(len(self.means) - 1, 1) / within
         signal = 1 - self.noise * self.channels / max(float(between.sum()), 1e-12)
         if signal <= 0:  # species differ no more than chance makes their means differ
-            return spread, identity, 1 / ridge
+            return _White(spread, between[:0], directions[:0], 0.0)
         between = between * signal
-        prior = between.sum() / self.channels
-        inside = _likelihood_factor(strength * between + (1 - strength) * prior)
-        outside = _likelihood_factor((1 - strength) * prior)
-        weights = outside * identity + directions.T * (inside - outside) @ directions
-        return spread, weights, float(outside) / ridge
+        return _White(spread, between, directions, float(between.sum()) / self.channels)
 
 
-def _likelihood_factor(between: Tensor) -> Tensor:
-    """Factor of the dot product in the likelihood ratio; between-species variances are in units of those within."""
-    return between / (1 + 2 * between)
+def _right_singular(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the squared singular values [M] of a matrix [K, R] that are not 0, and their right vectors [M, R].
+
+    They come from the smaller of the two Gram matrices: a singular value decomposition takes many times as long.
+    """
+    if len(matrix) > matrix.shape[1]:
+        squares, axes = torch.linalg.eigh(matrix.T @ matrix)
+        found = squares > 1e-10 * squares.max()
+        return squares[found], axes.T[found]
+    squares, axes = torch.linalg.eigh(matrix @ matrix.T)
+    found = squares > 1e-10 * squares.max()
+    return squares[found], (axes.T[found] @ matrix) / squares[found].sqrt()[:, None]
 
 
 def _span(centred: Tensor) -> Tensor:
@@ -139,27 +194,29 @@ def _span(centred: Tensor) -> Tensor:
     return basis
 
 
-def _validated_ridge(coordinates: Tensor, labels: Tensor, channels: int, strength: float) -> float:
-    """Return the ridge with the best map@r on species that are left out of the fit, the first of equals."""
+def _validated_ridges(coordinates: Tensor, labels: Tensor, channels: int, strengths: Sequence[float]) -> list[float]:
+    """Return, for each strength, the ridge with the best map@r on species left out of the fit, the first of equals."""
     species = int(labels.max()) + 1
     folds = min(FOLDS, species // 2)
     if folds < 2:
-        return RIDGES[0]
+        return [RIDGES[0]] * len(strengths)
     order = torch.randperm(species, generator=torch.Generator().manual_seed(0))
     fold_of = torch.empty(species, dtype=torch.long)
     fold_of[order] = torch.arange(species) % folds
     coordinates = coordinates.float()  # half the time
-    totals = torch.zeros(len(RIDGES), dtype=torch.float64)
+    totals = torch.zeros(len(strengths), len(RIDGES), dtype=torch.float64)
     for fold in range(folds):
         out = fold_of[labels] == fold
         rest = torch.unique(labels[~out], return_inverse=True)[1]
         covariances = _Covariances.of(coordinates[~out], rest, channels)
-        if covariances is not None:
-            for place, ridge in enumerate(RIDGES):
-                spread, weights, _ = covariances.whiten(ridge, strength)
-                white = coordinates[out] @ spread
-                totals[place] += _total_map_at_r(white @ weights @ white.T, labels[out])
-    return RIDGES[int(totals.round(decimals=9).argmax())]
+        if covariances is None:
+            continue
+        for place, ridge in enumerate(RIDGES):
+            found = covariances.whiten(ridge)
+            white = coordinates[out] @ found.spread
+            for row, strength in enumerate(strengths):
+                totals[row, place] += _total_map_at_r(found.weights(strength).products(white), labels[out])
+    return [RIDGES[int(place)] for place in totals.round(decimals=9).argmax(dim=1)]
 
 
 def _total_map_at_r(products: Tensor, labels: Tensor) -> float:

@@ -36,8 +36,7 @@ def test_refitting_whitens_what_the_head_gives_now() -> None:
     assert refitted.normalize and embedder.normalize
     embedder.normalize = refitted.normalize = False
     before, after = (torch.from_numpy(images.embed_training(each, "").vectors) for each in (embedder, refitted))
-    whitening = fit_whitening(before, torch.from_numpy(LABELS), strength=0.0)
-    assert whitening is not None
+    (whitening,) = fit_whitening(before, torch.from_numpy(LABELS), [0.0])
     wanted = (before - whitening.centre) @ whitening.matrix()
     torch.testing.assert_close(after.double(), wanted * 3**0.5 / wanted.norm(dim=1).mean(), rtol=1e-3, atol=1e-3)
 

@@ -9,7 +9,7 @@ from torch import nn
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
-from conspecific.models.heads import Whitened
+from conspecific.models.heads import STRENGTH, Whitened, fit_whitenings
 from conspecific.models.whitening import species_means
 from conspecific.training.fine_tuner import FineTuner
 
@@ -41,10 +41,11 @@ def init_from_data(module: FineTuner, evaluator: Evaluator) -> Heads:
     pooled, labels = torch.from_numpy(found.vectors), module.class_of_label.cpu()[torch.from_numpy(found.labels)]
     head, others = parts.head.cpu(), {}
     if _fits_head(parts) and isinstance(head, Whitened):
-        for strength in STRENGTHS:
+        own, *rest = fit_whitenings(pooled, labels, [STRENGTH, *STRENGTHS])
+        for strength, whitening in zip(STRENGTHS, rest, strict=True):
             others[strength] = copy.deepcopy(head)
-            others[strength].fit(pooled, labels, strength)
-        head.fit(pooled, labels)
+            others[strength].set_whitening(whitening, pooled)
+        head.set_whitening(own, pooled)
     if isinstance(module.loss, MetricLoss | Matryoshka) and module.loss.imprinted:
         with torch.no_grad():
             module.loss.imprint(species_means(F.normalize(head(pooled)), labels))
