@@ -8,6 +8,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from conspecific.errors import ConfigError
+from conspecific.models.depthwise import learn_depthwise_fast
 from conspecific.models.networks import is_pooled_by_class_token
 from conspecific.models.stage_split import StageSplit, split_at_frozen, used_parameters
 from conspecific.models.weights import create_backbone
@@ -157,6 +158,7 @@ class Backbone(nn.Module):
                 for parameter in parameters:
                     parameter.requires_grad_(True)
         self.frozen_norms = norms
+        learn_depthwise_fast(self.net)
         training = self.training
         self.eval()  # so that the trace holds no random layers of training mode
         # split here and not on first use: a copy for averaging is frozen whole and must keep this split
