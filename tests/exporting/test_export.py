@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from conspecific.config.compose import compose_config, typed
-from conspecific.config.schema import ExportConfig, TrainConfig
+from conspecific.config.schema import ExportConfig, PathsConfig, TrainConfig
 from conspecific.errors import ConfigError, RunError
 from conspecific.exporting import Export, export_run
 from conspecific.exporting.formats import FORMATS
@@ -122,11 +123,45 @@ def test_timm_loads_other_networks(
     assert pooled(pixels).ndim == (3 if backbone == "test_vit2" else 2), "timm would pool it with weights it lacks"
 
 
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_int8_is_calibrated_on_training_images_and_says_what_it_costs(
+    form: str, run: RunDirectory, image: Path, make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (FORMATS[form].is_installed() and FORMATS["onnx"].is_installed()):
+        pytest.skip(f"{form} or onnx is not installed")
+    images = {
+        "data": {
+            "_target_": "conspecific.data.sources.from_folder",
+            "root": str(make_folder({"robin": 12, "wren": 12})),
+        },
+        "paths": PathsConfig(cache=str(run.path.parent / "cache")),
+    }
+    made = export(run, format=form, int8=True, images=100, **images)
+    assert made.folder == run.path / "exports" / f"{form}_int8"
+    assert made.int8 is not None
+    assert (made.int8.calibration_images, made.int8.training_images, made.parity.available) == (8, 8, 12)
+    assert made.bytes < 0.6 * made.int8.float32_bytes
+    assert 0.9 < made.parity.cosine_lowest < 0.99999
+    stored = json.loads((made.folder / "parity.json").read_text())
+    for name in ("recall@1", "map@r"):
+        lost = stored["exported"][name] - stored["torch"][name]
+        assert stored["int8"]["cost"][name]["by_query"]["mean"] == pytest.approx(lost)
+    assert "| cost of int8 | recall@1 " in (made.folder / "README.md").read_text()
+    (made.folder / "image.jpg").write_bytes(image.read_bytes())
+    monkeypatch.chdir(made.folder)
+    [found], [expected] = executed(program(made.folder)), load(run.path, device="cpu").embed([image])
+    assert 0.9 < found @ expected < 0.99999
+
+
 def test_what_is_not_possible_is_said(run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="uint8=true is not for format=timm"):
         export(run, format="timm", uint8=True)
     with pytest.raises(ConfigError, match="no identifier of a license"):
         export(run, license="my own\nrules")
+    with pytest.raises(ConfigError, match="int8=true is for format=onnx or openvino; found format=timm"):
+        export(run, format="timm", int8=True, images=9)
+    with pytest.raises(ConfigError, match="int8=true is calibrated on images of the run"):
+        export(run, int8=True)
     with pytest.raises(ConfigError, match="images must be 0 or more"):
         export(run, images=-1)
     kept = tmp_path / "thesis" / "chapter.tex"

@@ -173,6 +173,7 @@ _LISTED = (
             ("export RUN", "an ONNX file and a README, in RUN/exports"),
             ("export RUN uint8=true", "the network takes pixels and normalizes them itself"),
             ("export RUN format=openvino output=FOLDER", ""),
+            ("export RUN int8=true", "quantized, with what that costs; also for openvino"),
             ("export RUN format=torch", "a program of torch.export, run without this package"),
             ("export RUN format=timm license=apache-2.0", "timm loads it as local-dir:FOLDER"),
         ),

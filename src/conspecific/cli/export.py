@@ -11,4 +11,6 @@ def run(config: ExportConfig) -> None:
     console = Console(markup=False)
     found = export_run(config, console)
     console.print(f"Agreement: {found.parity}", soft_wrap=True, highlight=False)
+    if found.int8 is not None:
+        console.print(f"Cost of int8: {found.int8}", soft_wrap=True, highlight=False)
     console.print(f"Export, {found.bytes / 1e6:.1f} MB: {found.folder}", soft_wrap=True, highlight=False)

@@ -224,14 +224,16 @@ class ExportConfig(UseConfig):
     """Keys of `export`.
 
     output: the folder to write; null: in the run directory. format: of the network. uint8: whether the network takes
-    pixels and normalizes them itself. images: number of test images that are compared with torch; 0: random images, so
-    that those of the run need not be there. license: identifier of the license of the exported weights, such as
-    apache-2.0, for the README; null: to be filled in.
+    pixels and normalizes them itself. int8: whether it is quantized, calibrated on training images of the run. images:
+    number of test images that are compared with torch; 0: random images, so that those of the run need not be there.
+    license: identifier of the license of the exported weights, such as apache-2.0, for the README; null: to be filled
+    in.
     """
 
     output: str | None = None
     format: str = "onnx"
     uint8: bool = False
+    int8: bool = False
     images: int = 1000
     license: str | None = None
 

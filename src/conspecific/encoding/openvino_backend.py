@@ -84,6 +84,12 @@ def export(network: nn.Module, sample: Tensor, file: Path) -> None:
     openvino.save_model(model, file, compress_to_fp16=False)
 
 
+def convert(source: Path, file: Path) -> None:
+    """Write an ONNX network as `export` would, with the names of its input and output."""
+    openvino = _openvino()
+    openvino.save_model(openvino.convert_model(source), file, compress_to_fp16=False)
+
+
 def _openvino() -> Any:
     """Return the module, imported without its telemetry, which reports every import to Google Analytics unasked."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes its import fail

@@ -8,6 +8,7 @@ import polars as pl
 from conspecific.config.targets import TARGET
 from conspecific.evaluation.baseline import NAMES
 from conspecific.evaluation.tables import format_interval
+from conspecific.exporting.int8 import Int8
 from conspecific.exporting.network import ExportedNetwork
 from conspecific.exporting.parity import Parity
 from conspecific.exporting.usage import program
@@ -26,16 +27,19 @@ PROTOCOLS = {
 METRICS = ("recall@1", "precision@10", "r_precision", "map@r", "mrr")
 
 
-def card(opened: OpenRun, name: str, network: ExportedNetwork, parity: Parity, license: str | None) -> str:
+def card(
+    opened: OpenRun, name: str, network: ExportedNetwork, parity: Parity, int8: Int8 | None, license: str | None
+) -> str:
     """Return the README in Markdown, with the header that the Hugging Face hub reads.
 
-    name: of the format. license: of the exported weights; None leaves it to be filled in.
+    name: of the format. int8: what int8 costs, None for float32. license: of the exported weights; None leaves it to be
+    filled in.
     """
     record = read_record(opened.run.path) if opened.run and opened.run.summary.is_file() else None
     sections = [
         _header(name, license),
         _title(opened, record),
-        _run_it(name, network, parity),
+        _run_it(name, network, parity, int8),
         _training(opened, record),
         _scores(record),
         _leaks(record),
@@ -62,7 +66,7 @@ def _title(opened: OpenRun, record: RunRecord | None) -> str:
     )
 
 
-def _run_it(name: str, network: ExportedNetwork, parity: Parity) -> str:
+def _run_it(name: str, network: ExportedNetwork, parity: Parity, int8: Int8 | None) -> str:
     facts = network.describe()
     normalised = "in the network" if network.uint8 else f"{facts['input']}; mean {facts['mean']}, std {facts['std']}"
     embedding = facts["embedding"]
@@ -73,6 +77,7 @@ def _run_it(name: str, network: ExportedNetwork, parity: Parity) -> str:
         "normalisation": normalised,
         "embedding": f"{embedding['dimensions']} dimensions, {length}, compared by {embedding['similarity']}",
         "agreement with torch": str(parity),
+        **({"cost of int8": f"{int8}; weights have a scale for each channel"} if int8 else {}),
     }
     table = "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])
     return f"## Use\n\n```python\n{program(name, network)}```\n\n{table}\n\n{_notes(name)}"

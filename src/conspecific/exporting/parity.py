@@ -20,6 +20,7 @@ from conspecific.progress import progress_bar
 from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray
 
 BATCH, NOISE = 32, 16  # images in a batch; random images where there are none of the run
+LEAST_INT8 = 0.9  # mean cosine, below which rounding has ruined the network
 METRICS = ("recall@1", "map@r")
 
 
@@ -59,13 +60,15 @@ class Parity:
         speeds = self.exported["images_per_second"], self.torch["images_per_second"]
         return f"{'; '.join(told)}; {speeds[0]:.0f} images/s (torch {speeds[1]:.0f})"
 
-    def require_equal(self) -> None:
-        """Raise RunError where an export in float32 is not the network of torch."""
-        if not self.cosine_lowest >= LEAST_COSINE["float32"]:  # NaN too
+    def require_equal(self, int8: bool) -> None:
+        """Raise RunError where an export is not the network of torch: by its lowest cosine in float32, its mean cosine
+        in int8."""
+        found, least = (self.cosine_mean, LEAST_INT8) if int8 else (self.cosine_lowest, LEAST_COSINE["float32"])
+        if not found >= least:  # NaN too
             raise RunError(
-                f"the exported network is not that of torch: the lowest cosine between their embeddings is "
-                f"{self.cosine_lowest:.5f}, and {LEAST_COSINE['float32']} is needed. Nothing was written: try another "
-                "format"
+                f"the exported network is not that of torch: the {'mean' if int8 else 'lowest'} cosine between their "
+                f"embeddings is {found:.5f}, and {least} is needed. Nothing was written: "
+                f"{'leave out int8=true' if int8 else 'try another format'}"
             )
 
 
@@ -81,7 +84,7 @@ def measure(network: ExportedNetwork, run: Run, evaluator: Evaluator | None, mos
     if evaluator is None:
         return _parity([each(sample).numpy() for each in networks], networks, sample, 0)
     subset = evaluator.subset("test")
-    chosen = _spread(subset.ids, evaluator.manifest.labels, most)
+    chosen = spread(subset.ids, evaluator.manifest.labels, most)
     images = EvaluationImages(evaluator.manifest, chosen, network.image_size)
     blocks: list[list[FloatArray]] = [[], []]
     with progress_bar(evaluator.console) as bar:
@@ -108,7 +111,7 @@ def _torch(network: ExportedNetwork, device: torch.device) -> Run:
     return run
 
 
-def _spread(ids: IntArray, labels: IntArray, most: int) -> IntArray:
+def spread(ids: IntArray, labels: IntArray, most: int) -> IntArray:
     """Return at most so many ids, ascending, evenly spaced in the order of their species."""
     places = np.unique(np.linspace(0, len(ids) - 1, min(most, len(ids))).astype(np.int64))
     return np.sort(ids[np.argsort(labels[ids], kind="stable")][places])
