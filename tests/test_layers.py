@@ -47,6 +47,7 @@ HOMES = {
     "fastapi": {"serving"},
     "starlette": {"serving"},
     "uvicorn": {"serving"},
+    **{name: {"exporting"} for name in ("duckdb", "lancedb", "qdrant_client", "pymilvus", "milvus_lite")},
 }
 
 

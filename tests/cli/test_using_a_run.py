@@ -167,6 +167,20 @@ def test_embed_any_folder_of_images(conspecific: Command, run: RunDirectory, ima
     assert done.stderr.startswith(f"error: the 8 images in {image.parent} have no species to train on or to score")
 
 
+def test_embed_into_a_table(conspecific: Command, run: RunDirectory, image: Path) -> None:
+    done = conspecific("embed", run.path, "data=images", f"data.root={image.parent}", "output=out", "store=parquet")
+    assert done.returncode == 0, done.stderr
+    assert "Table of id, label, path and vector: out/parquet/vectors.parquet" in done.stdout
+    table = pl.read_parquet("out/parquet/vectors.parquet")
+    np.testing.assert_array_equal(table["vector"].to_numpy(), np.load("out/vectors.npy"))
+    again = ["encode.precision=bfloat16", "encode.backend=torch", "output=out"]
+    done = conspecific("embed", run.path, "data=images", f"data.root={image.parent}", *again)
+    assert done.returncode == 0, done.stderr
+    assert not Path("out/parquet").exists(), "it held other vectors than vectors.npy now does"
+    done = conspecific("embed", run.path, "store=sqlite")
+    assert done.stderr.startswith("error: store=sqlite is unknown.")
+
+
 def test_embeddings_in_another_precision_are_computed_again(
     conspecific: Command, run: RunDirectory, image: Path, here: Path
 ) -> None:

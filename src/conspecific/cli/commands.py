@@ -127,6 +127,7 @@ _LISTED = (
         (
             ("embed RUN data=images data.root=FOLDER output=OUT", "any folder: OUT/vectors.npy, OUT/images.parquet"),
             ("embed RUN", "the run's own images"),
+            ("embed RUN store=duckdb", "and a database; or parquet, lancedb, qdrant, milvus"),
         ),
         EmbedConfig,
         places=("run",),

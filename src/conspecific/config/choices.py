@@ -15,6 +15,7 @@ EmbeddingLayer = Literal["head", "pooled"]
 Backend = Literal["auto", "torch", "onnxruntime", "openvino"]
 Precision = Literal["auto", "float32", "bfloat16"]
 ExportFormat = Literal["onnx", "openvino", "torch", "timm"]
+VectorStore = Literal["parquet", "duckdb", "lancedb", "qdrant", "milvus"]
 NamedWeights = Literal["bundled", "timm", "none"]  # of model.weights, whose other values are files and runs
 IN_FOLDER = "local-dir:"  # timm's prefix of a backbone that a folder describes
 
@@ -27,6 +28,7 @@ RUN_LEVEL: dict[str, tuple[str, ...]] = {
     "leaks": get_args(LeakPolicy),
     "subset": get_args(ScoredSubset),
     "format": get_args(ExportFormat),
+    "store": get_args(VectorStore),
     "kind": (*get_args(IndexKind), "auto"),
 }
 OF_ENCODE = {"backend": get_args(Backend), "precision": get_args(Precision)}

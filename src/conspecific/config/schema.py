@@ -214,9 +214,14 @@ class EvaluateConfig(UseConfig):
 
 @dataclass
 class EmbedConfig(UseConfig):
-    """Keys of `embed`. output: the folder of the embeddings; null: in the run directory."""
+    """Keys of `embed`.
+
+    output: the folder of the embeddings; null: in the run directory. store: also write them as a table of parquet,
+    duckdb, lancedb, qdrant or milvus, into a folder of that name in the folder of the embeddings; null: do not.
+    """
 
     output: str | None = None
+    store: str | None = None
 
 
 @dataclass

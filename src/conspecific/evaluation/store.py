@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
 
+from conspecific.config.choices import VectorStore
 from conspecific.data.manifest import Manifest
 from conspecific.errors import RunError
 from conspecific.files import refuse_other_content, write_json, write_whole_folder
@@ -33,8 +34,11 @@ def save_embeddings(folder: Path, embeddings: EmbeddingSet, manifest: Manifest, 
 
 
 def require_replaceable(folder: Path) -> None:
-    """Raise RunError if a folder of that name holds anything but embeddings: writing there would delete it."""
-    refuse_other_content(folder, "embeddings", FILES, lambda found: WEIGHTS in (read_facts(found) or {}))
+    """Raise RunError if a folder of that name holds anything but embeddings and their tables in the formats of others:
+    writing there would delete it."""
+    refuse_other_content(
+        folder, "embeddings", (*FILES, *get_args(VectorStore)), lambda found: WEIGHTS in (read_facts(found) or {})
+    )
 
 
 def read_facts(folder: Path) -> dict[str, Any] | None:
