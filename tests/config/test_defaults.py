@@ -14,6 +14,7 @@ from conspecific.config.schema import (
     DashboardConfig,
     EmbedConfig,
     EvaluateConfig,
+    PushConfig,
     RecipeConfig,
     SearchConfig,
     SoupConfig,
@@ -51,12 +52,13 @@ def test_train_composes_to_the_defaults_of_the_schema() -> None:
         ("search", SearchConfig),
         ("compare", CompareConfig),
         ("dashboard", DashboardConfig),
+        ("push", PushConfig),
         ("soup", SoupConfig),
     ],
 )
 def test_the_other_commands_compose_to_the_defaults_of_their_schema(name: str, schema: type[Any]) -> None:
     composed = asdict(typed(compose_config(name), schema))
-    del composed["paths"]  # taken from the environment
+    composed.pop("paths", None)  # taken from the environment
     assert composed == {key: value for key, value in asdict(schema()).items() if key != "paths"}
 
 

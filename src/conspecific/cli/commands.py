@@ -10,6 +10,7 @@ from conspecific.config.schema import (
     EvaluateConfig,
     ExportConfig,
     IndexConfig,
+    PushConfig,
     SearchConfig,
     ServeConfig,
     SoupConfig,
@@ -180,6 +181,20 @@ _LISTED = (
         ),
         ExportConfig,
         places=("run",),
+    ),
+    Command(
+        "push",
+        "upload an export to the Hugging Face hub",
+        "EXPORT|RUN repo=OWNER/NAME [KEY=VALUE ...]",
+        (
+            ("push RUN/exports/timm repo=OWNER/NAME", "a new repository that only you see"),
+            ("push EXPORT repo=OWNER/NAME private=false", "for everybody"),
+            ("push EXPORT repo=OWNER/NAME update=true", "a commit to one that exists"),
+        ),
+        PushConfig,
+        places=("export",),
+        groups=(),
+        note="The README of the export becomes the model card. The token is that of `hf auth login`, or HF_TOKEN.",
     ),
     Command(
         "serve",

@@ -244,6 +244,20 @@ class ExportConfig(UseConfig):
 
 
 @dataclass
+class PushConfig:
+    """Keys of `push`.
+
+    export: the folder of an export, or of a run that holds one. repo: OWNER/NAME of the repository to make on the
+    Hugging Face hub. private: whether only its owner sees it. update: whether it may exist already, and gets a commit.
+    """
+
+    export: str | None = None
+    repo: str | None = None
+    private: bool = True
+    update: bool = False
+
+
+@dataclass
 class CompareConfig:
     """Keys of `compare`.
 

@@ -55,7 +55,7 @@ def _unknown(name: str) -> str:
 @contextmanager
 def _hub(name: str, pretrained: bool) -> Iterator[None]:
     """Explain what fails while timm creates a network. Where the hub cannot be reached, only its cache is read."""
-    reachable = not (name.startswith(ON_HUB) or (pretrained and not name.startswith(IN_FOLDER))) or _is_reachable()
+    reachable = not (name.startswith(ON_HUB) or (pretrained and not name.startswith(IN_FOLDER))) or hub_is_reachable()
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or not reachable
     try:
@@ -73,7 +73,7 @@ def _hub(name: str, pretrained: bool) -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def _is_reachable() -> bool:
+def hub_is_reachable() -> bool:
     """Whether the hub answers. An answer that refuses, or whose certificate is not known here, is an answer."""
     if constants.HF_HUB_OFFLINE:
         return False
