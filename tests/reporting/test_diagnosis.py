@@ -8,7 +8,7 @@ from conspecific.evaluation.diagnose import by_species, confused_pairs, hubs
 from conspecific.reporting.run.confusions import confusion_pairs
 from conspecific.reporting.run.geometry import collapsed, geometry, geometry_note, geometry_rows
 from conspecific.reporting.run.hubs import encoder_hubs
-from conspecific.reporting.run.species import Change, both_ends, species_rows
+from conspecific.reporting.run.species import both_ends, species_rows
 from conspecific.types import EvalResult
 
 from .subjects import MakeSubject, changed
@@ -24,10 +24,23 @@ def test_species_are_sorted_by_the_hits_that_are_shown(make_run: MakeSubject) ->
     table = by_species(run.best.result).sort("precision@10", "recall@1", "map@r", "label")
     assert [row.name for row in rows] == [label.replace("_", " ") for label in table["label"]]
     assert omitted == ""
-    worst = table.row(0, named=True)
-    before = by_species(run.record.test["flatten"]).row(by_predicate=pl.col("label") == worst["label"], named=True)
-    assert rows[0].changes[0] == Change(f"{before['recall@1']:.2f}", f"{worst['recall@1']:.2f}")
-    assert rows[0].changes[1].after == f"{10 * worst['precision@10']:.1f}"
+    label = table["label"][0]
+    for cells, metric, scale, digits in zip(rows[0].values, ("precision@10", "recall@1"), (10, 1), (1, 2), strict=True):
+        for cell, result in zip(cells, run.record.test.values(), strict=True):
+            value = by_species(result).row(by_predicate=pl.col("label") == label, named=True)[metric]
+            assert cell.text == f"{scale * value:.{digits}f}"
+
+
+def test_a_species_that_a_reference_finds_better_is_marked(make_run: MakeSubject) -> None:
+    run = make_run()
+    worse = changed(run, test={"pooled": run.record.test["model"], "model": run.record.test["pooled"]})
+    for row in species_rows(worse)[0]:
+        _, pooled, own = row.values[0]
+        assert own.verdict == ("worse" if float(own.text) < float(pooled.text) else "")
+
+
+def test_a_species_has_its_support(make_run: MakeSubject) -> None:
+    rows, _ = species_rows(make_run())
     assert rows[0].support == "12 queries, R = 11"
 
 
@@ -60,8 +73,8 @@ def test_confusions_name_both_species_and_show_the_miss_with_the_highest_score(
 
 def test_hubs_are_those_of_the_diagnosis(make_run: MakeSubject) -> None:
     run = make_run()
-    for encoder in (run.baseline, run.best):
-        side, expected = encoder_hubs(encoder), hubs(encoder.result)
+    for encoder in run.encoders:
+        side, expected = encoder_hubs(encoder), hubs(encoder.result, 4)
         assert side.skewness == f"{expected.skewness:.2f}".replace("-", "\u2212")
         assert side.never.split() == [f"{100 * expected.never:.1f}", "%"]
         assert side.expected == "10.0"

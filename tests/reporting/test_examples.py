@@ -2,7 +2,7 @@
 
 from conspecific.reporting.page.answers import answers_of, describe_hits
 from conspecific.reporting.page.tally import tally
-from conspecific.reporting.run.examples import pairs_of, selected_queries, spaced_queries
+from conspecific.reporting.run.examples import examples, pairs_of, selected_queries, spaced_queries
 
 from .subjects import MakeSubject
 
@@ -22,6 +22,15 @@ def test_queries_are_selected_for_the_largest_gain_the_median_and_the_worst(make
     assert selected == selected_queries(pairs_of(run))
 
 
+def test_every_encoder_answers_an_example(make_run: MakeSubject) -> None:
+    run = make_run()
+    assert run.rival.role == "pooled", "more hits than the baseline"
+    [first, *_] = examples(run)["examples"]
+    example, rows = first
+    assert [row.encoder.role for row in rows] == ["baseline", "pooled", "model"]
+    assert rows[1].answers == example.before and rows[2].answers == example.after
+
+
 def test_few_queries_give_few_and_different_examples(make_run: MakeSubject) -> None:
     run = make_run()
     rows = pairs_of(run)
@@ -33,9 +42,9 @@ def test_few_queries_give_few_and_different_examples(make_run: MakeSubject) -> N
 def test_spaced_examples_run_from_the_largest_loss_to_the_largest_gain(make_run: MakeSubject) -> None:
     run = make_run()
     rows = pairs_of(run)
-    examples = spaced_queries(rows, 5)
-    assert len({example.path for example in examples}) == 5
-    assert examples[0].path == rows["path"][0] and examples[-1].path == rows["path"][-1]
+    spaced = spaced_queries(rows, 5)
+    assert len({example.path for example in spaced}) == 5
+    assert spaced[0].path == rows["path"][0] and spaced[-1].path == rows["path"][-1]
 
 
 def marks(hits: list[bool], possible: int) -> list[str]:

@@ -29,7 +29,7 @@ def test_without_leaks_the_section_says_what_was_compared(
     make_run: MakeSubject, make_leaks: Callable[..., Leaks]
 ) -> None:
     found = looked(make_run(), make_leaks())
-    assert found.is_good and found.state == "No leaks."
+    assert found.finding.tone == "good" and found.state == "No leaks."
     assert "240 images were compared" in found.verdict and "mirrored or slightly cropped" in found.verdict
     assert not found.pairs and not found.without and not found.notes
 
@@ -42,7 +42,7 @@ def test_pairs_are_counted_by_split_and_described(make_run: MakeSubject, make_le
         ("Species_C/26.jpg", "Species_C/27.jpg", {"second_subset": "val", "second_id": 1027}),
     )
     found = looked(make_run(), leaks)
-    assert not found.is_good and "4 pairs of duplicates" in found.verdict
+    assert found.finding.tone != "good" and "4 pairs of duplicates" in found.verdict
     assert found.counts == (
         PairCount("Train and test", "1", "1"),
         PairCount("Validation and test", "0", "1"),
@@ -100,7 +100,7 @@ def test_the_policy_is_stated(make_run: MakeSubject, make_leaks: Callable[..., L
     leaks = make_leaks(("Species_A/0.jpg", "Species_A/1.jpg", SAME))
     reported, dropped = looked(make_run(), leaks), looked(make_run(), leaks, "drop")
     assert "leaks=report" in reported.notes[0] and reported.without
-    assert "leaks=drop" in dropped.notes[0] and dropped.is_good
+    assert "leaks=drop" in dropped.notes[0] and dropped.finding.tone == "good"
     assert dropped.without == () and "no query of the test split was trained on" in dropped.unaffected
 
 
@@ -120,7 +120,7 @@ def test_one_file_under_two_species_is_named(make_run: MakeSubject, make_leaks: 
 def test_a_species_with_two_names_is_a_leak(make_run: MakeSubject, make_leaks: Callable[..., Leaks]) -> None:
     names = (SpellingMatch("Grey_Jay", "Gray_Jay", True), SpellingMatch("Wren_Tit", "Wrentits", False))
     found = looked(make_run(), make_leaks(species=names))
-    assert not found.is_good and "2 species" in found.verdict
+    assert found.finding.tone != "good" and "2 species" in found.verdict
     assert found.spellings == (
         "Grey Jay and, in the test split, Gray Jay",
         "Wren Tit and, in the test split, Wrentits (uncertain)",
@@ -133,7 +133,7 @@ def test_names_that_may_mean_one_species_are_listed_but_are_no_leak(
     make_run: MakeSubject, make_leaks: Callable[..., Leaks]
 ) -> None:
     found = looked(make_run(), make_leaks(synonyms=(SpellingMatch("Gray_Heron", "Grey_Heron", True),)))
-    assert found.is_good
+    assert found.finding.tone == "good"
     assert found.synonyms == ("Gray Heron and Grey Heron",)
     page = template("run/leak_check.html.j2").render(check=found, run=make_run(), images=None)
     assert "<li>Gray Heron and Grey Heron</li>" in page

@@ -33,15 +33,18 @@ def test_the_page_fits_and_its_images_open(
         browser.open(page, width)
         browser.run("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         assert browser.run(f"innerWidth == {width} && {WIDE} <= {width}"), width
+        browser.run("document.querySelector('#threshold').scrollIntoView()")
+        browser.wait_for("document.querySelector('nav a[aria-current]')?.hash == '#threshold'")
+        assert browser.run("document.querySelector('nav').getBoundingClientRect().top") == 0, "it stays"
         assert browser.run("[...document.querySelectorAll('main img')].every(image => image.naturalWidth)")
     assert browser.run("document.querySelectorAll('img[tabindex=\"0\"]').length") < 60, "one stop of the Tab key a card"
     browser.run("document.querySelector('#examples img').focus()")
     browser.press("ArrowRight", "Enter")
-    assert browser.run(f"{VIEWER}.open && {VIEWER}.querySelector('p').textContent").startswith("Rank 2")
+    assert browser.run(f"{VIEWER}.open && {VIEWER}.querySelector('p').textContent").startswith("Rank 1")
     browser.press("ArrowLeft")
-    assert browser.run(f"{VIEWER}.querySelector('p').textContent").startswith("Rank 1")
+    assert browser.run(f"{VIEWER}.querySelector('p').textContent").startswith("Query")
     browser.press("Escape")
-    browser.wait_for(f"!{VIEWER}.open && {FOCUSED}.alt.startsWith('Rank 1')")
+    browser.wait_for(f"!{VIEWER}.open && {FOCUSED}.alt.startsWith('Query')")
 
 
 @needs_browser

@@ -51,12 +51,18 @@ def test_a_precision_that_no_threshold_reaches(make_run: MakeSubject) -> None:
 
 
 def test_the_curve_has_the_colors_of_the_page_and_a_summary() -> None:
-    svg, summary = precision_curve([(0.1, 1.0), (1.0, 0.5)], [(0.1, 0.8), (1.0, 0.3)], (0.4, 0.95), 0.95, "Fine-tuned")
-    assert "var(--model)" in svg and "var(--baseline)" in svg and "http" not in svg
+    svg, summary = precision_curve(
+        [(0.1, 1.0), (1.0, 0.5)],
+        {"baseline": [(0.1, 0.8), (1.0, 0.3)], "pooled": [(0.1, 0.9), (1.0, 0.4)]},
+        (0.4, 0.95),
+        0.95,
+        "Fine-tuned",
+    )
+    assert "var(--model)" in svg and "var(--baseline)" in svg and "var(--pooled)" in svg and "http" not in svg
     assert 'aria-hidden="true"' in svg
     words = "Fine-tuned: precision 50 % with 100 % of the images kept, 95 % with 40 % kept at the threshold."
     assert " ".join(summary.split()) == words
-    assert precision_curve([], [], None, 0.95, "Fine-tuned")[1] == "Fine-tuned: no retrieved images."
+    assert precision_curve([], {}, None, 0.95, "Fine-tuned")[1] == "Fine-tuned: no retrieved images."
 
 
 @pytest.mark.parametrize("trained", [True, False])

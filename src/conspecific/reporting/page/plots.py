@@ -22,6 +22,8 @@ PANELS = (*MAIN_METRICS, "loss")
 _MODEL, _BASELINE, _POOLED, _INK, _LINE = "#010203", "#010204", "#010205", "#010206", "#010207"
 _VARIABLES = {_MODEL: "--model", _BASELINE: "--baseline", _POOLED: "--pooled", _INK: "--quiet", _LINE: "--line"}
 
+_STYLES = {"baseline": (_BASELINE, (0, (6, 3))), "pooled": (_POOLED, (0, (1.5, 2)))}
+
 
 @dataclass(frozen=True, slots=True)
 class Plot:
@@ -54,7 +56,7 @@ def learning_curves(
 
 
 def precision_curve(
-    best: Points, baseline: Points, chosen: tuple[float, float] | None, wanted: float, name: str
+    best: Points, others: Mapping[str, Points], chosen: tuple[float, float] | None, wanted: float, name: str
 ) -> tuple[str, str]:
     """Return precision against the share of kept images as a plot and in words.
 
@@ -64,9 +66,12 @@ def precision_curve(
     figure = Figure(figsize=(5.4, 3.2), layout="constrained")
     axes = figure.add_subplot()
     axes.axhline(wanted, color=_INK, linewidth=1)
-    for points, color, style, width in ((baseline, _BASELINE, (0, (6, 3)), 1.8), (best, _MODEL, "-", 2.4)):
+    for role, points in others.items():
+        color, dashes = _STYLES[role]
         if points:
-            axes.plot(*zip(*points, strict=True), color=color, linestyle=style, linewidth=width, clip_on=False)
+            axes.plot(*zip(*points, strict=True), color=color, linestyle=dashes, linewidth=1.8, clip_on=False)
+    if best:
+        axes.plot(*zip(*best, strict=True), color=_MODEL, linewidth=2.4, clip_on=False)
     if chosen is not None:
         axes.plot(*chosen, "o", markersize=11, fillstyle="none", color=_MODEL, markeredgewidth=1.8, clip_on=False)
     _style(axes)
@@ -94,10 +99,9 @@ def _panel(
 ) -> str:
     figure = Figure(figsize=(4.6, 2.7), layout="constrained")
     axes = figure.add_subplot()
-    styles = {"baseline": (_BASELINE, (0, (6, 3))), "pooled reference": (_POOLED, (0, (1.5, 2)))}
     for name, level in levels.items():
         if level is not None:
-            color, dashes = styles[name]
+            color, dashes = _STYLES[name.partition(" ")[0]]
             axes.axhline(level, color=color, linestyle=dashes, linewidth=1.8)
     axes.plot(*zip(*points, strict=True), color=_MODEL, linewidth=2.4, marker="o", markersize=4, clip_on=False)
     chosen = [point for point in points if point[0] == chosen_epoch]

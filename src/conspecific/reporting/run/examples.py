@@ -6,13 +6,13 @@ from typing import Any
 import polars as pl
 
 from conspecific.reporting.page.answers import SHOWN, Answer, answers_of
-from conspecific.reporting.run.subject import Subject
+from conspecific.reporting.run.subject import Encoder, Subject
 from conspecific.types import EvalResult
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One query with its answers under the baseline (`before`) and under the best encoder (`after`).
+    """One query with its answers under a reference (`before`) and under the best encoder (`after`).
 
     rule: the rule that selected it. possible: how many hits the first ten answers can hold.
     """
@@ -25,22 +25,40 @@ class Example:
     after: tuple[Answer, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The answers of one encoder to the query of an example."""
+
+    encoder: Encoder
+    answers: tuple[Answer, ...]
+
+
 def examples(run: Subject) -> dict[str, Any]:
-    """Build the section of the three selected queries."""
-    return {"shown": SHOWN, "examples": selected_queries(pairs_of(run))}
-
-
-def more_examples(run: Subject) -> dict[str, Any] | None:
-    """Build the section of evenly spaced queries; None where there are no other queries."""
+    """Build the section: the three selected queries and, behind them, evenly spaced ones."""
     pairs = pairs_of(run)
-    selected = [example.path for example in selected_queries(pairs)]
-    found = spaced_queries(pairs.filter(~pl.col("path").is_in(selected)))
-    return {"shown": SHOWN, "examples": found} if found else None
+    selected = selected_queries(pairs)
+    more = spaced_queries(pairs.filter(~pl.col("path").is_in([example.path for example in selected])))
+    return {
+        "shown": SHOWN,
+        "beyond": any(example.possible < SHOWN for example in [*selected, *more]),
+        "examples": [(example, rows_of(run, example)) for example in selected],
+        "more": [(example, rows_of(run, example)) for example in more],
+    }
 
 
 def pairs_of(run: Subject) -> pl.DataFrame:
-    """Return `paired` of the baseline and the best encoder."""
-    return paired(run.baseline.result, run.best.result)
+    """Return `paired` of the better reference and the best encoder."""
+    return paired(run.rival.result, run.best.result)
+
+
+def rows_of(run: Subject, example: Example) -> list[Row]:
+    """Return the answers of every encoder to the query of an example."""
+    rows = []
+    for encoder in run.encoders:
+        row = encoder.result.per_query.row(by_predicate=pl.col("path") == example.path, named=True)
+        paths, labels, hits = (row[f"neighbor_{name}"] for name in ("paths", "labels", "hits"))
+        rows.append(Row(encoder, answers_of(paths, labels, hits, example.possible)))
+    return rows
 
 
 def paired(before: EvalResult, after: EvalResult) -> pl.DataFrame:
@@ -75,7 +93,7 @@ def selected_queries(pairs: pl.DataFrame) -> list[Example]:
     return [_example(pairs, query, rule) for query, rule in taken.items()]
 
 
-def spaced_queries(pairs: pl.DataFrame, count: int = 8) -> list[Example]:
+def spaced_queries(pairs: pl.DataFrame, count: int = 5) -> list[Example]:
     """Return queries at equal steps through `paired`, the largest loss first and the largest gain last."""
     order = pairs["id"].to_list()
     count = min(count, len(order))

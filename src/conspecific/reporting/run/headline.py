@@ -18,8 +18,7 @@ def headline(run: Subject) -> str:
     first, best, most = tallies(run)[0].value, tallies(run)[-1].value, ceiling(run.best.result)
     if not run.is_trained:
         return f"Without fine-tuning, {first} of the {SHOWN} nearest images show the right species; pooled: {best}."
-    better = max(run.encoders[:-1], key=lambda encoder: _mean_hits(encoder.result))
-    rest = f"{better.phrase} finds {number(_mean_hits(better.result), 1)}."
+    rest = f"{run.rival.phrase} finds {number(_mean_hits(run.rival.result), 1)}."
     if most < SHOWN:
         return f"{best} of {number(most, 1)} possible images of the right species are found; {rest}"
     return f"{best} of the {SHOWN} nearest images show the right species; {rest}"
@@ -44,7 +43,7 @@ def lead(run: Subject, pairs: pl.DataFrame) -> list[str]:
     """
     references = [(run.baseline, run.over_baseline), (run.encoders[1], run.over_pooled)]
     gains = [_gain(run.best, other, differences) for other, differences in references]
-    sentences = [*gains, _ceiling(ceiling(run.best.result)), _by_query(pairs, run.best.phrase)]
+    sentences = [*gains, _ceiling(ceiling(run.best.result)), _by_query(pairs, run)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -78,10 +77,10 @@ def _ceiling(most: float) -> str:
     )
 
 
-def _by_query(pairs: pl.DataFrame, phrase: str) -> str:
+def _by_query(pairs: pl.DataFrame, run: Subject) -> str:
     higher, lower = pairs.filter(pl.col("gain") > 0).height, pairs.filter(pl.col("gain") < 0).height
     equal = pairs.height - higher - lower
     return (
-        f"Per query, {phrase} retrieves more correct images than the baseline for {higher:,} queries, equally many "
-        f"for {equal:,} and fewer for {lower:,}."
+        f"Per query, {run.best.phrase} retrieves more correct images than {run.rival.phrase} for {higher:,} queries, "
+        f"equally many for {equal:,} and fewer for {lower:,}."
     )

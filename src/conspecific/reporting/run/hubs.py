@@ -7,6 +7,8 @@ from conspecific.evaluation.diagnose import hubs
 from conspecific.reporting.page.wording import number, percent
 from conspecific.reporting.run.subject import Encoder, Subject
 
+SHOWN = 4  # images of each encoder
+
 
 @dataclass(frozen=True, slots=True)
 class Hub:
@@ -31,12 +33,12 @@ class EncoderHubs:
 
 def hub_section(run: Subject) -> dict[str, Any]:
     """Build the section."""
-    return {"sides": [encoder_hubs(run.baseline), encoder_hubs(run.best)]}
+    return {"sides": [encoder_hubs(encoder) for encoder in run.encoders]}
 
 
 def encoder_hubs(encoder: Encoder) -> EncoderHubs:
     """Return the hubs of one encoder."""
-    found = hubs(encoder.result)
+    found = hubs(encoder.result, SHOWN)
     images = tuple(
         Hub(row["path"], row["label"], f"{row['count']:,}", f"{row['wrong']:,} as a miss")
         for row in found.images.iter_rows(named=True)

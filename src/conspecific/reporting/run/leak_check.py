@@ -12,6 +12,7 @@ from conspecific.leaks.spelling import SpellingMatch
 from conspecific.reporting.page.thumbnails import Side
 from conspecific.reporting.page.wording import MAIN_METRICS, number, plural, species_name
 from conspecific.reporting.run.subject import Cell, Subject
+from conspecific.reporting.run.trust import Finding, leaks_finding
 
 PAIRS_SHOWN = 12
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -49,14 +50,14 @@ class WithoutLeaks:
 class LeakCheck:
     """The leak check in sentences and tables.
 
-    is_good: no leak was found, or the leaks were dropped. state, verdict: the result in a few words and in a sentence.
+    finding: its sign and color, those of the first screen. state, verdict: the result in a few words and in a sentence.
     notes: further sentences. counts: pairs by splits. pairs: the first of them. further: how many more there are.
     spellings: species that may be in the test split under another name. synonyms: other names that may mean one
     species. leaked: how many queries are leaked; empty for none.
     unaffected: why no metric is shown without the leaked queries. without: the metrics without them.
     """
 
-    is_good: bool
+    finding: Finding
     state: str
     verdict: str
     notes: tuple[str, ...]
@@ -82,7 +83,7 @@ def described(run: Subject, leaks: Leaks) -> LeakCheck:
     hidden = leaks.pairs.height - shown.height
     queries = plural(run.best.result.per_query.height, "query", "queries")
     return LeakCheck(
-        is_good=_is_clean(leaks) or run.record.config.leaks == "drop",
+        finding=leaks_finding(run),
         state=_state(run, leaks),
         verdict=_verdict(leaks),
         notes=tuple(

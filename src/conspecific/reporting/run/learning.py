@@ -39,9 +39,10 @@ def learning(run: Subject) -> dict[str, Any] | None:
     baseline, pooled = (run.record.validation[name].metrics for name in ("flatten", "pooled"))
     epochs = [*_start(run), *(_values(epoch) for epoch in run.record.epochs)]
     plots = learning_curves(epochs, baseline, pooled, run.selected_epoch)
+    curves = [Curve(plot.metric, Markup(plot.svg), plot.summary) for plot in plots]
     columns, rows = validation_table(run)
     return {
-        "curves": [Curve(plot.metric, Markup(plot.svg), plot.summary) for plot in plots],
+        "curves": sorted(curves, key=lambda curve: curve.metric != run.record.config.monitor),
         "selection": selection_sentence(run),
         "starts": bool(run.record.start),
         "columns": columns,

@@ -8,7 +8,7 @@ from conspecific.evaluation.compare import Difference
 from conspecific.evaluation.tables import format_interval
 from conspecific.metrics import in_order
 from conspecific.reporting.page.statistics import Statistic, statistic, unit
-from conspecific.reporting.page.wording import explain, number, signed
+from conspecific.reporting.page.wording import MAIN_METRICS, explain, number, signed
 from conspecific.reporting.run.subject import Cell, Subject, judge
 from conspecific.runs.verdict import over_better_reference
 
@@ -52,10 +52,12 @@ class AverageRow:
 
 
 def metric_tables(run: Subject) -> dict[str, Any]:
-    """Build the section."""
+    """Build the section: the main metrics first, and the others behind them."""
+    rows = metric_rows(run)
     return {
         "split": str(run.best.result.facts.get("subset", "")),
-        "metrics": metric_rows(run),
+        "metrics": sorted(rows, key=lambda row: row.metric not in MAIN_METRICS),
+        "main": sum(row.metric in MAIN_METRICS for row in rows),
         "interval_sentence": interval_sentence(run),
         "macro_sentence": macro_sentence(run),
         "differences": difference_tables(run),

@@ -20,7 +20,7 @@ from conspecific.reporting.run.trust import findings
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import read_record
 
-SCRIPTS = ("page/viewer.js",)
+SCRIPTS = ("page/nav.js", "page/viewer.js")
 
 
 def write_report(path: Path, run: Subject, sections: Sequence[Section[Subject]] = SECTIONS) -> Path:
@@ -50,7 +50,7 @@ def report_run(run: RunDirectory) -> Subject:
 
 
 def save_example_images(folder: Path, run: Subject, images: Thumbnails) -> None:
-    """Write a PNG for each selected query: baseline and best encoder side by side. Other files are left alone."""
+    """Write a PNG for each selected query: better reference and best encoder side by side."""
     names = []
     for rank, example in enumerate(selected_queries(pairs_of(run)), start=1):
         names.append(f"query-{rank}-{example.rule.lower().replace(' ', '-')}.png")
@@ -64,7 +64,7 @@ def save_example_images(folder: Path, run: Subject, images: Thumbnails) -> None:
 def _comparison(example: Example, run: Subject, images: Thumbnails) -> Image.Image:
     before, after = (
         (_sheet(example, answers, images), f"{encoder.name}: {describe_hits(answers)}")
-        for encoder, answers in ((run.baseline, example.before), (run.best, example.after))
+        for encoder, answers in ((run.rival, example.before), (run.best, example.after))
     )
     return side_by_side(before[0], after[0], (before[1], after[1]))
 

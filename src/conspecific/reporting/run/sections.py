@@ -6,7 +6,7 @@ To add a section, write a builder and a template and add one entry here.
 from conspecific.reporting.page.section import Section
 from conspecific.reporting.run.confusions import confusions
 from conspecific.reporting.run.details import details
-from conspecific.reporting.run.examples import examples, more_examples
+from conspecific.reporting.run.examples import examples
 from conspecific.reporting.run.geometry import geometry
 from conspecific.reporting.run.glossary import glossary
 from conspecific.reporting.run.hubs import hub_section
@@ -23,7 +23,6 @@ SECTIONS: list[Section[Subject]] = [
     Section("leaks", "Leak check", "run/leak_check.html.j2", leak_check),
     Section("learning", "Learning curves", "run/learning.html.j2", learning),
     Section("examples", "Example queries", "run/examples.html.j2", examples),
-    Section("more-examples", "More example queries", "run/more_examples.html.j2", more_examples),
     Section("species", "Metrics per species", "run/species.html.j2", species),
     Section("confusions", "Confusions", "run/confusions.html.j2", confusions),
     Section("hubs", "Hubs", "run/hubs.html.j2", hub_section),

@@ -7,6 +7,7 @@ from functools import cached_property
 from PIL import Image
 
 from conspecific.evaluation.compare import Difference
+from conspecific.reporting.page.answers import SHOWN
 from conspecific.runs.names import data_name, loss_name
 from conspecific.runs.record import RunRecord
 from conspecific.runs.verdict import Verdict, verdict
@@ -109,6 +110,12 @@ class Subject:
     def best(self) -> Encoder:
         """The encoder that the baseline is compared with: the fine-tuned one, or else the pooled reference."""
         return self.encoders[-1]
+
+    @property
+    def rival(self) -> Encoder:
+        """The reference with more hits among the ten nearest images: what the best encoder has to exceed."""
+        metric = f"precision@{SHOWN}"
+        return max(self.encoders[:-1], key=lambda encoder: encoder.result.metrics.get(metric, 0.0))
 
     @property
     def over_baseline(self) -> Sequence[Difference]:

@@ -34,11 +34,10 @@ def threshold_section(run: Subject) -> dict[str, Any]:
 
 def threshold(run: Subject) -> Threshold:
     """Choose the threshold on the validation split and apply it to the test split."""
-    best, baseline = run.best.result, run.baseline.result
-    found = calibrate(run.record.validation[run.record.best], best, WANTED)
+    found = calibrate(run.record.validation[run.record.best], run.best.result, WANTED)
     chosen = None if found.kept is None or found.precision is None else (found.kept, found.precision)
-    reference = _points(calibrate(baseline, baseline, WANTED))
-    svg, summary = precision_curve(_points(found), reference, chosen, WANTED, run.best.name)
+    others = {encoder.role: _points(calibrate(encoder.result, encoder.result, WANTED)) for encoder in run.encoders[:-1]}
+    svg, summary = precision_curve(_points(found), others, chosen, WANTED, run.best.name)
     return Threshold(percent(WANTED), _rule(found), _outcome(found), Markup(svg), summary)
 
 

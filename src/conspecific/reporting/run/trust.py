@@ -37,7 +37,7 @@ class Finding:
 
 def findings(run: Subject) -> list[Finding]:
     """Return what is to be known before the numbers: the difference, the leaks and the protocol."""
-    return [_outcome(run, run.judged), _leaks(run), _protocol(run)]
+    return [_outcome(run, run.judged), leaks_finding(run), _protocol(run)]
 
 
 def _outcome(run: Subject, judged: Verdict | None) -> Finding:
@@ -56,7 +56,8 @@ def _outcome(run: Subject, judged: Verdict | None) -> Finding:
     return Finding(_TONES.get(judged.outcome, "open"), f"{judged.claim}.", f"{text} Kept: {judged.kept}.")
 
 
-def _leaks(run: Subject) -> Finding:
+def leaks_finding(run: Subject) -> Finding:
+    """Return what the leak check says, judged by what the leaked queries change."""
     leaks = run.record.leaks
     if leaks is None:
         return Finding("caution", "No leak check.", "Whether test images were trained on is not known.")
