@@ -24,6 +24,7 @@ DIGITS = 12  # of the hexadecimal number in a temporary name
 ABANDONED = f".partial-{'?' * DIGITS}-"  # how a temporary name begins, as a pattern
 MANY = 1000  # files
 IN_MEMORY_BYTES = 2 << 30  # a temporary array larger than this is a memory-mapped file
+HASH_BYTES = 16  # of a content hash
 FULL = 2**20  # bytes; with fewer free ones, what could not be written failed because the disk is full
 SYSTEM = frozenset({".DS_Store", "desktop.ini", "Thumbs.db"})  # that file managers leave in folders
 
@@ -176,7 +177,12 @@ def cache_key(*facts: Any) -> str:
 def content_hash(path: Path) -> str:
     """Return BLAKE2b of a file's bytes, 128 bits in hexadecimal."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).hexdigest()
+
+
+def content_hash_of(content: bytes) -> str:
+    """Return what `content_hash` returns for a file of these bytes."""
+    return hashlib.blake2b(content, digest_size=HASH_BYTES).hexdigest()
 
 
 def usable_bytes(folder: Path) -> int:

@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from subprocess import CompletedProcess
 from urllib.request import Request, urlopen
 
 import pytest
+from PIL import Image
 from rich.console import Console
 from starlette.testclient import TestClient
 
@@ -56,10 +58,11 @@ def test_a_run_is_served_until_ctrl_c(run: RunDirectory, cache: Path, tmp_path: 
     assert (server.returncode, errors) == (0, "")
     assert shown[0].startswith("Data: 48 images of 6 species")
     assert shown[-1].startswith("Search page of 48 images: http://127.0.0.1:")
-    nearest, before = found["model"]["answers"][0], found["reference"]["answers"][0]
-    assert (nearest["path"], before["path"]) == (query["path"], query["path"])
-    assert nearest["score"] == pytest.approx(1, abs=1e-4)
-    assert 0 <= nearest["precision"] <= 1
+    assert [image["path"] for image in found["recognized"]] == [query["path"]]
+    for by in ("model", "reference"):
+        answers = found[by]["answers"]
+        assert len(answers) == 10 and query["path"] not in {answer["path"] for answer in answers}
+        assert 0 <= answers[0]["precision"] <= 1
     assert sorted(path.name for path in (copied / "embeddings").iterdir()) == ["all", "all_pooled_reference"]
 
 
@@ -104,8 +107,11 @@ def test_the_gallery_of_an_index_is_served(birds: Path, cache: Path) -> None:
     row = images.row(5, named=True)
     with TestClient(create_app(gallery, LimitsConfig()), base_url="http://localhost") as client:
         facts = client.get("/api/gallery").json()
-        upload = (birds.parent / "images" / row["path"]).read_bytes()
-        found = client.post("/api/search", content=upload, headers={"content-type": "image/jpeg"}).json()
+        with Image.open(birds.parent / "images" / row["path"]) as image:
+            image.save(upload := BytesIO(), "PNG")  # another file of the same image
+        found = client.post("/api/search", content=upload.getvalue(), headers={"content-type": "image/png"}).json()
+        again = (birds.parent / "images" / row["path"]).read_bytes()
+        same = client.post("/api/search", content=again, headers={"content-type": "image/jpeg"}).json()
         listed = client.get("/api/search", params={"id": row["id"], "k": 100}).json()["model"]["answers"]
         sheet = client.get("/api/sheet.png", params={"id": row["id"]})
         assert client.get("/api/images/0").status_code == 404, "the image that was removed"
@@ -113,6 +119,9 @@ def test_the_gallery_of_an_index_is_served(birds: Path, cache: Path) -> None:
     assert {(found[by]["answers"][0]["id"], found[by]["answers"][0]["path"]) for by in ("model", "reference")} == {
         (row["id"], row["path"])
     }
+    assert found["recognized"] == []
+    assert same["recognized"] == [{"id": row["id"], "species": row["label"], "path": row["path"]}]
+    assert same["model"]["answers"] == listed[:10]
     assert found["model"]["answers"][0]["species"] == row["label"]
     assert {answer["id"] for answer in listed} | {row["id"]} == set(images["id"]), "it leaves itself out"
     assert sheet.status_code == 200

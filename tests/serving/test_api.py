@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from conspecific.config.refine import RefineConfig
 from conspecific.config.schema import LimitsConfig
+from conspecific.files import content_hash
 from conspecific.index.refined import make_refined
 from conspecific.serving.app import create_app
 from conspecific.serving.gallery import ServedGallery
@@ -102,6 +103,22 @@ def test_an_image_of_the_gallery_leaves_itself_out(client: TestClient) -> None:
     assert owl.json()["model"] | {"network": ""} == {
         "network": "", "answers": [], "votes": [], "threshold": 0.9, "may_be_none": False
     }  # fmt: skip
+
+
+def test_an_uploaded_file_of_the_gallery_is_recognized_and_no_answer(gallery: ServedGallery, image: Path) -> None:
+    contents: list[str | None] = [content_hash(gallery.manifest.path(row)) for row in range(17)]
+    contents[5], contents[16] = contents[0], None  # a copy under another name, and an image of which nothing is known
+    with TestClient(create_app(replace(gallery, contents=tuple(contents)), SMALL), base_url="http://[::1]") as client:
+        found = post(client, image.read_bytes(), k=100).json()
+        listed = client.get("/api/search", params={"id": 0, "k": 100}).json()
+        other = post(client, encoded_image("PNG")).json()
+    assert [(each["id"], each["path"]) for each in found["recognized"]] == [
+        (row, gallery.image_path(row)) for row in (0, 5)
+    ]
+    for by in ("model", "reference"):
+        kept = [answer["id"] for answer in listed[by]["answers"] if answer["id"] != 5]
+        assert [answer["id"] for answer in found[by]["answers"]] == kept and len(kept) == 15
+    assert (listed["recognized"], other["recognized"]) == ([], [])
 
 
 def test_a_table_holds_both_networks_and_no_formula(client: TestClient, image: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conspecific.config.schema import LimitsConfig
+from conspecific.files import content_hash
 from conspecific.serving.app import PAGE, create_app
 from conspecific.serving.gallery import ServedGallery
 
@@ -170,6 +171,17 @@ def test_without_a_baseline_or_an_answer_the_page_says_so(
         browser.wait_for(FOUND)
         assert "This may be none of them\n\nThe best score, 1.000, is below 1.500" in text_of(browser, ".verdict")
         assert "Lost." in text_of(browser, "#answers")
+
+
+@needs_browser
+def test_a_file_of_the_gallery_is_recognized(browser: Browser, gallery: ServedGallery, image: Path) -> None:
+    served = replace(gallery, contents=(content_hash(image),))
+    with running(create_app(served, LimitsConfig())) as address:
+        opened(browser, address)
+        browser.choose("#file", image)
+        browser.wait_for(FOUND)
+        path = gallery.image_path(0)
+        assert text_of(browser, ".known").startswith(f"This very file is in the gallery: {path} (")
 
 
 def test_the_colours_are_those_of_the_report() -> None:

@@ -116,7 +116,9 @@ def _below(path: Path, root: Path) -> str | None:
 
 def _take(index: Index, opened: "OpenRun", manifest: Manifest, gone: IntArray, console: Console) -> Changes:
     """Take the images of a manifest into an index where they are new or changed, and remove others by their ids."""
-    now = manifest.table.select("path", "label").with_columns(content=pl.Series(contents(manifest), dtype=pl.String))
+    now = manifest.table.select("path", "label").with_columns(
+        content=pl.Series(hash_contents(manifest), dtype=pl.String)
+    )
     both = now.join(index.images, on="path", how="left", suffix="_before", maintain_order="left")
     if twice := both.filter(pl.col("id").is_in(gone.tolist()))["path"].to_list():
         raise DataError(f"{name_some(twice)}: to be added and removed: leave out one")
@@ -148,6 +150,6 @@ def _vectors(
     return vectors, int(places.size)
 
 
-def contents(manifest: Manifest) -> list[str]:
+def hash_contents(manifest: Manifest) -> list[str]:
     """Return the content hash of each image of a manifest."""
     return [content_hash(manifest.path(sample_id)) for sample_id in range(len(manifest))]

@@ -18,7 +18,7 @@ from conspecific.index import Index
 from conspecific.index.folder import ENCODER, require_replaceable
 from conspecific.index.gallery_index import require_encoder
 from conspecific.runs.answers import Threshold
-from conspecific.runs.changes import contents
+from conspecific.runs.changes import hash_contents
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.open import OpenRun, open_run
 from conspecific.runs.record import read_record
@@ -43,7 +43,7 @@ def make_index(opened: OpenRun, console: Console) -> tuple[Path, Index]:
         manifest.table["label"].to_list(),
         kind=config.kind,
         similarity=opened.embedder.metric,
-        contents=contents(manifest),
+        contents=hash_contents(manifest),
         memory_gb=config.memory_gb,
         encoder=opened.encoder_facts(),
         source={**{key: getattr(config, key) for key in SOURCE}, **_places(opened), "data": opened.data()},

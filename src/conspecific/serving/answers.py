@@ -1,6 +1,7 @@
 """What the API answers with: typed, and the same as a table."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 import polars as pl
@@ -45,9 +46,20 @@ class Answers(BaseModel):
     may_be_none: bool = Field(description="whether the best score is below the threshold: perhaps no species fits")
 
 
+class GalleryImage(BaseModel):
+    """An image of the gallery."""
+
+    id: int = Field(description="sample id; the image is at /api/images/{id}")
+    species: str | None
+    path: str = Field(description="below the root of the data")
+
+
 class SearchResult(BaseModel):
     """The answers of the run's model, and those of the same network before training."""
 
+    recognized: list[GalleryImage] = Field(
+        description="images of the gallery whose file is the uploaded one, byte for byte; none is among the answers"
+    )
     model: Answers
     reference: Answers | None
     seconds: float = Field(description="from the uploaded bytes to the answers")
@@ -81,11 +93,19 @@ class Refused(BaseModel):
     error: str
 
 
-def search_result(gallery: ServedGallery, found: tuple[Found, Found | None], seconds: float) -> SearchResult:
-    """Put what was found into words and numbers."""
+def search_result(
+    gallery: ServedGallery, found: tuple[Found, Found | None], recognized: Sequence[int], seconds: float
+) -> SearchResult:
+    """Put what was found into words and numbers. recognized: sample ids of images that were uploaded."""
     model, reference = found
-    other = None if reference is None else _answers(gallery, reference)
-    return SearchResult(model=_answers(gallery, model), reference=other, seconds=seconds)
+    return SearchResult(
+        recognized=[
+            GalleryImage(id=each, species=gallery.label(each), path=gallery.image_path(each)) for each in recognized
+        ],
+        model=_answers(gallery, model),
+        reference=None if reference is None else _answers(gallery, reference),
+        seconds=seconds,
+    )
 
 
 def _answers(gallery: ServedGallery, found: Found) -> Answers:

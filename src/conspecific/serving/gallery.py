@@ -15,6 +15,7 @@ from torch import Tensor
 from conspecific.config.refine import RefineConfig
 from conspecific.data.manifest import Manifest
 from conspecific.evaluation.score_precision import ScorePrecision
+from conspecific.files import content_hash_of
 from conspecific.images import center_crop, to_tensor
 from conspecific.index import GallerySearcher
 from conspecific.index.refined import make_refined
@@ -58,16 +59,21 @@ class Encoded:
         [[found]] = embed_batches([self.embedder], [image[None]], self.to_features, self.device)
         return found
 
-    def nearest(self, query: EmbeddingSet, k: int, species: int | None) -> Neighbors:
-        """Return the k nearest images, of one species where it is given; fewer where there are no more."""
+    def nearest(self, query: EmbeddingSet, k: int, species: int | None, copies: tuple[int, ...]) -> Neighbors:
+        """Return the k nearest images, of one species where it is given; fewer where there are no more.
+
+        copies: sample ids that are left out besides that of the query.
+        """
         if species is None:
             searcher = self.searcher
             count = len(self.embeddings)
         else:
             own = self.embeddings.ids[self.embeddings.labels == species]
             searcher, count = make_refined(self.embeddings.select(own), self.embedder.metric, self.refine), len(own)
-        found = searcher.search(query, min(k, count))
-        there = found.ids[0] >= 0  # a query of the gallery leaves itself out
+        found = searcher.search(query, min(k + len(copies), count))
+        there = np.flatnonzero((found.ids[0] >= 0) & ~np.isin(found.ids[0], copies))[
+            :k
+        ]  # -1 where a query left itself out
         return Neighbors(found.ids[:, there], found.scores[:, there])
 
 
@@ -87,7 +93,8 @@ class ServedGallery:
 
     run: its name, or that of the index, for people. model, reference: the network of the run, and the baseline beside
     it, where there is one. no_reference: why there is none. examples: sample ids to try, of images the run was not
-    trained on. Sample ids are those of the model's embeddings, which are row for row those of the manifest.
+    trained on. contents: hash of each image file of the manifest, None where it is not known. Sample ids are those of
+    the model's embeddings, which are row for row those of the manifest.
     """
 
     run: str
@@ -97,6 +104,7 @@ class ServedGallery:
     reference: Encoded | None
     no_reference: str = ""
     examples: tuple[int, ...] = ()
+    contents: tuple[str | None, ...] = ()
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "networks"), repr=False)
 
     def species_number(self, label: str | None) -> int | None:
@@ -123,24 +131,32 @@ class ServedGallery:
         """Decode an image of the gallery; see `Manifest.open_rgb`."""
         return self.manifest.open_rgb(self._rows[sample_id], shorter_side)
 
-    def search(self, query: Image.Image | int, k: int, species: int | None) -> tuple[Found, Found | None]:
+    def recognized(self, upload: bytes) -> tuple[int, ...]:
+        """Return the sample ids of images whose files hold these very bytes."""
+        return self._copies.get(content_hash_of(upload), ())
+
+    def search(
+        self, query: Image.Image | int, k: int, species: int | None, copies: tuple[int, ...] = ()
+    ) -> tuple[Found, Found | None]:
         """Return the k nearest images by the model, and by the reference.
 
         query: an upright RGB image, or the sample id of an image of the gallery, which is not among its own answers.
+        copies: sample ids of other images that are left out, because they are the query too.
         """
         asked = query if isinstance(query, int) else to_tensor(center_crop(query, self.image_size))
-        return self._thread.submit(self._search, asked, k, species).result()
+        return self._thread.submit(self._search, asked, k, species, copies).result()
 
-    def _search(self, asked: Tensor | int, k: int, species: int | None) -> tuple[Found, Found | None]:
-        found = self._nearest(self.model, asked, k, species)
-        return found, None if self.reference is None else self._nearest(self.reference, asked, k, species)
+    def _search(
+        self, asked: Tensor | int, k: int, species: int | None, copies: tuple[int, ...]
+    ) -> tuple[Found, Found | None]:
+        networks = [each for each in (self.model, self.reference) if each is not None]
+        found = [Found(each, each.nearest(self._query(each, asked), k, species, copies)) for each in networks]
+        return found[0], found[1] if len(found) > 1 else None
 
-    def _nearest(self, encoded: Encoded, asked: Tensor | int, k: int, species: int | None) -> Found:
+    def _query(self, encoded: Encoded, asked: Tensor | int) -> EmbeddingSet:
         if isinstance(asked, int):
-            query = encoded.embeddings.select(np.array([asked]))
-        else:
-            query = EmbeddingSet(encoded.embed(asked), np.array([QUERY]), np.array([-1]))
-        return Found(encoded, encoded.nearest(query, k, species))
+            return encoded.embeddings.select(np.array([asked]))
+        return EmbeddingSet(encoded.embed(asked), np.array([QUERY]), np.array([-1]))
 
     @cached_property
     def encoded_image(self) -> Callable[[int, ImageSize], bytes]:
@@ -165,6 +181,14 @@ class ServedGallery:
     def image_path(self, sample_id: int) -> str:
         """Return the path of an image below the root of the data."""
         return str(self.manifest.table["path"][self._rows[sample_id]])
+
+    @cached_property
+    def _copies(self) -> dict[str, tuple[int, ...]]:
+        copies: dict[str, tuple[int, ...]] = {}
+        for sample_id, content in zip(self._rows, self.contents, strict=False):
+            if content is not None:
+                copies[content] = (*copies.get(content, ()), sample_id)
+        return copies
 
     @cached_property
     def _rows(self) -> dict[int, int]:

@@ -17,6 +17,7 @@ from conspecific.evaluation import device_for
 from conspecific.evaluation.score_precision import ScorePrecision
 from conspecific.index import GallerySearcher, Index
 from conspecific.models import Embedder
+from conspecific.runs.changes import hash_contents
 from conspecific.runs.gallery import open_for
 from conspecific.runs.open import OpenRun, open_run
 from conspecific.runs.record import read_result, read_splits, trained_images
@@ -33,7 +34,8 @@ class Embedded:
     """The images that are searched, embedded by the model of a run.
 
     place: the run or index that they come from. embeddings: row for row those of `manifest`. folder: where embeddings
-    of these images are kept. unknown: [N], which of them the run is known not to be trained on. plain: their search.
+    of these images are kept. unknown: [N], which of them the run is not known to be trained on. contents: hash of each
+    file, None where it is not known. plain: their search.
     """
 
     place: Path
@@ -41,6 +43,7 @@ class Embedded:
     embeddings: EmbeddingSet
     folder: Path
     unknown: NDArray[np.bool_]
+    contents: tuple[str | None, ...]
     plain: GallerySearcher | None = None
 
 
@@ -70,17 +73,19 @@ def open_gallery(config: ServeConfig, console: Console) -> ServedGallery:
         reference=reference,
         no_reference=missing,
         examples=_examples(images),
+        contents=images.contents,
     )
 
 
 def _images_of_run(opened: OpenRun, console: Console) -> Embedded:
     folder, manifest, embeddings = opened.embed_all(console)
-    unknown = np.ones(len(manifest), np.bool_)
-    if opened.run is not None and opened.has_own_images:
-        queries = read_splits(opened.run).filter("test_query")["path"]
-        unknown = manifest.table["path"].is_in(queries.to_list()).to_numpy()
-    place = opened.weights if opened.run is None else opened.run.path
-    return Embedded(place, manifest, embeddings, folder, unknown)
+    unknown, place = np.ones(len(manifest), np.bool_), opened.weights if opened.run is None else opened.run.path
+    if opened.run is None or not opened.has_own_images:
+        return Embedded(place, manifest, embeddings, folder, unknown, tuple(hash_contents(manifest)))
+    splits = read_splits(opened.run)
+    unknown = manifest.table["path"].is_in(splits.filter("test_query")["path"].to_list()).to_numpy()
+    recorded = manifest.table.join(splits.select("path", "content"), on="path", how="left", maintain_order="left")
+    return Embedded(place, manifest, embeddings, folder, unknown, tuple(recorded["content"]))
 
 
 def _images_of_index(index: Index, place: Path, opened: OpenRun, config: ServeConfig) -> Embedded:
@@ -103,7 +108,7 @@ def _images_of_index(index: Index, place: Path, opened: OpenRun, config: ServeCo
     if opened.run is not None and opened.run.splits.is_file():
         trained = trained_images(opened.run)["content"].to_list()
         unknown = ~index.images["content"].is_in(trained).fill_null(False).to_numpy()
-    return Embedded(place, manifest, embeddings, folder, unknown, index.searcher)
+    return Embedded(place, manifest, embeddings, folder, unknown, tuple(index.images["content"]), index.searcher)
 
 
 def _reference(opened: OpenRun, images: Embedded, console: Console) -> tuple[Encoded | None, str]:

@@ -59,12 +59,15 @@ class Service:
         """Search by the bytes of an image file or by a sample id. Raises Refusal."""
         began = time.perf_counter()
         species = self.gallery.species_number(options.species)
-        if isinstance(query, bytes):
-            asked: Image.Image | int = decode_upload(query, self.gallery.image_size, self.limits)
+        same = self.gallery.recognized(query) if isinstance(query, bytes) else ()
+        if same:  # it was embedded with the gallery, and is no answer to itself
+            asked: Image.Image | int = same[0]
+        elif isinstance(query, bytes):
+            asked = decode_upload(query, self.gallery.image_size, self.limits)
         else:
             asked = self.gallery.require(query)
-        found = self.gallery.search(asked, options.k, species)
-        return search_result(self.gallery, found, round(time.perf_counter() - began, 4))
+        found = self.gallery.search(asked, options.k, species, same[1:])
+        return search_result(self.gallery, found, same, round(time.perf_counter() - began, 4))
 
     def contact_sheet(self, query: bytes | int, options: Options) -> Image.Image:
         """Return one image of a query and what the model found, with species and scores. Raises Refusal."""

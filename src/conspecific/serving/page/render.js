@@ -89,8 +89,15 @@ function listOf(kind, answers, open) {
 
 const MEASURED = "Under each: its score, and how many of the validation answers with such a score were right.";
 
+function recognized(images) {
+  if (!images.length) return [];
+  const names = images.map((image) => `${image.path} (${speciesName(image.species)})`).join(", ");
+  const text = `This very file is in the gallery: ${names}. It is left out of the answers.`;
+  return [element("p", { class: "card known" }, text)];
+}
+
 export function results(result, facts, open, downloads) {
-  const parts = [verdict(result.model), block("Nearest images", MEASURED, listOf("grid", result.model.answers, open))];
+  const parts = [...recognized(result.recognized), verdict(result.model), block("Nearest images", MEASURED, listOf("grid", result.model.answers, open))];
   if (result.reference) {
     const [best] = result.reference.votes;
     const vote = best ? `: ${best.count} of ${result.reference.answers.length} for ${speciesName(best.species)}` : "";
