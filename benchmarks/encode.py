@@ -36,7 +36,7 @@ from conspecific.data.sources import from_images
 from conspecific.encoding import Encoders
 from conspecific.encoding.encoders import BACKENDS
 from conspecific.encoding.machine import processor, versions
-from conspecific.evaluation import embed
+from conspecific.evaluation.embed import embed
 from conspecific.images import workers_for
 from conspecific.models import Embedder, build_embedder, keep_freed_memory
 from conspecific.models.encode import decoded

@@ -12,8 +12,8 @@ import pytest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import RunError
-from conspecific.evaluation import evaluate
 from conspecific.evaluation.diagnose import by_species, calibrate, confused_pairs, hubs
+from conspecific.evaluation.evaluate import evaluate
 from conspecific.metrics import metric_names, skewness
 from conspecific.types import EmbeddingSet, EvalResult
 

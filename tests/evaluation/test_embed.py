@@ -15,7 +15,7 @@ from torch import Tensor
 
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.sources import from_folder
-from conspecific.evaluation import embed
+from conspecific.evaluation.embed import embed
 from conspecific.models import Backbone, Embedder, build_embedder, flatten_baseline, pooled_reference
 
 embed_module = sys.modules["conspecific.evaluation.embed"]  # the package exports a function of the same name

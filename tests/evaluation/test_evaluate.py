@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import DataError
-from conspecific.evaluation import evaluate, without_queries
+from conspecific.evaluation import without_queries
+from conspecific.evaluation.evaluate import evaluate
 from conspecific.metrics import Geometry, describe_geometry, metric_names
 from conspecific.types import EmbeddingSet, EvalResult, Similarity
 

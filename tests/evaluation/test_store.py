@@ -11,7 +11,7 @@ import pytest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import RunError
-from conspecific.evaluation import evaluate
+from conspecific.evaluation.evaluate import evaluate
 from conspecific.evaluation.store import load_embeddings, read_facts, save_embeddings
 from conspecific.types import EmbeddingSet, EvalResult, require_results
 

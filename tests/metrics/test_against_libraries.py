@@ -30,7 +30,7 @@ import conspecific.index.gallery
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import DataError
-from conspecific.evaluation import evaluate
+from conspecific.evaluation.evaluate import evaluate
 from conspecific.types import EmbeddingSet, EvalResult, Similarity
 
 PML = {

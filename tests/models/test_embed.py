@@ -11,7 +11,7 @@ from PIL import Image
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.sources import from_folder
 from conspecific.errors import ConfigError, DataError
-from conspecific.evaluation import embed
+from conspecific.evaluation.embed import embed
 from conspecific.models import Backbone, Embedder, pooled_reference
 
 

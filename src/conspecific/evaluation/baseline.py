@@ -11,7 +11,6 @@ from conspecific.models import Backbone, flatten_baseline, pooled_reference
 from conspecific.models.weights import weights_identity
 from conspecific.types import EvalResult
 
-NAMES = {"flatten": "the flatten baseline", "pooled": "the pooled reference"}
 REFERENCES = {"flatten": flatten_baseline, "pooled": pooled_reference}
 SCORING = 4  # raise it when a change of code moves numbers or metrics: cached results are then computed again
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
-import torch
 
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
@@ -14,6 +13,9 @@ from conspecific.errors import DataError
 from conspecific.index import GallerySearcher, Searcher
 from conspecific.metrics import KS, describe_geometry, largest_k, macro_mean, metric_names, score_queries
 from conspecific.types import EmbeddingSet, EvalResult, IntArray, Neighbors, Similarity
+
+if TYPE_CHECKING:
+    import torch  # takes seconds to import, and is only needed where scores are computed on its devices
 
 KEPT = 10  # neighbours kept for each query, for people to look at
 BLOCK_HITS = 1 << 24  # hits held at once while scoring; bounds memory whatever the size of the largest species
@@ -27,7 +29,7 @@ def evaluate(
     metric: Similarity,
     facts: Mapping[str, Any] | None = None,
     ks: Sequence[int] = KS,
-    device: torch.device | None = None,
+    device: "torch.device | None" = None,
     searcher: GallerySearcher | None = None,
 ) -> EvalResult:
     """Score embeddings of a manifest: search every query of `subset` in its gallery, itself left out, compare species.
@@ -61,7 +63,7 @@ def score(
     ks: Sequence[int] = KS,
     *,
     max_queries: int | None = None,
-    device: torch.device | None = None,
+    device: "torch.device | None" = None,
     searcher: GallerySearcher | None = None,
 ) -> EvalResult:
     """Search queries in a gallery and score the answers; a query leaves itself out by its sample id.

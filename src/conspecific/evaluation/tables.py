@@ -11,6 +11,7 @@ from conspecific.metrics import Interval
 from conspecific.progress import format_duration
 from conspecific.tables import plain_table
 
+NAMES = {"flatten": "the flatten baseline", "pooled": "the pooled reference"}
 NOTE = "Intervals over queries{queries}, below over species{species}{seeds}; p by sign flips{groups}"
 COUNTS = " (these count)"
 

@@ -6,8 +6,7 @@ from typing import Any
 import polars as pl
 
 from conspecific.config.targets import TARGET
-from conspecific.evaluation.baseline import NAMES
-from conspecific.evaluation.tables import format_interval
+from conspecific.evaluation.tables import NAMES, format_interval
 from conspecific.exporting.int8 import Int8
 from conspecific.exporting.network import ExportedNetwork
 from conspecific.exporting.parity import Parity

@@ -13,7 +13,8 @@ from conspecific.data.splits import Subset
 from conspecific.encoding import Encoder
 from conspecific.encoding.encoder import LEAST_COSINE, images_per_second
 from conspecific.errors import RunError
-from conspecific.evaluation import Evaluator, evaluate
+from conspecific.evaluation import Evaluator
+from conspecific.evaluation.evaluate import evaluate
 from conspecific.exporting.network import ExportedNetwork, Run
 from conspecific.models.encode import decoded
 from conspecific.progress import progress_bar

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
-import torch
-
 from conspecific import __version__
 from conspecific.encoding.machine import processor
 
@@ -51,6 +49,8 @@ class Environment:
 
 def current_environment(command: str, data_fingerprint: str, schema_version: int) -> Environment:
     """Return the versions, machine and git revision of this process."""
+    import torch  # takes seconds, and what is recorded is read without
+
     return Environment(
         command=command,
         conspecific=__version__,

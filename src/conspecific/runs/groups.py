@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 
 from conspecific.errors import RunError
-from conspecific.evaluation.baseline import NAMES
 from conspecific.evaluation.compare import Difference, differences, paired_values
+from conspecific.evaluation.tables import NAMES
 from conspecific.metrics import Interval, holm
 from conspecific.runs.tested import TestedRun, require_one_test
 

@@ -20,7 +20,8 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
 from conspecific.encoding import Encoder, Encoders, KeptActivations
 from conspecific.errors import ConfigError, RunError
-from conspecific.evaluation import Evaluator, device_for, embed
+from conspecific.evaluation import Evaluator, device_for
+from conspecific.evaluation.embed import embed
 from conspecific.evaluation.store import load_embeddings, read_facts, require_replaceable, save_embeddings
 from conspecific.files import cache_key
 from conspecific.images import workers_for

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from conspecific.evaluation import Difference
-from conspecific.evaluation.baseline import NAMES
-from conspecific.evaluation.tables import format_interval
+from conspecific.evaluation.tables import NAMES, format_interval
 from conspecific.runs.record import RunRecord, SelectedWeights
 
 Outcome = Literal["better", "worse", "no difference", "untrained"]

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from conspecific.evaluation import Difference, without_queries
-from conspecific.evaluation.baseline import NAMES
-from conspecific.evaluation.tables import difference_table
+from conspecific.evaluation.tables import NAMES, difference_table
 from conspecific.runs.record import RunRecord
 from conspecific.runs.verdict import verdict
 from conspecific.tables import plain_table

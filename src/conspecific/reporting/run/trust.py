@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from conspecific.evaluation.baseline import NAMES
 from conspecific.evaluation.evaluate import without_queries
-from conspecific.evaluation.tables import format_interval
+from conspecific.evaluation.tables import NAMES, format_interval
 from conspecific.reporting.page.statistics import unit
 from conspecific.reporting.page.wording import number, percent, plural, signed
 from conspecific.reporting.run.subject import Subject
