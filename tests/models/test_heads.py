@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from conspecific.errors import ConfigError
-from conspecific.models.heads import Whitened, create_head
+from conspecific.models.heads import RIDGE_AFTER_TRAINING, Whitened, create_head
 from conspecific.models.whitening import fit_whitening
 
 
@@ -76,7 +76,7 @@ def test_a_head_that_was_trained_is_whitened_again_by_what_it_gives_now() -> Non
         head.weight.add_(0.3 * torch.randn(8, 32, generator=torch.Generator().manual_seed(3)))
         head.bias.add_(1)
         given = head(vectors)
-        above.set_whitening(fit_whitening(given, labels, [0.0])[0], given)
+        above.set_whitening(fit_whitening(given, labels, [0.0], RIDGE_AFTER_TRAINING)[0], given)
         head.fit_again(given, labels)
         again = head(vectors)
         torch.testing.assert_close(torch.pdist(again), torch.pdist(above(given)), rtol=1e-3, atol=1e-3)

@@ -101,6 +101,13 @@ def test_several_strengths_at_once_are_those_fitted_alone(species: int) -> None:
         torch.testing.assert_close(found.matrix(), alone.matrix())
 
 
+def test_a_ridge_that_is_given_is_not_validated() -> None:
+    vectors, labels = drawn(40, 20, torch.full((32,), 0.3), torch.full((32,), 0.3))
+    assert fitted(vectors, labels).ridge != 7.0
+    (found,) = fit_whitening(vectors, labels, [0.0], ridge=7.0)
+    assert found.ridge == 7.0
+
+
 def test_identical_images_have_no_whitening() -> None:
     vectors, labels = torch.randn(4, 8).repeat_interleave(3, dim=0), torch.arange(4).repeat_interleave(3)
     assert fit_whitening(vectors, labels, [0.25]) == []

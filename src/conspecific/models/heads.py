@@ -13,6 +13,7 @@ from conspecific.models.whitening import Whitening, fit_whitening
 
 DIMENSIONS = 512  # of the output of a linear or mlp head, unless told otherwise
 STRENGTH = 0.25  # in [0, 1], how much directions in which the training species differ are preferred; docs/log.md
+RIDGE_AFTER_TRAINING = 3.0  # training has gathered its species: they would ask for hardly any whitening; docs/log.md
 
 
 class Whitened(nn.Linear):
@@ -44,23 +45,26 @@ class Whitened(nn.Linear):
     def fit_again(self, embeddings: Tensor, labels: Tensor) -> None:
         """Whiten what the trained layer gives now, [N, D], by changing its weights; labels as for `fit`.
 
-        Directions in which the training species differ are not preferred: training has done that.
+        Directions in which the training species differ are not preferred, and how strongly to whiten is not asked of
+        them: training has separated them already.
         Dimensions keep their meaning and order: weights of several runs can still be averaged, embeddings truncated.
         """
         vectors = embeddings.double()
-        (found,) = fit_whitenings(vectors, labels, [0.0])
+        (found,) = fit_whitenings(vectors, labels, [0.0], RIDGE_AFTER_TRAINING)
         matrix = _scaled(found.matrix(), vectors - found.centre)
         weight, bias = self.weight.double().cpu(), self.bias.double().cpu()
         self.weight.copy_(matrix.T @ weight)
         self.bias.copy_((bias - found.centre) @ matrix)
 
 
-def fit_whitenings(vectors: Tensor, labels: Tensor, strengths: Sequence[float]) -> list[Whitening]:
-    """Fit a whitening of vectors [N, C] of labels [N] for each strength, `whitening.fit_whitening`.
+def fit_whitenings(
+    vectors: Tensor, labels: Tensor, strengths: Sequence[float], ridge: float | None = None
+) -> list[Whitening]:
+    """Fit a whitening of vectors [N, C] of labels [N] for each strength, as `whitening.fit_whitening` does.
 
     Raises ConfigError if no two images of a species differ.
     """
-    found = fit_whitening(vectors, labels, strengths)
+    found = fit_whitening(vectors, labels, strengths, ridge)
     if not found:
         raise ConfigError(
             f"model.head=whitened compares images of one species, and of the {len(vectors)} training images no "

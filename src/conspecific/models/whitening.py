@@ -52,17 +52,19 @@ class Whitening:
         return torch.cat([inside, self.outside * others], dim=1)
 
 
-def fit_whitening(vectors: Tensor, labels: Tensor, strengths: Sequence[float]) -> list[Whitening]:
+def fit_whitening(
+    vectors: Tensor, labels: Tensor, strengths: Sequence[float], ridge: float | None = None
+) -> list[Whitening]:
     """Fit a whitening of vectors [N, C] of labels [N] for each strength; none if no two images of a species differ.
 
     With within-species covariance W, of which m is the mean variance, vectors are multiplied by (W + ridge m I)^(-1/2).
     The ridge of `RIDGES` is the one with the best mean map@r over images of species that the fit leaves out
-    (cross-validation over species; on ties, and with fewer than four species, the weakest whitening). Then directions
-    are weighted by how much species differ in them, b, relative to images of one species: by sqrt(b / (1 + 2 b)), the
-    square root of the factor of the dot product in the likelihood ratio of the two-covariance model (Ioffe 2006,
-    "Probabilistic linear discriminant analysis"; Brummer & de Villiers 2010). b is shrunk towards its mean over all C
-    directions, of which `strength` in [0, 1] is left: 0 weights all directions alike, 1 keeps no direction but those in
-    which the fitted species differ.
+    (cross-validation over species; on ties, and with fewer than four species, the weakest whitening), or the one that
+    is given. Then directions are weighted by how much species differ in them, b, relative to images of one species: by
+    sqrt(b / (1 + 2 b)), the square root of the factor of the dot product in the likelihood ratio of the two-covariance
+    model (Ioffe 2006, "Probabilistic linear discriminant analysis"; Brummer & de Villiers 2010). b is shrunk towards
+    its mean over all C directions, of which `strength` in [0, 1] is left: 0 weights all directions alike, 1 keeps no
+    direction but those in which the fitted species differ.
     """
     vectors, labels = vectors.double(), torch.unique(labels, return_inverse=True)[1]
     centre = vectors.mean(dim=0)
@@ -71,13 +73,13 @@ def fit_whitening(vectors: Tensor, labels: Tensor, strengths: Sequence[float]) -
     whole = _Covariances.of(coordinates, labels, len(basis))
     if whole is None:
         return []
-    ridges = _validated_ridges(coordinates, labels, len(basis), strengths)
-    white = {ridge: whole.whiten(ridge) for ridge in set(ridges)}
+    ridges = [ridge] * len(strengths) if ridge else _validated_ridges(coordinates, labels, len(basis), strengths)
+    white = {each: whole.whiten(each) for each in set(ridges)}
     found = []
-    for strength, ridge in zip(strengths, ridges, strict=True):
-        weights = white[ridge].weights(strength)
-        inside = white[ridge].spread @ weights.square_root(len(coordinates.T))
-        found.append(Whitening(centre, basis, inside, math.sqrt(weights.outside / ridge), ridge))
+    for strength, own in zip(strengths, ridges, strict=True):
+        weights = white[own].weights(strength)
+        inside = white[own].spread @ weights.square_root(len(coordinates.T))
+        found.append(Whitening(centre, basis, inside, math.sqrt(weights.outside / own), own))
     return found
 
 

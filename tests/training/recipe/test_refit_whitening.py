@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from conspecific.models import Embedder, build_embedder
+from conspecific.models.heads import RIDGE_AFTER_TRAINING
 from conspecific.models.whitening import fit_whitening
 from conspecific.training.recipe.refit_whitening import can_refit, refit_whitening
 from conspecific.types import EmbeddingSet
@@ -36,7 +37,7 @@ def test_refitting_whitens_what_the_head_gives_now() -> None:
     assert refitted.normalize and embedder.normalize
     embedder.normalize = refitted.normalize = False
     before, after = (torch.from_numpy(images.embed_training(each, "").vectors) for each in (embedder, refitted))
-    (whitening,) = fit_whitening(before, torch.from_numpy(LABELS), [0.0])
+    (whitening,) = fit_whitening(before, torch.from_numpy(LABELS), [0.0], RIDGE_AFTER_TRAINING)
     wanted = (before - whitening.centre) @ whitening.matrix()
     torch.testing.assert_close(after.double(), wanted * 3**0.5 / wanted.norm(dim=1).mean(), rtol=1e-3, atol=1e-3)
 

@@ -38,7 +38,8 @@ def embed_with_teacher(config: TrainConfig, evaluator: Evaluator, cache: Path) -
     file = cache / "teachers" / f"{_key(teacher, evaluator)}.npy"
     if not file.exists():
         embedder: Embedder = build(teacher, "teacher", config.allow)
-        vectors = evaluator.embed({"teacher": embedder}, ids, "Embedding with the teacher")["teacher"].vectors
+        encoder, title = evaluator.encoder(embedder.backbone), "Embedding with the teacher"
+        vectors = evaluator.embed({"teacher": embedder}, ids, title, encoder=encoder)["teacher"].vectors
         with write_whole(file) as temporary:
             np.save(temporary, vectors)
     kept = np.load(file)
