@@ -2,6 +2,13 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+Text = TypeVar("Text", bound=str)
+
+# Control characters but tab and line break, marks that reorder a line, and bytes of file names that are not UTF-8.
+OBEYED = (*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+ESCAPES = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in (*OBEYED, *range(0xD800, 0xE000))}
 
 
 class ConspecificError(ValueError):
@@ -51,3 +58,14 @@ def name_some(names: Sequence[str], count: int | None = None, shown: int = 5) ->
     """
     more = (len(names) if count is None else count) - min(len(names), shown)
     return ", ".join(names[:shown]) + (f" and {more} more" if more else "")
+
+
+def visible(text: Text) -> Text:
+    """Return text with what a terminal or browser would obey, or refuse to encode, written as an escape.
+
+    Names of species and files are anybody's. Markup stays markup: no escape holds what HTML has a meaning for.
+
+    >>> print(visible("robin \\x1b[31m"))
+    robin \\x1b[31m
+    """
+    return text.translate(ESCAPES)  # type: ignore[return-value]

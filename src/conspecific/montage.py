@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from conspecific.errors import visible
+
 ANSWERS = 10
 WIDEST = 4  # columns of a sheet of up to ten answers; larger ones are about as wide as high
 
@@ -182,7 +184,7 @@ def _legend(draw: ImageDraw.ImageDraw, box: Box, marks: bool) -> None:
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont, room: int) -> str:
     """Return the text, shortened with an ellipsis where it is wider than `room` pixels."""
-    text = " ".join(text.split())
+    text = visible(" ".join(text.split()))
     if font.getlength(text) <= room:
         return text
     while text and font.getlength(text + "…") > room:

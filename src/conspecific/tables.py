@@ -1,24 +1,38 @@
 """Tables for the terminal and for spreadsheets."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from conspecific.errors import visible
+
 FORMULA = r"^([=+\-@\t\r])"  # how a cell begins that a spreadsheet would compute
+
+
+class PlainConsole(Console):
+    """Prints names as what they are: no markup, no names of emoji, and control characters as escapes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
 
 
 def plain_table(title: str, columns: Sequence[str]) -> Table:
     """Return a table without a frame, its first column left-justified, the others right-justified.
 
-    title and columns are never rich markup; cells are none on a console with `markup=False`, as all commands have.
+    title and columns are never rich markup; cells are none on a `PlainConsole`, as all commands have.
     """
-    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=Text(visible(title), "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.show_edge = False
     for number, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if number == 0 else "right", no_wrap=True)
+        table.add_column(Text(visible(column)), justify="left" if number == 0 else "right", no_wrap=True)
     return table
 
 

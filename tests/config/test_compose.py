@@ -344,6 +344,13 @@ def test_a_value_that_does_not_fit_is_told_in_a_line(given: str, told: str) -> N
     assert "\n" not in found
 
 
+@pytest.mark.parametrize(("name", "schema"), USES)
+@pytest.mark.parametrize(("key", "value"), [("image_size", -5), ("image_size", 0), ("image_size", 8), ("workers", -1)])
+def test_a_size_that_no_image_can_have_is_refused(name: str, schema: type[Any], key: str, value: int) -> None:
+    with pytest.raises(ConfigError, match=rf"^{key} must be null, .* or more; found {value}$"):
+        typed(compose_config(name, [f"{key}={value}"]), schema)
+
+
 # --- places with difficult names
 
 

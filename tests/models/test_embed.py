@@ -10,7 +10,7 @@ from PIL import Image
 
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.sources import from_folder
-from conspecific.errors import ConfigError, DataError
+from conspecific.errors import ConfigError, DataError, RunError
 from conspecific.evaluation.embed import embed
 from conspecific.models import Backbone, Embedder, pooled_reference
 
@@ -105,3 +105,12 @@ def test_images_are_read_ahead_but_not_all_at_once(embedder: Embedder) -> None:
     with pytest.raises(RuntimeError, match="enough"):
         embedder.embed(images(), batch_size=2)  # type: ignore[arg-type]
     assert read[-1] == 30
+
+
+def test_embeddings_with_nan_are_refused(paths: list[Path]) -> None:
+    damaged = pooled_reference(Backbone("resnet18", "none"))
+    damaged.image_size = 32
+    with torch.no_grad():
+        next(damaged.parameters())[0] = float("nan")
+    with pytest.raises(RunError, match=r"^3 of 3 embeddings hold NaN or Inf, the first that of image 1: the weights"):
+        damaged.embed(paths, batch_size=3, device="cpu")

@@ -1,6 +1,7 @@
 """Weights from files: of a backbone, of a checkpoint, of a run; and files that hold something else."""
 
 import argparse
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from conspecific.errors import ConfigError
 from conspecific.models import Backbone, Embedder, build_embedder
-from conspecific.models.weights import save_weights
+from conspecific.models.state_dict import read_state_dict
+from conspecific.models.tensor_file import save_tensors
+from conspecific.models.weights import holds_pooled_reference, save_weights
 
 NAME = "test_resnet"
 
@@ -109,3 +112,34 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: object, me
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(ConfigError, match=message):
         loaded(tmp_path / "other.pth")
+
+
+def test_a_flipped_bit_of_weights_is_noticed_and_weights_without_a_checksum_are_read(tmp_path: Path) -> None:
+    file, tensors = tmp_path / "weights.safetensors", {"head.weight": torch.ones(4, 3), "steps": torch.tensor(3)}
+    save_tensors(tensors, file, {"conspecific": "pooled reference"})
+    assert holds_pooled_reference(file)
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in read_state_dict(file).items())
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 0x40
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"weights\.safetensors is damaged: its checksum is not that of its tensors"):
+        read_state_dict(file)
+    save_file(tensors, tmp_path / "foreign.safetensors")
+    assert read_state_dict(tmp_path / "foreign.safetensors").keys() == tensors.keys()
+
+
+@pytest.mark.parametrize("way", ["flipped", "compressed"])
+def test_a_checkpoint_that_torch_would_read_past_its_damage_is_refused(way: str, tmp_path: Path) -> None:
+    file = tmp_path / "best.ckpt"
+    torch.save({"state_dict": {"head.weight": torch.full((64, 64), 0.5)}}, file)
+    content = bytearray(file.read_bytes())
+    content[content.index(b"\0\0\0\x3f" * 4) + 800] ^= 0x40
+    told = "it is damaged: the checksum of best/data/0 in it differs"
+    if way == "compressed":
+        with zipfile.ZipFile(file) as stored, zipfile.ZipFile(tmp_path / "bomb", "w", zipfile.ZIP_DEFLATED) as bomb:
+            for part in stored.infolist():
+                bomb.writestr(part.filename, stored.read(part))
+        content, told = bytearray((tmp_path / "bomb").read_bytes()), "its parts are compressed"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=told):
+        read_state_dict(file)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from conspecific.errors import TrainingError
+from conspecific.config.overrides import override
+from conspecific.errors import ImageError, TrainingError
 from conspecific.losses import MetricLoss
 from conspecific.metrics import Geometry
 from conspecific.runs.directory import RunDirectory
@@ -87,9 +88,38 @@ def test_a_loss_that_is_nan(tmp_path: Path, train_tiny: TrainTiny, monkeypatch: 
         return plain(loss, embeddings, labels) * (float("nan") if len(steps) == 4 else 1)
 
     monkeypatch.setattr(MetricLoss, "forward", forward)
-    with pytest.raises(TrainingError, match=r"the loss became nan at step 3\. Lower optimizer\.backbone_lr or loss_lr"):
+    kept = RunDirectory(tmp_path).failed_batch
+    with pytest.raises(TrainingError) as caught:
         train_tiny(tmp_path)
+    told = "the loss became nan at step 3, in a batch of the sample ids ["
+    assert str(caught.value).startswith(told) and "Lower optimizer.backbone_lr or loss_lr" in str(caught.value)
+    assert str(caught.value).endswith(f"The batch and the weights it met are in {kept}.")
     assert_kept(tmp_path, epoch=1)
+    failed = torch.load(kept, weights_only=True)
+    assert (failed["epoch"], failed["step"], failed["batch"]["image"].shape) == (1, 3, (6, 3, 64, 64))
+    assert str(failed["batch"]["index"].tolist()) in str(caught.value)
+    assert "embedder.head.weight" in failed["state_dict"]
+    monkeypatch.undo()
+    assert train_tiny(tmp_path, f"resume={tmp_path}") is not None
+    assert not kept.exists()
+
+
+def test_an_image_that_is_deleted_during_training(
+    tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(monkeypatch, 1, lambda _: move("images", "moved"))
+
+    def move(old: str, new: str) -> None:
+        (tmp_path / old).rename(tmp_path / new)
+
+    data = [f"data.cache={tmp_path / 'images'}", "loader.workers=1"]
+    with pytest.raises(ImageError) as caught:
+        train_tiny(tmp_path / "run", *data)
+    assert str(caught.value).startswith(f"{tmp_path}/images/")
+    told = "cannot be read as an image: no such file or directory. It could be read when the run began: restore it, "
+    assert str(caught.value).endswith(f"{told}then go on with {override('resume', str(tmp_path / 'run'))}")
+    move("moved", "images")
+    assert_kept(tmp_path / "run", epoch=1)
 
 
 # --- what counts as lost

@@ -17,14 +17,14 @@ from conspecific.runs.directory import make_new_folder
 from conspecific.runs.groups import Comparison, Group, compare_runs
 from conspecific.runs.sweeps import Sweep, is_sweep, read_sweep
 from conspecific.runs.tested import find_runs, read_run
-from conspecific.tables import plain_table
+from conspecific.tables import PlainConsole, plain_table
 
 LISTED = 30  # runs of a sweep that the terminal shows; the page has all
 
 
 def run(config: CompareConfig, places: Sequence[str]) -> None:
     """Print what the runs scored and how they differ, and write it as a page and as JSON."""
-    paths, console = find_runs(places), Console(markup=False)
+    paths, console = find_runs(places), PlainConsole()
     as_sweep = is_sweep(paths) if config.sweep is None else config.sweep
     found = read_sweep(paths) if as_sweep else compare_runs([read_run(path) for path in paths])
     if isinstance(found, Sweep):

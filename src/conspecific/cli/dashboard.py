@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from conspecific.config.schema import DashboardConfig
 from conspecific.reporting.dashboard.page import write_dashboard
 from conspecific.reporting.page.wording import plural
 from conspecific.runs.overview import read_overview
+from conspecific.tables import PlainConsole
 
 
 def run(config: DashboardConfig) -> None:
     """Write the page, and print how many runs it has and which were left out."""
     folder = Path(config.folder or config.paths.runs).expanduser()
-    found, console = read_overview(folder), Console(markup=False)
+    found, console = read_overview(folder), PlainConsole()
     for name, reason in found.left_out:
         console.print(f"Left out: {name}: {reason}", style="yellow", soft_wrap=True, highlight=False)
     page = Path(config.output).expanduser() if config.output else folder / "dashboard.html"

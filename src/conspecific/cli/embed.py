@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from conspecific.config.schema import EmbedConfig
 from conspecific.exporting.stores import VectorTable, require_store, write_store
 from conspecific.runs.open import open_run
+from conspecific.tables import PlainConsole
 
 
 def run(config: EmbedConfig) -> None:
     """Embed every image, write vectors.npy, images.parquet and facts.json, and a database where one is asked for."""
     if config.store is not None:
         require_store(config.store)  # before the work, not after
-    console = Console(markup=False)
+    console = PlainConsole()
     opened = open_run(config)
     folder, manifest, embeddings = opened.embed_all(
         console, Path(config.output).expanduser() if config.output else None

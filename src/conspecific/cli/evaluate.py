@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import compare, references
 from conspecific.evaluation.tables import difference_table
 from conspecific.runs.open import open_run
+from conspecific.tables import PlainConsole
 from conspecific.types import require_results
 
 
 def run(config: EvaluateConfig) -> None:
     """Print the differences to both references, with intervals, and write the results."""
-    console = Console(markup=False)
+    console = PlainConsole()
     opened = open_run(config)
     evaluator = opened.evaluator(console)
     caution = opened.training_caution(evaluator, config.subset)

@@ -1,14 +1,13 @@
 """conspecific export: write the network of a run for other programs."""
 
-from rich.console import Console
-
 from conspecific.config.schema import ExportConfig
 from conspecific.exporting import export_run
+from conspecific.tables import PlainConsole
 
 
 def run(config: ExportConfig) -> None:
     """Write the folder, and print how near it comes to torch."""
-    console = Console(markup=False)
+    console = PlainConsole()
     found = export_run(config, console)
     console.print(f"Agreement: {found.parity}", soft_wrap=True, highlight=False)
     if found.int8 is not None:

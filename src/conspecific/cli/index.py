@@ -11,12 +11,12 @@ from conspecific.evaluation.index_costs import IndexCost
 from conspecific.evaluation.tables import format_interval
 from conspecific.index import Index
 from conspecific.runs.changes import Changes, change_index
-from conspecific.tables import plain_table
+from conspecific.tables import PlainConsole, plain_table
 
 
 def run(config: IndexConfig) -> None:
     """Make the index, or change one that is there, and print what it takes."""
-    console = Console(markup=False)
+    console = PlainConsole()
     if config.compare:
         _compare(config, console)
         return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from conspecific import __version__
 from conspecific.cli.commands import COMMANDS, Command
 from conspecific.cli.help import help_of, overview
-from conspecific.errors import ConspecificError, did_you_mean
+from conspecific.errors import ConspecificError, did_you_mean, visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,10 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _run(COMMANDS[name], rest)
     except ConspecificError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"interrupted{stop}", file=sys.stderr)
+        print(f"interrupted{visible(str(stop))}", file=sys.stderr)
         return 1
     return 0
 

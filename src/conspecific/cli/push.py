@@ -1,14 +1,13 @@
 """conspecific push: upload an export to the Hugging Face hub."""
 
-from rich.console import Console
-
 from conspecific.config.schema import PushConfig
 from conspecific.exporting.push import push
+from conspecific.tables import PlainConsole
 
 
 def run(config: PushConfig) -> None:
     """Push, and print where it is and what its README still lacks."""
-    console, found = Console(markup=False), push(config)
+    console, found = PlainConsole(), push(config)
     if found.to_fill:
         fields = "1 field" if found.to_fill == 1 else f"{found.to_fill} fields"
         console.print(f"The README has {fields} to be filled in; license=NAME of export fills in one.", style="yellow")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 
 from conspecific.config.schema import SearchConfig
@@ -20,7 +19,7 @@ from conspecific.reporting.answers import (
 )
 from conspecific.runs.answers import Answers, find_queries
 from conspecific.runs.search import find_answers
-from conspecific.tables import plain_table
+from conspecific.tables import PlainConsole, plain_table
 
 
 def run(config: SearchConfig) -> None:
@@ -32,7 +31,7 @@ def run(config: SearchConfig) -> None:
     queries, output = find_queries(config.images), config.output and Path(config.output).expanduser()
     if output:
         _check_output(output, queries)
-    console = Console(markup=False)
+    console = PlainConsole()
     answers = find_answers(config, queries, console)
     if config.refine.name:
         console.print(f"Answers refined by {config.refine.name}: their scores are not those of a plain search.")

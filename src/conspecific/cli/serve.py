@@ -2,10 +2,9 @@
 
 from importlib.util import find_spec
 
-from rich.console import Console
-
 from conspecific.config.schema import ServeConfig
 from conspecific.errors import ConfigError
+from conspecific.tables import PlainConsole
 
 
 def run(config: ServeConfig) -> None:
@@ -15,6 +14,6 @@ def run(config: ServeConfig) -> None:
     from conspecific.serving.open import open_gallery
     from conspecific.serving.server import listen, serve
 
-    console = Console(markup=False)
+    console = PlainConsole()
     with listen(config.host, config.port) as listening:  # a port that is taken is told before the work
         serve(open_gallery(config, console), config, listening, console)

@@ -10,14 +10,14 @@ from rich.console import Console
 from conspecific.config.schema import SoupConfig
 from conspecific.runs.directory import make_new_folder
 from conspecific.runs.soup import Soup, make_soup
-from conspecific.tables import plain_table
+from conspecific.tables import PlainConsole, plain_table
 
 
 def run(config: SoupConfig, places: Sequence[str]) -> None:
     """Average the weights, score them on validation, and write a folder that can be opened like a run."""
     named = Path(config.output or f"{config.paths.runs}/soups/{datetime.now():%Y-%m-%d_%H-%M-%S}").expanduser()
     folder = named if config.output else make_new_folder(named)
-    console = Console(markup=False)
+    console = PlainConsole()
     try:
         _print(console, make_soup(places, folder, config, console))
     finally:

@@ -14,11 +14,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from conspecific.config.overrides import override
 from conspecific.config.targets import build, takes
 from conspecific.errors import ConfigError, RunError
+from conspecific.tables import PlainConsole
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -51,7 +51,7 @@ class TrialSweeper(Sweeper):
         self.n_trials, self.seed = n_trials, seed
         self.sampler, self.pruner = _plain(sampler), _plain(pruner)
         self.params = dict(params or {})
-        self.console = Console(markup=False)
+        self.console = PlainConsole()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra calls this before `sweep`."""

@@ -12,7 +12,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from conspecific.cli.arguments import each_value
 from conspecific.cli.interrupts import interruptible
@@ -29,6 +28,7 @@ from conspecific.reporting.run.report import report_run
 from conspecific.runs.directory import RunDirectory, claim, make_new_folder
 from conspecific.runs.record import RunRecord, has_ended, read_record
 from conspecific.runs.tested import runs_in
+from conspecific.tables import PlainConsole
 from conspecific.training.conclusion import Job, print_conclusion, print_multirun
 from conspecific.training.train import train
 
@@ -67,7 +67,7 @@ def run(overrides: Sequence[str], multirun: bool) -> list[RunRecord]:
         sys.argv = program
         _remove_empty(folder, folder.parent)
     if multirun:
-        print_multirun(_all_jobs(folder, records, overrides), Console(markup=False))
+        print_multirun(_all_jobs(folder, records, overrides), PlainConsole())
     if failures:
         raise failures[0]
     return records

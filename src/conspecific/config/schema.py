@@ -197,6 +197,12 @@ class UseConfig:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
+    def __post_init__(self) -> None:
+        if self.image_size is not None and self.image_size < SMALLEST:
+            raise ConfigError(f"image_size must be null, or {SMALLEST} pixels or more; found {self.image_size}")
+        if self.workers is not None and self.workers < 0:
+            raise ConfigError(f"workers must be null, 0 or more; found {self.workers}")
+
 
 @dataclass
 class EvaluateConfig(UseConfig):
@@ -321,6 +327,7 @@ class IndexConfig(UseConfig):
     compare: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.memory_gb > 0:
             raise ConfigError(f"memory_gb must be above 0; found {self.memory_gb}")
         if self.compare and (self.refresh or self.add or self.remove):
@@ -345,6 +352,7 @@ class SearchConfig(UseConfig):
     refine: RefineConfig = field(default_factory=RefineConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.refine.require_unflipped()
 
 
@@ -384,6 +392,7 @@ class ServeConfig(UseConfig):
     refine: RefineConfig = field(default_factory=RefineConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port must be from 0 to 65535; found {self.port}")
         if self.refine.flip or self.refine.whitening:

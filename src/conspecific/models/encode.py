@@ -6,10 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from conspecific.errors import ConfigError
+from conspecific.errors import ConfigError, RunError
 from conspecific.models.allocator import keep_freed_memory
 from conspecific.types import FloatArray
 
@@ -47,8 +48,10 @@ def embed_batches(
 
     to_features: from a batch on the device to feature maps [B, C, h, w], the backbone that the embedders share or its
         trained stages. Embedders are moved to the device, run in evaluation mode and get their own mode back.
+    Raises RunError for an embedding with NaN or Inf, which no search could rank.
     """
     keep_freed_memory()
+    done = 0
     modes = [embedder.training for embedder in embedders]
     for embedder in embedders:
         embedder.eval().to(device)  # not in inference mode: weights moved there could not be trained after
@@ -57,10 +60,23 @@ def embed_batches(
             with torch.inference_mode():
                 features = to_features(batch.to(device, non_blocking=True))
                 blocks = [embedder.forward_head(features).cpu().numpy() for embedder in embedders]
+            for block in blocks:
+                _require_finite(block, done)
+            done += len(batch)
             yield blocks
     finally:
         for embedder, mode in zip(embedders, modes, strict=True):
             embedder.train(mode)
+
+
+def _require_finite(block: FloatArray, before: int) -> None:
+    broken = np.flatnonzero(~np.isfinite(block).all(axis=1))
+    if broken.size:
+        found = f"{broken.size} of {len(block)} embeddings hold NaN or Inf, the first that of image"
+        raise RunError(
+            f"{found} {before + broken[0] + 1}: the weights are damaged, or training diverged. Use "
+            "weights of an earlier epoch, or train again"
+        )
 
 
 def device_for(asked: str) -> torch.device:

@@ -1,5 +1,6 @@
 """Weights files: state dicts as .safetensors or .pth, checkpoints of trainings, and weights of whole embedders."""
 
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,11 +8,12 @@ from pickle import UnpicklingError
 from typing import Any, get_args
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from conspecific.config.choices import NamedWeights
 from conspecific.errors import ConfigError, name_some
+from conspecific.files import open_regular
+from conspecific.models.tensor_file import read_tensors
 
 NAMED = get_args(NamedWeights)
 WEIGHTS = "weights.safetensors"  # in a run directory
@@ -44,6 +46,8 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     """
     try:
         content = _content(file)
+    except ConfigError:
+        raise
     except Exception as error:  # a damaged file can raise anything
         raise ConfigError(f"{file} cannot be read as weights: {_reason(error)}") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
@@ -101,11 +105,23 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], file: Path, w
 
 def _content(file: Path) -> Any:
     if file.suffix == ".safetensors":
-        return load_file(file)
-    with file.open("rb") as stream:
-        if stream.read(2) not in (b"PK", b"\x80\x02"):  # a zip archive, or a pickle as torch.save wrote before 1.6
-            raise ValueError("it is neither a .safetensors file nor one that torch.save wrote")
+        return read_tensors(file)
+    with open_regular(file) as stream:
+        kind = stream.read(2)
+    if kind not in (b"PK", b"\x80\x02"):  # a zip archive, or a pickle as torch.save wrote before 1.6
+        raise ValueError("it is neither a .safetensors file nor one that torch.save wrote")
+    if kind == b"PK":
+        _require_whole(file)
     return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _require_whole(file: Path) -> None:
+    """Raise ValueError for an archive that torch would read past damage, or unpack to many times its size."""
+    with zipfile.ZipFile(file) as parts:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
+            raise ValueError("its parts are compressed, as torch.save never writes them")
+        if changed := parts.testzip():
+            raise ValueError(f"it is damaged: the checksum of {changed} in it differs")
 
 
 def _reason(error: Exception) -> str:

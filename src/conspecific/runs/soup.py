@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from conspecific.config.compose import save_yaml
@@ -18,6 +16,7 @@ from conspecific.errors import RunError
 from conspecific.evaluation import Evaluator
 from conspecific.files import write_json
 from conspecific.models import Embedder
+from conspecific.models.tensor_file import read_tensors
 from conspecific.models.weights import holds_pooled_reference, save_weights
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.open import OpenRun, check_parts, load_embedder
@@ -163,10 +162,7 @@ def _cook(
 def _weights(runs: Sequence[RunDirectory]) -> Iterator[dict[str, Tensor]]:
     """Yield the weights of one run after another."""
     for run in runs:
-        try:
-            yield load_file(run.weights)
-        except SafetensorError as error:
-            raise RunError(f"{run.weights} cannot be read: {error}") from error
+        yield read_tensors(run.weights)
 
 
 def _write(soup: Soup, first: RunDirectory, embedder: Embedder) -> None:

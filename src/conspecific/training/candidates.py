@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator
 from conspecific.models import Embedder, pooled_reference
-from conspecific.models.weights import save_tensors
+from conspecific.models.tensor_file import read_tensors, save_tensors
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import SelectedWeights
 from conspecific.training.recipe.initialization import Heads
@@ -46,10 +45,10 @@ class Start:
     def load(cls, run: RunDirectory) -> Self:
         """Read what `save` wrote."""
         heads: dict[float, dict[str, Tensor]] = {}
-        for name, tensor in (load_file(run.untrained_heads) if run.untrained_heads.is_file() else {}).items():
+        for name, tensor in (read_tensors(run.untrained_heads) if run.untrained_heads.is_file() else {}).items():
             strength, _, own = name.partition("/")
             heads.setdefault(float(strength), {})[own] = tensor
-        return cls(load_file(run.start), heads)
+        return cls(read_tensors(run.start), heads)
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,10 @@ class FineTuner(pl.LightningModule):
                 projected, self.teacher_embeddings[batch["index"]]
             )
         if not torch.isfinite(loss):
+            ids = f", in a batch of the sample ids {batch['index'].tolist()}" if "index" in batch else ""
             raise TrainingError(
-                f"the loss became {loss.item()} at step {self.global_step}. Lower optimizer.backbone_lr or loss_lr, or "
-                "the scale and margin of the loss; the last checkpoint is intact."
+                f"the loss became {loss.item()} at step {self.global_step}{ids}. Lower optimizer.backbone_lr or "
+                "loss_lr, or the scale and margin of the loss; the last checkpoint is intact."
             )
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(labels))
         return loss

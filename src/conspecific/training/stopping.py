@@ -1,11 +1,14 @@
 """Training that cannot recover is stopped before the checkpoint of the epoch is written."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 
 from conspecific.errors import TrainingError
+from conspecific.files import write_whole
 from conspecific.metrics import Geometry
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import Epoch, read_epochs
@@ -14,6 +17,34 @@ from conspecific.training.retrieval_callback import RetrievalCallback
 from conspecific.types import EvalResult
 
 COLLAPSED = "the embeddings have collapsed: the encoder maps all images to nearly the same vector"
+
+
+class KeepFailedBatch(Callback):
+    """Writes the batch in which training failed, and the weights it met, into `run.failed_batch`.
+
+    A dictionary of tensors and plain values, which torch.load reads with weights_only=True: epoch (from 0), step, batch
+    and state_dict, from which the loss can be computed again.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self.batch: Any = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.run.failed_batch.unlink(missing_ok=True)  # of the run before it was resumed
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, place: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.batch = None
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if self.batch is None or not isinstance(exception, TrainingError):
+            return
+        place = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        with write_whole(self.run.failed_batch) as temporary:
+            torch.save({**place, "batch": dict(self.batch), "state_dict": pl_module.state_dict()}, temporary)
 
 
 class StopOnNonFiniteWeights(Callback):

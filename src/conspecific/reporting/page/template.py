@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from conspecific.errors import visible
 from conspecific.reporting.page.answers import describe_hits
 from conspecific.reporting.page.wording import explain, species_name
 
@@ -20,9 +21,14 @@ def template(name: str) -> Template:
 
 @cache
 def _environment() -> Environment:
-    """Every value is escaped: species names and paths come from the data."""
+    """Every value is escaped, and its control characters shown: species names and paths come from the data."""
     environment = Environment(
-        loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_source),
+        autoescape=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
         species=species_name, explain=explain, hits=describe_hits, breakable=breakable, dotted=dotted
