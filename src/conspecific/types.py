@@ -15,6 +15,8 @@ from conspecific.errors import RunError
 from conspecific.files import write_json, write_whole
 
 Similarity = Literal["cosine", "l2"]
+COUNTS = ("queries", "gallery", "excluded", "species", "dimensions")  # among the facts of a result
+WORDS = ("name", "subset", "protocol", "similarity")
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
@@ -118,11 +120,27 @@ class EvalResult:
         """Read what `save` wrote. Raises RunError if a file is missing or holds anything else."""
         try:
             stored = json.loads(Path(f"{stem}.json").read_text())
-            return cls(
-                stored["metrics"], stored["macro"], pl.read_parquet(f"{stem}.parquet", glob=False), stored["facts"]
-            )
-        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+            table = pl.read_parquet(f"{stem}.parquet", glob=False)
+            return cls(_numbers(stored["metrics"]), _numbers(stored["macro"]), table, _facts(stored["facts"]))
+        except (OSError, ValueError, LookupError, TypeError, RecursionError, pl.exceptions.PolarsError) as error:
             raise RunError(f"{stem}.json / .parquet is not a stored evaluation result: {error}") from error
+
+
+def _numbers(stored: Any) -> dict[str, float]:
+    """Return metrics that were read from a file. Raises TypeError for anything else."""
+    if not isinstance(stored, dict) or any(type(value) not in (int, float) for value in stored.values()):
+        raise TypeError("its metrics are not all numbers")
+    return {name: float(value) for name, value in stored.items()}
+
+
+def _facts(stored: Any) -> dict[str, Any]:
+    """Return facts that were read from a file. Raises TypeError where those with a known type have another."""
+    if not isinstance(stored, dict):
+        raise TypeError("its facts are no mapping")
+    for name, kind in {**dict.fromkeys(COUNTS, int), **dict.fromkeys(WORDS, str), "geometry": dict}.items():
+        if type(stored.get(name)) not in (kind, type(None)):
+            raise TypeError(f"its {name} is {stored[name]!r}")
+    return stored
 
 
 def require_results(folder: Path, names: Iterable[str]) -> None:

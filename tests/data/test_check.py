@@ -15,7 +15,7 @@ from PIL import Image
 from conspecific.data import check
 from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest, Reading
-from conspecific.data.sources import from_folder, from_images
+from conspecific.data.sources import from_file, from_folder, from_images
 from conspecific.errors import DataError
 from conspecific.images import decode
 
@@ -304,3 +304,26 @@ def test_long_lists_are_counted_and_cut(make_folder: Callable[..., Path], tmp_pa
     root = make_folder({f"species{number}": 1 for number in range(8)})
     message = message_of(from_folder(str(root)), tmp_path / "cache")
     assert "8 species have a single image: species0, species1, species2, species3, species4 and 3 more." in message
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 5000 + ".jpg", "a/" * 3000 + "b.jpg", "\\" * 300 + ".jpg", "~/x.jpg", "a\nb.jpg"]
+)
+def test_names_that_no_file_can_have_are_missing(name: str, tmp_path: Path) -> None:
+    pl.DataFrame({"path": [name], "label": ["robin"]}).write_parquet(tmp_path / "birds.parquet")
+    message = message_of(from_file(str(tmp_path / "birds.parquet")), tmp_path / "cache")
+    assert "1 files are missing: " in message
+
+
+@pytest.mark.parametrize(
+    ("paths", "told"),
+    [
+        (["a\0.jpg"], r"1 manifest rows have a path with a NUL byte, first rows \[1\]"),
+        ([["a.jpg"]], r"the column of paths holds List\(String\), which is no text"),
+        ([b"\xff.jpg"], r"the column of paths holds Binary, which is no text"),
+    ],
+)
+def test_paths_that_are_none_are_refused(paths: list[Any], told: str, tmp_path: Path) -> None:
+    pl.DataFrame({"path": paths, "label": ["robin"]}).write_parquet(tmp_path / "birds.parquet")
+    with pytest.raises(DataError, match=told):
+        from_file(str(tmp_path / "birds.parquet"))

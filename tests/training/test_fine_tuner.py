@@ -69,7 +69,9 @@ def test_the_loss_sees_the_training_species_numbered_from_zero(monkeypatch: pyte
 @pytest.mark.parametrize("answer", [float("nan"), float("inf")])
 def test_a_loss_that_is_nan_or_inf_stops_with_advice(answer: float, monkeypatch: pytest.MonkeyPatch) -> None:
     module = tuner(Heard(answer), [0, 1], monkeypatch)
-    with pytest.raises(ConspecificError, match=rf"the loss became {answer} at step 17\. Lower optimizer.backbone_lr"):
+    with pytest.raises(
+        ConspecificError, match=rf"the loss became {answer} at step 17, in a batch of the sample ids \[0, 1\]\. Lower"
+    ):
         module.training_step(batch([0, 1]), 0)  # type: ignore[arg-type]
 
 

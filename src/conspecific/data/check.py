@@ -77,12 +77,12 @@ def _is_below(path: str, root: str) -> bool:
 
 def _why_missing(path: Path) -> str | None:
     """Return why there is no regular file of this path; None where there is."""
-    if path.is_file():
+    if os.path.isfile(path):  # unlike `Path.is_file`, it does not fail for a name that is too long
         return None
-    if path.is_dir():
+    if os.path.isdir(path):
         return "a folder"
     if os.path.lexists(path):
-        return "a link to nowhere" if path.is_symlink() and not path.exists() else "not a regular file"
+        return "not a regular file" if os.path.exists(path) else "a link to nowhere"
     return "missing"
 
 

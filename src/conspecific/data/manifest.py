@@ -192,10 +192,12 @@ def _numbered(table: pl.DataFrame) -> tuple[tuple[str, ...], IntArray]:
 
 
 def _require_filled(table: pl.DataFrame) -> None:
-    nulls = {name: np.flatnonzero(table[name].is_null().to_numpy()) + 1 for name in ("path", "label")}
+    faults = {f"no {name}": table[name].is_null() for name in ("path", "label")}
+    faults["a path with a NUL byte"] = table["path"].str.contains("\0", literal=True).fill_null(False)
+    found = {fault: np.flatnonzero(rows.to_numpy()) + 1 for fault, rows in faults.items()}
     unfilled = [
-        f"{rows.size} manifest rows have no {name}, first rows {rows[:5].tolist()}"
-        for name, rows in nulls.items()
+        f"{rows.size} manifest rows have {fault}, first rows {rows[:5].tolist()}"
+        for fault, rows in found.items()
         if rows.size
     ]
     if unfilled:

@@ -8,7 +8,7 @@ import polars as pl
 from conspecific.data.butterflies import DRAWING_VERSION, write_butterflies
 from conspecific.data.listing import LeftOut, is_image, list_files, other_files
 from conspecific.data.manifest import Manifest, Reading
-from conspecific.data.table_file import read_table, slashes
+from conspecific.data.table_file import path_text, read_table, slashes
 from conspecific.errors import DataError, name_some
 from conspecific.images import MAX_PIXELS
 from conspecific.progress import progress_bar
@@ -129,7 +129,7 @@ def from_file(
     file = _existing(path, "data.path", Path.is_file, "a CSV or Parquet file")
     base = file.parent if root is None else _existing(root, "data.root", Path.is_dir, "a folder")
     table = read_table(file, image_column, label_column)
-    paths, notes = slashes(table["path"].cast(pl.String, strict=False), base)
+    paths, notes = slashes(path_text(table["path"], file), base)
     reading = Reading(on_bad, max_bad_share, max_pixels)
     return Manifest.from_table(base, table.with_columns(paths), notes=notes, reading=reading)
 

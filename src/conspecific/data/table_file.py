@@ -1,6 +1,7 @@
 """Reading a table of images as spreadsheets and other programs write it: Parquet, or CSV of any common form."""
 
 import io
+import os
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
@@ -38,11 +39,20 @@ def read_table(file: Path, image_column: str, label_column: str) -> pl.DataFrame
     )
 
 
+def path_text(paths: pl.Series, file: Path) -> pl.Series:
+    """Return the column of paths as text. Raises DataError where it holds anything else."""
+    try:
+        return paths.cast(pl.String)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{file}: the column of paths holds {paths.dtype}, which is no text: {reason}") from error
+
+
 def slashes(paths: pl.Series, root: Path) -> tuple[pl.Series, tuple[str, ...]]:
     """Return paths with backslashes read as slashes where only that names an existing file, and a note if any were."""
-    written = [path for path in paths.drop_nulls() if "\\" in path and not (root / path).exists()]
+    written = [path for path in paths.drop_nulls() if "\\" in path and not os.path.exists(root / path)]
     read = {path: path.replace("\\", "/") for path in written}
-    found = {path: slashed for path, slashed in read.items() if (root / slashed).exists()}
+    found = {path: slashed for path, slashed in read.items() if os.path.exists(root / slashed)}
     if not found:
         return paths, ()
     return paths.replace(found), (f"Backslashes in {len(found)} paths are read as slashes.",)

@@ -30,7 +30,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             wanted = (content.metadata() or {}).get(CHECKSUM)
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"{path} cannot be read as weights: {error}") from error
-    if wanted not in (None, _checksum(tensors)):
+    if wanted is not None and wanted != _checksum(tensors):
         raise ConfigError(f"{path} is damaged: its checksum is not that of its tensors. Restore it from a copy")
     return tensors
 

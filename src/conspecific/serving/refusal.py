@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SEARCHES_BUSY = "All {count} searches that may run at once are under way. Try again in a few seconds."
+UPLOADS_BUSY = "All {count} images that may be sent at once are being received. Try again in a few seconds."
 
 
 class Refusal(Exception):
@@ -15,16 +16,20 @@ class Refusal(Exception):
 
 
 class Slots:
-    """How many searches may be under way at once; only the event loop takes and returns them."""
+    """How many of something may be under way at once; only the event loop takes and returns them.
 
-    def __init__(self, count: int) -> None:
+    busy: the sentence for who finds none free.
+    """
+
+    def __init__(self, count: int, busy: str = SEARCHES_BUSY) -> None:
         self._count = self._free = count
+        self._busy = busy
 
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Take a slot for the block. Raises Refusal (503) where none is free."""
         if self._free == 0:
-            raise Refusal(503, SEARCHES_BUSY.format(count=self._count))
+            raise Refusal(503, self._busy.format(count=self._count))
         self._free -= 1
         try:
             yield

@@ -14,12 +14,13 @@ from conspecific.config.schema import LimitsConfig
 from conspecific.montage import ANSWERS, answer_sheet, square
 from conspecific.serving.answers import SearchResult, search_result
 from conspecific.serving.gallery import ServedGallery
-from conspecific.serving.refusal import Refusal, Slots
+from conspecific.serving.refusal import UPLOADS_BUSY, Refusal, Slots
 from conspecific.serving.uploads import decode_upload, read_body, require_image_type
 
 T = TypeVar("T")
 SHEET_SIDE = 480  # pixels of the query in a contact sheet, before it is cropped
 CELL = 240  # pixels of each image in it
+RECEIVED = 3  # images that may be on their way for each search that may be under way
 THREADS = 2  # one searches while another decodes
 
 
@@ -36,7 +37,7 @@ class Service:
 
     def __init__(self, gallery: ServedGallery, limits: LimitsConfig) -> None:
         self.gallery, self.limits = gallery, limits
-        self._slots = Slots(limits.requests)
+        self._slots, self._uploads = Slots(limits.requests), Slots(RECEIVED * limits.requests, UPLOADS_BUSY)
         self._threads = ThreadPoolExecutor(THREADS, "search")
 
     async def answer(self, query: Request | int, make: Callable[[bytes | int], T]) -> T:
@@ -44,16 +45,14 @@ class Service:
 
         Raises Refusal where the upload is not as it should be, too many searches are under way, or the time is over.
         """
-        if not isinstance(query, int):
-            require_image_type(query.headers.get("content-type"))
-        with self._slots.taken():
-            try:
-                async with asyncio.timeout(self.limits.seconds):
-                    given: bytes | int = query if isinstance(query, int) else await self._body(query)
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                given: bytes | int = query if isinstance(query, int) else await self._body(query)
+                with self._slots.taken():
                     return await asyncio.get_running_loop().run_in_executor(self._threads, make, given)
-            except TimeoutError:
-                took = f"The answer took longer than {self.limits.seconds:g} seconds, which is the limit here."
-                raise Refusal(503, f"{took} Try again, or send a smaller image.") from None
+        except TimeoutError:
+            took = f"The answer took longer than {self.limits.seconds:g} seconds, which is the limit here."
+            raise Refusal(503, f"{took} Try again, or send a smaller image.") from None
 
     def search(self, query: bytes | int, options: Options) -> SearchResult:
         """Search by the bytes of an image file or by a sample id. Raises Refusal."""
@@ -92,7 +91,10 @@ class Service:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _body(self, request: Request) -> bytes:
-        return await read_body(request.stream(), request.headers.get("content-length"), self.limits)
+        """Return what a request uploads, without the slot of a search: slow senders keep nobody from searching."""
+        require_image_type(request.headers.get("content-type"))
+        with self._uploads.taken():
+            return await read_body(request.stream(), request.headers.get("content-length"), self.limits)
 
 
 def shown(species: str) -> str:
