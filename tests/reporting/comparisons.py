@@ -60,7 +60,13 @@ def result_of(values: np.ndarray, species: Sequence[str], answers: bool, protoco
             neighbor_labels=pl.Series(wrong),
         )
     means = dict.fromkeys(metric_names(), float(values.mean()))
-    facts = {"protocol": protocol, "queries": len(values), "gallery": len(values), "species": len(species)}
+    facts = {
+        "name": "pooled",
+        "protocol": protocol,
+        "queries": len(values),
+        "gallery": len(values),
+        "species": len(species),
+    }
     return EvalResult(means, means, table, facts)
 
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from string import ascii_uppercase
 
 import polars as pl
 
@@ -19,16 +18,19 @@ def test_the_better_group_is_named_with_its_gain(make_comparison: MakeComparison
     found = make_comparison([0.1, 0.11, 0.09], [0.3, 0.32, 0.31])
     text = page_of(found, tmp_path).text
     low, high = (group.means["map@r"] for group in found.groups)
-    assert f"B is better than A: map@r {high:.3f} against {low:.3f}." in text
+    assert f"margin 1 is better than margin 0: map@r {high:.3f} against {low:.3f}." in text
     [difference] = [row for row in found.contrasts[0].differences if row.metric == "map@r"]
     bounds = f"{signed(difference.by_query.low)} to {signed(difference.by_query.high)}"
-    assert f"Paired difference B minus A: {signed(high - low)} in map@r (95 % interval over queries {bounds}" in text
+    assert (
+        f"Paired difference margin 1 minus margin 0: {signed(high - low)} in map@r (95 % interval over queries {bounds}"
+        in text
+    )
     assert "other seeds are unlikely to reverse the order" in text
     assert f"the same {QUERIES} queries, {QUERIES} gallery images and 4 species" in text
 
 
 def test_every_number_of_every_difference_is_on_the_page(make_comparison: MakeComparison, tmp_path: Path) -> None:
-    found = make_comparison([0.1, 0.12], [0.15, 0.2], [0.2, 0.3], protocol="unseen")
+    found = make_comparison([0.1, 0.12], [0.15, 0.2], [0.2, 0.24], protocol="unseen")
     text = page_of(found, tmp_path).text
     for contrast in found.contrasts:
         for row in contrast.differences:
@@ -52,8 +54,8 @@ def test_the_first_group_can_be_the_better_one(make_comparison: MakeComparison, 
     found = make_comparison([0.3], [0.1])
     text = page_of(found, tmp_path).text
     gain = -found.contrasts[0].differences[0].interval.mean
-    assert "A is better than B" in text
-    assert f"Paired difference A minus B: {signed(gain)} in map@r" in text
+    assert "margin 0 is better than margin 1" in text
+    assert f"Paired difference margin 0 minus margin 1: {signed(gain)} in map@r" in text
     assert "The variance over seeds is unknown" in text
 
 
@@ -81,18 +83,26 @@ def test_the_best_of_each_metric_is_highlighted_and_the_bars_are_the_shares(
 
 
 def test_seeds_that_disagree_are_reported(make_comparison: MakeComparison, tmp_path: Path) -> None:
-    text = page_of(make_comparison([0.1, 0.3], [0.35, 0.2]), tmp_path).text
-    assert "B is better than A with these seeds" in text
+    text = page_of(make_comparison([0.1, 0.2], [0.3, 0.2]), tmp_path).text
+    assert "margin 1 is better than margin 0 with these seeds" in text
     assert "other seeds may reverse the order" in text
+
+
+def test_two_seeds_that_differ_much_have_no_interval(make_comparison: MakeComparison, tmp_path: Path) -> None:
+    found = make_comparison([0.0, 0.3], [0.5, 0.2])
+    assert found.groups[0].intervals["map@r"] is None and found.contrasts[0].over_seeds["map@r"] is None
+    text = page_of(found, tmp_path).text
+    assert "margin 1 is better than margin 0 with these seeds" in text
+    assert "their interval is wider than the metric's range" in text
 
 
 def test_the_largest_possible_number_of_groups_is_shown(make_comparison: MakeComparison, tmp_path: Path) -> None:
     found = make_comparison(*([0.01 * group] for group in range(26)))
     page = page_of(found, tmp_path)
-    assert f"Z is the best of 26 groups: map@r {found.groups[25].means['map@r']:.3f}" in page.text
+    assert f"margin 25 is the best of 26 groups: map@r {found.groups[25].means['map@r']:.3f}" in page.text
     assert "adjusted for 25 comparisons" in page.text
-    for letter, group in zip(ascii_uppercase, found.groups, strict=True):
-        assert letter in page.text and str(group.runs[0].path) in page.text
+    for number, group in enumerate(found.groups):
+        assert f"margin {number}" in page.text and str(group.runs[0].path) in page.text
     for metric in metric_names():
         assert explain(metric) in page.text
 

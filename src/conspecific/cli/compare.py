@@ -117,6 +117,7 @@ def _folding(table: Table) -> Table:
 def _score(group: Group, metric: str) -> str:
     deviation, interval = group.deviations[metric], group.intervals[metric]
     text = f"{group.means[metric]:.3f}"
-    if deviation is None or interval is None:
+    if deviation is None:
         return text
-    return f"{text} ± {deviation:.3f}\n{interval.low:.3f}…{interval.high:.3f}"
+    bounds = f"\n{interval.low:.3f}…{interval.high:.3f}" if interval else ""
+    return f"{text} ± {deviation:.3f}{bounds}"

@@ -87,13 +87,15 @@ def difference_table(
     )
     table.caption_justify, table.caption_style = "left", "dim"
     for found in differences:
-        intervals = [found.by_query, found.by_species, *([seeds[found.metric]] if seeds else [])]
+        intervals = [format_interval(found.by_query), format_interval(found.by_species)]
+        if seeds:
+            intervals.append(format_interval(seeds[found.metric]) if found.metric in seeds else "none")
         table.add_row(
             found.metric,
             f"{found.other:.3f}",
             f"{found.value:.3f}",
             _gain(found.interval),
-            "\n".join(map(format_interval, intervals)),
+            "\n".join(intervals),
             format_p_value(found.p_value),
             *map(str, (found.won, found.lost, found.unchanged)),
         )

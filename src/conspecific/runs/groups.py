@@ -24,7 +24,8 @@ class Group:
 
     letter: its label in tables. name: a description of a reference; empty for trained runs.
     means: metric -> mean over the runs. deviations: metric -> standard deviation (n - 1), None for a single run.
-    intervals: metric -> 95 % interval of the mean over seeds (Student's t), None for a single run.
+    intervals: metric -> 95 % interval of the mean over seeds (Student's t), None for a single run, and where it spans
+        more than the range of a metric, as that of two seeds may.
     """
 
     letter: str
@@ -40,7 +41,8 @@ class Contrast:
     """A group compared with the first group: the values of each query are averaged over seeds, then paired.
 
     differences: one a metric. Their p-values are adjusted for the number of groups (Holm 1979).
-    over_seeds: metric -> 95 % interval of the difference over seeds (Welch 1947), None if a group has a single run.
+    over_seeds: metric -> 95 % interval of the difference over seeds (Welch 1947), None if a group has a single run or
+        the interval spans more than the range of a metric.
         It covers the variation between seeds, as the intervals of `differences` cover that between queries.
     """
 
@@ -173,7 +175,7 @@ def _mean_interval(values: np.ndarray) -> Interval | None:
         return None
     mean, error = float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
-    return Interval(mean, mean - half, mean + half)
+    return _telling(Interval(mean, mean - half, mean + half))
 
 
 def _welch_interval(group: Group, first: Group, metric: str) -> Interval | None:
@@ -186,7 +188,12 @@ def _welch_interval(group: Group, first: Group, metric: str) -> Interval | None:
         return Interval(mean, mean, mean)
     freedom = errors.sum() ** 2 / (errors[0] ** 2 / (len(mine) - 1) + errors[1] ** 2 / (len(theirs) - 1))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * errors.sum() ** 0.5)
-    return Interval(mean, mean - half, mean + half)
+    return _telling(Interval(mean, mean - half, mean + half))
+
+
+def _telling(interval: Interval) -> Interval | None:
+    """Return an interval, None where it spans more than the range of a metric, which is 1, and so excludes nothing."""
+    return interval if interval.high - interval.low <= 1 else None
 
 
 def _adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:

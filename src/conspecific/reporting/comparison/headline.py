@@ -13,31 +13,32 @@ from conspecific.reporting.page.wording import (
     protocol_sentence,
     signed,
 )
-from conspecific.runs.groups import CONFIDENCE
+from conspecific.runs.groups import CONFIDENCE, Contrast
 
 
 def headline(subject: Subject) -> str:
     """Return whether the first group and the best of the others differ significantly, in one sentence."""
-    found, main = subject.found, subject.main
+    found, main, names = subject.found, subject.main, subject.names
     best, other = ordered(main)
     scores = f"{MAIN_METRIC} {number(best.means[MAIN_METRIC])} against {number(other.means[MAIN_METRIC])}"
-    over_seeds = main.over_seeds[MAIN_METRIC]
-    here = " with these seeds" if over_seeds is not None and over_seeds.holds_zero else ""
+    here = " with these seeds" if _may_reverse(main) else ""
     if len(found.groups) == 2:
         if not is_significant(main):
             return f"No significant difference: {scores}."
-        return f"{best.letter} is better than {other.letter}{here}: {scores}."
+        return f"{names[best.letter]} is better than {names[other.letter]}{here}: {scores}."
     if is_significant(main):
-        return f"{best.letter} is the best of {len(found.groups)} groups{here}: {scores} of {other.letter}."
+        return (
+            f"{names[best.letter]} is the best of {len(found.groups)} groups{here}: {scores} of {names[other.letter]}."
+        )
     return (
-        f"{best.letter} is the best of {len(found.groups)} groups, but not significantly better than {other.letter}: "
-        f"{scores}."
+        f"{names[best.letter]} is the best of {len(found.groups)} groups, but not significantly better than "
+        f"{names[other.letter]}: {scores}."
     )
 
 
 def lead(subject: Subject) -> list[str]:
     """Return what was tested, the difference with its interval, and what other seeds may change."""
-    found, main = subject.found, subject.main
+    found, main, names = subject.found, subject.main, subject.names
     facts, (best, other), difference = found.facts, ordered(main), difference_of(main, MAIN_METRIC)
     interval, over_seeds = difference.interval, main.over_seeds[MAIN_METRIC]
     if best is main.first:
@@ -46,20 +47,33 @@ def lead(subject: Subject) -> list[str]:
         f"All runs were tested on the same {plural(facts['queries'], 'query', 'queries')}, "
         f"{plural(facts['gallery'], 'gallery image')} and {plural(facts['species'], 'species', 'species')}. "
         f"{protocol_sentence(facts['protocol'])}",
-        f"Paired difference {best.letter} minus {other.letter}: {signed(interval.mean)} in {MAIN_METRIC} "
+        f"Paired difference {names[best.letter]} minus {names[other.letter]}: {signed(interval.mean)} in {MAIN_METRIC} "
         f"({percent(CONFIDENCE)} interval over {unit(difference.over_species)} {signed(interval.low)} to "
         f"{signed(interval.high)}, p {_p(difference)}).",
-        _about_seeds(over_seeds),
+        _about_seeds(over_seeds, _has_seeds(main)),
     ]
     if len(found.groups) > 2:
         sentences.append(
-            f"Every group is compared with {main.first.letter}, the first; the p-values are adjusted for the number of "
-            "comparisons. The other groups are not compared with one another."
+            f"Every group is compared with {names[main.first.letter]}, the first; the p-values are adjusted for the "
+            "number of comparisons. The other groups are not compared with one another."
         )
     return sentences
 
 
-def _about_seeds(over_seeds: Interval | None) -> str:
+def _may_reverse(main: Contrast) -> bool:
+    """Return whether runs with other seeds may reverse the order of two groups with several runs each."""
+    over_seeds = main.over_seeds[MAIN_METRIC]
+    return _has_seeds(main) if over_seeds is None else over_seeds.holds_zero
+
+
+def _has_seeds(main: Contrast) -> bool:
+    """Return whether both groups have several runs."""
+    return min(len(main.group.runs), len(main.first.runs)) > 1
+
+
+def _about_seeds(over_seeds: Interval | None, has_several: bool) -> str:
+    if over_seeds is None and has_several:
+        return "Two seeds that differ so much say nothing of others: their interval is wider than the metric's range."
     if over_seeds is None:
         return "The variance over seeds is unknown, because that needs two runs or more with different seeds per group."
     bounds = f"{signed(over_seeds.low)} to {signed(over_seeds.high)}"

@@ -27,7 +27,14 @@ def write_comparison(path: Path, found: Comparison) -> Path:
         "lead": lead(subject),
         "tallies": _tallies(subject),
     }
-    shared = {"page": subject, "found": found, "main": main, "images": subject.images, "roles": subject.roles}
+    shared = {
+        "page": subject,
+        "found": found,
+        "main": main,
+        "images": subject.images,
+        "roles": subject.roles,
+        "names": subject.names,
+    }
     scripts = ("page/viewer.js",) if subject.images else ()
     write_text(path, render_page("comparison/page.html.j2", SECTIONS, subject, shared, own, scripts))
     return path

@@ -10,7 +10,7 @@ from conspecific.reporting.comparison.settings import SIDE_BY_SIDE
 from conspecific.reporting.page.wording import explain, number
 from conspecific.runs.groups import Comparison, Group
 
-LEFT, RIGHT, ROW, AXIS = 30, 258, 26, 26  # of a plot, in pixels: ends of its axis, height of a row and of the axis
+LEFT, RIGHT, ROW, AXIS = 8, 258, 42, 26  # of a plot, in pixels: ends of its axis, height of a row and of the axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Bar:
 class Dots:
     """One group in a plot, in pixels. seeds: its runs, empty for one run."""
 
-    letter: str
+    name: str
     role: str
     value: str
     middle: int
@@ -119,18 +119,18 @@ def _score(group: Group, metric: str, found: Comparison) -> Score:
     )
 
 
-def panel(found: Comparison, metric: str, roles: Mapping[str, str]) -> Panel:
+def panel(found: Comparison, metric: str, roles: Mapping[str, str], names: Mapping[str, str]) -> Panel:
     """Return the plot of one metric: dots for runs, a bar for their mean, a line for the interval of the mean.
 
-    roles: letter of the group -> the role that colors it.
+    roles, names: letter of the group -> the role that colors it, and what it is called.
     """
     frame = _frame(found, metric)
     rows = tuple(
         Dots(
-            group.letter,
+            names[group.letter],
             roles[group.letter],
             number(group.means[metric]),
-            ROW * place + ROW // 2,
+            ROW * place + 28,
             tuple(frame.place(run.result.metrics[metric]) for run in group.runs) if len(group.runs) > 1 else (),
             frame.place(group.means[metric]),
             frame.bar(group.intervals[metric]),
@@ -140,7 +140,7 @@ def panel(found: Comparison, metric: str, roles: Mapping[str, str]) -> Panel:
     steps = [float(at) for at in MaxNLocator(4).tick_values(frame.low, frame.high)]
     digits = 2 if steps[1] - steps[0] > 0.0099 else 3
     ticks = tuple((frame.place(at), number(at, digits)) for at in steps if frame.low <= at <= frame.high)
-    summary = f"{metric}: " + ", ".join(f"{row.letter} {row.value}" for row in rows)
+    summary = f"{metric}: " + ", ".join(f"{row.name} {row.value}" for row in rows)
     return Panel(metric, ROW * len(rows) + AXIS, rows, ticks, summary)
 
 

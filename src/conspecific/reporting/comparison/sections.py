@@ -20,7 +20,9 @@ def scores(subject: Subject) -> dict[str, Any]:
     return {
         "table": score_table(subject.found),
         "panels": [
-            panel(subject.found, metric, subject.roles) for metric in MAIN_METRICS if metric in subject.found.metrics
+            panel(subject.found, metric, subject.roles, subject.names)
+            for metric in MAIN_METRICS
+            if metric in subject.found.metrics
         ],
         "has_singles": any(len(group.runs) == 1 for group in subject.found.groups),
     }

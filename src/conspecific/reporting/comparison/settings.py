@@ -39,11 +39,11 @@ def settings_table(found: Comparison) -> SettingsTable:
 
 
 def _cells(values: Sequence[Any]) -> tuple[Setting, ...]:
-    texts = _written(values)
+    texts = written(values)
     return tuple(Setting(text, text != texts[0]) for text in texts)
 
 
-def _written(values: Sequence[Any]) -> list[str]:
+def written(values: Sequence[Any]) -> list[str]:
     """Return values as on the command line, dotted names by their last part where that is unique."""
     texts = [_plain(value) for value in values]
     short = [

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
 from conspecific.evaluation.compare import Difference
 from conspecific.evaluation.tables import format_interval
+from conspecific.reporting.comparison.names import group_names
 from conspecific.reporting.page.statistics import Statistic, statistic
 from conspecific.reporting.page.thumbnails import Thumbnails
 from conspecific.reporting.page.wording import DASH, MAIN_METRIC, signed
@@ -15,7 +17,7 @@ from conspecific.runs.groups import Comparison, Contrast, Group
 SIGNIFICANT_BELOW = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subject:
     """A comparison, and the contrast that the page is about.
 
@@ -42,6 +44,11 @@ class Subject:
     def has_answers(self) -> bool:
         """Whether all results have the retrieved images of every query."""
         return self.queries["right"].null_count() == 0 == self.queries["right_after"].null_count()
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Letter -> what the page calls a group."""
+        return group_names(self.found)
 
     @property
     def roles(self) -> Mapping[str, str]:
