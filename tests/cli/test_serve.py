@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 from urllib.request import Request, urlopen
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.console import Console
 from starlette.testclient import TestClient
 
@@ -130,9 +130,29 @@ def test_the_gallery_of_an_index_is_served(birds: Path, cache: Path) -> None:
     assert len(examples) == 8 and not examples.is_in(trained.to_list()).any()
 
 
+def test_the_gallery_is_averaged_with_its_mirror_images_and_whitened(run: RunDirectory, tmp_path: Path) -> None:
+    copied = shutil.copytree(run.path, tmp_path / "run")
+    refine = ["refine.flip=true", "refine.whitening=true"]
+    words = [f"run={copied}", "device=cpu", "encode.backend=torch", *refine]
+    gallery = open_gallery(typed(compose_config("serve", words), ServeConfig), Console(quiet=True))
+    with TestClient(create_app(gallery, LimitsConfig()), base_url="http://localhost") as client:
+        ImageOps.mirror(gallery.manifest.open_rgb(3)).save(upload := BytesIO(), "PNG")
+        found = client.post("/api/search", content=upload.getvalue(), headers={"content-type": "image/png"}).json()
+    nearest = found["model"]["answers"][0]
+    assert (nearest["id"], nearest["precision"]) == (3, None)
+    assert nearest["score"] == pytest.approx(1, abs=1e-3), "an image and its mirror image have one embedding"
+    assert found["model"]["network"] == "Model of the run, refined by flip_whitening"
+    assert (copied / "embeddings" / "all_mirrored").is_dir()
+
+
 def test_an_index_that_cannot_be_served_is_told(conspecific: Command, birds: Path, tmp_path: Path) -> None:
     done = conspecific("serve", birds, "port=0", "truncate=8")
     assert done.stderr == f"error: {birds} is an index, which has its own images and weights: leave out truncate\n"
+    done = conspecific("serve", birds, "port=0", "refine.flip=true")
+    assert (
+        done.stderr
+        == f"error: {birds} is an index, which has no embeddings of mirrored images: leave out refine.flip\n"
+    )
     (birds / "seal").unlink()
     done = conspecific("serve", birds, "port=0")
     assert done.stderr == f"error: {birds} was written on another machine: say where its images are, data.root=FOLDER\n"

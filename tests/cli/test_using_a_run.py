@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from conspecific.cli import evaluate
 from conspecific.runs.directory import RunDirectory
@@ -254,8 +254,10 @@ def test_search_refines_its_answers_and_knows_no_threshold_for_them(
     assert [row["path"] for row in answers["refined"]["answers"]] != [
         row["path"] for row in answers["plain"]["answers"]
     ]
-    done = conspecific("search", copied.path, image, "refine.flip=true")
-    assert done.stderr.startswith("error: refine.flip needs embeddings of the mirrored gallery")
+    ImageOps.mirror(Image.open(image)).save("mirrored.png")
+    done = conspecific("search", copied.path, "mirrored.png", "refine.flip=true", "k=1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Answers refined by flip" in done.stdout and "1.000" in done.stdout and Path(image).name in done.stdout
 
 
 def test_search_overwrites_no_picture_of_another_query(

@@ -82,11 +82,22 @@ def test_answers_can_be_of_one_species(client: TestClient, image: Path) -> None:
 
 def test_answers_can_be_refined(gallery: ServedGallery) -> None:
     refine = RefineConfig("k_reciprocal", k1=3, k2=2)
-    refined = replace(gallery, model=replace(gallery.model, refine=refine, precision=None))
+    refined = replace(gallery, model=replace(gallery.model, refine=refine))
     expected = make_refined(gallery.model.embeddings, gallery.model.embedder.metric, refine)
     with TestClient(create_app(refined, SMALL), base_url="http://localhost:8000") as client:
         found = client.get("/api/search", params={"id": 0}).json()["model"]
         jays = client.get("/api/search", params={"id": 0, "species": "Blue_Jay"}).json()["model"]
+        plain = client.get("/api/search", params={"id": 0, "refine": "none"}).json()["model"]
+        facts = client.get("/api/gallery").json()
+        assert "not refined by 'magic' here. Known here: none, query" in error_of(
+            client.get("/api/search", params={"id": 0, "refine": "magic"})
+        )
+    assert facts["refinement"] == "k_reciprocal" and len(facts["refinements"]) == 4
+    assert (found["network"], plain["network"]) == ("Model, refined by k_reciprocal", "Model")
+    with TestClient(create_app(gallery, SMALL), base_url="http://localhost:8000") as client:
+        assert client.get("/api/search", params={"id": 0}).json()["model"] == plain
+        asked = client.get("/api/search", params={"id": 0, "refine": "query_expansion"}).json()["model"]
+        assert (asked["threshold"], asked["network"]) == (None, "Model, refined by query_expansion")
     query = gallery.model.embeddings.select(np.array([0]))
     assert [answer["id"] for answer in found["answers"]] == expected.search(query, 10).ids[0].tolist()
     assert (found["threshold"], found["may_be_none"]) == (None, False)

@@ -113,10 +113,10 @@ def test_a_bad_file_is_told_and_the_next_one_is_answered(
 def test_everything_is_reached_by_keyboard(browser: Browser, address: str) -> None:
     opened(browser, address)
     reached = []
-    for _ in range(6):
+    for _ in range(7):
         browser.press("Tab")
         reached.append(browser.run("document.activeElement.id || document.activeElement.className"))
-    assert reached == ["skip", "file", "species", "answer", "answer", ""]  # the last is the link to the API
+    assert reached == ["skip", "file", "species", "refine", "answer", "answer", ""]  # the last is the link to the API
     browser.run("document.querySelector('#example-list button').focus()")
     browser.press("Enter")
     browser.wait_for(FOUND)
@@ -171,6 +171,18 @@ def test_without_a_baseline_or_an_answer_the_page_says_so(
         browser.wait_for(FOUND)
         assert "This may be none of them\n\nThe best score, 1.000, is below 1.500" in text_of(browser, ".verdict")
         assert "Lost." in text_of(browser, "#answers")
+
+
+@needs_browser
+def test_answers_are_refined_on_request(browser: Browser, address: str, image: Path) -> None:
+    opened(browser, address)
+    browser.choose("#file", image)
+    browser.wait_for(FOUND)
+    assert "% right" in text_of(browser, ".grid .answer").replace("\u00a0", " ").replace(" %", "%")
+    browser.run("document.getElementById('refine').value = 'query_expansion'")
+    browser.run("document.getElementById('refine').dispatchEvent(new Event('change'))")
+    browser.wait_for(f"{FOUND} && !document.querySelector('.grid').innerText.includes('right')")
+    assert "No validation of such scores was recorded" in text_of(browser, ".verdict")
 
 
 @needs_browser

@@ -42,7 +42,7 @@ class RefineConfig:
         """Raise ConfigError for flip where a gallery has no embeddings of its mirrored images."""
         if self.flip:
             raise ConfigError(
-                "refine.flip needs embeddings of the mirrored gallery, which only evaluate makes: leave it out"
+                "refine.flip needs embeddings of the mirrored gallery, which an index does not have: leave it out"
             )
 
     @property

@@ -351,10 +351,6 @@ class SearchConfig(UseConfig):
     k: int = 10
     refine: RefineConfig = field(default_factory=RefineConfig)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.refine.require_unflipped()
-
 
 @dataclass
 class LimitsConfig:
@@ -395,7 +391,3 @@ class ServeConfig(UseConfig):
         super().__post_init__()
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port must be from 0 to 65535; found {self.port}")
-        if self.refine.flip or self.refine.whitening:
-            raise ConfigError(
-                "serve takes refine.method and its settings alone: leave out refine.flip and refine.whitening"
-            )

@@ -13,7 +13,7 @@ from conspecific.evaluation.evaluate import evaluate
 from conspecific.index.gallery import prepared
 from conspecific.index.refined import make_refined
 from conspecific.index.whitening import whiten
-from conspecific.types import EmbeddingSet, EvalResult, Similarity
+from conspecific.types import EmbeddingSet, EvalResult, FloatArray, Similarity
 
 
 def evaluate_refined(
@@ -43,7 +43,12 @@ def evaluate_refined(
 
 
 def flip_averaged(embeddings: EmbeddingSet, flipped: EmbeddingSet, metric: Similarity) -> EmbeddingSet:
-    """Return the mean embeddings of images and of the same images mirrored left to right; see `prepared`."""
-    both = [prepared(each.vectors, metric) for each in (embeddings, flipped.select(embeddings.ids))]
-    mean = prepared(np.mean(both, axis=0, dtype=np.float32), metric)
+    """Return the mean embeddings of images and of the same images mirrored left to right; see `flip_mean`."""
+    mean = flip_mean(embeddings.vectors, flipped.select(embeddings.ids).vectors, metric)
     return EmbeddingSet(mean, embeddings.ids, embeddings.labels)
+
+
+def flip_mean(vectors: FloatArray, flipped: FloatArray, metric: Similarity) -> FloatArray:
+    """Return the means [N, D] of embeddings of images and of their mirror images, in the same order; see `prepared`."""
+    both = [prepared(each, metric) for each in (vectors, flipped)]
+    return prepared(np.mean(both, axis=0, dtype=np.float32), metric)

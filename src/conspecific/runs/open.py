@@ -142,14 +142,24 @@ class OpenRun:
         return folder, manifest, self.embedded(self.embedder, weights, manifest, fingerprint, folder, console)
 
     def embedded(
-        self, embedder: Embedder, weights: str, manifest: Manifest, fingerprint: str, folder: Path, console: Console
+        self,
+        embedder: Embedder,
+        weights: str,
+        manifest: Manifest,
+        fingerprint: str,
+        folder: Path,
+        console: Console,
+        mirrored: bool = False,
     ) -> EmbeddingSet:
-        """Return the embeddings of all images by an embedder, from a folder if it holds them. weights: their hash."""
-        facts = {"data": fingerprint, **self._facts(embedder, weights)}
+        """Return the embeddings of all images by an embedder, from a folder if it holds them.
+
+        weights: their hash. mirrored: of the images mirrored left to right.
+        """
+        facts = {"data": fingerprint, **self._facts(embedder, weights), **({"mirrored": True} if mirrored else {})}
         if read_facts(folder) != facts:
             self._own_images(manifest, fingerprint, console)
             require_replaceable(folder)  # before the work, not after
-            embeddings = self.embed_images(embedder, manifest, np.arange(len(manifest)), console)
+            embeddings = self.embed_images(embedder, manifest, np.arange(len(manifest)), console, mirrored)
             save_embeddings(folder, embeddings, manifest, facts)
         return load_embeddings(folder, manifest)
 
@@ -159,9 +169,16 @@ class OpenRun:
         encoders = Encoders.of(self.config.encode, device, self.cache, console)
         return encoders.open(embedder.eval().to(device).backbone, sampled.sample, images)
 
-    def embed_images(self, embedder: Embedder, manifest: Manifest, ids: IntArray, console: Console) -> EmbeddingSet:
-        """Embed some images of a manifest, by their sample ids."""
-        images = EvaluationImages(manifest, ids, self.image_size)
+    def embed_mirrored(self, manifest: Manifest, folder: Path, console: Console) -> EmbeddingSet:
+        """Embed every image of a checked manifest mirrored. folder: of the embeddings of the images as they are."""
+        weights, place = self.encoder_facts()["weights"], folder.with_name(f"{folder.name}_mirrored")
+        return self.embedded(self.embedder, weights, manifest, manifest.fingerprint(), place, console, mirrored=True)
+
+    def embed_images(
+        self, embedder: Embedder, manifest: Manifest, ids: IntArray, console: Console, mirrored: bool = False
+    ) -> EmbeddingSet:
+        """Embed some images of a manifest, by their sample ids. mirrored: left to right."""
+        images = EvaluationImages(manifest, ids, self.image_size, mirrored)
         encoder = self.encoder(embedder, images, len(images), console)
         device, workers = device_for(self.config.device), workers_for(self.config.workers)
         [embeddings] = embed([embedder], images, workers=workers, device=device, console=console, encoder=encoder)

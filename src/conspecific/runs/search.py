@@ -5,19 +5,21 @@ Where an index has its network with it, torch is not imported: the answer is the
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import ImageOps
 from rich.console import Console
 
 from conspecific.config.refine import RefineConfig
-from conspecific.config.schema import SearchConfig, UseConfig
+from conspecific.config.schema import SearchConfig, ServeConfig, UseConfig
 from conspecific.config.targets import TARGET
 from conspecific.data.manifest import Manifest
 from conspecific.encoding.query_encoder import can_open, open_query_encoder
 from conspecific.errors import ConfigError
-from conspecific.images import image_array
+from conspecific.images import image_array, open_rgb
 from conspecific.index import Index, Searcher
 from conspecific.index.folder import is_index
 from conspecific.index.gallery_index import require_encoder
@@ -87,22 +89,31 @@ def search_images(
     embedder.image_size = opened.image_size
     vectors = embedder.embed(queries, device=config.device, workers=config.workers, progress=len(queries) > 1)
     ids, labels = -1 - np.arange(len(queries)), np.full(len(queries), -1)  # negative: of no image in the manifest
-    _, manifest, gallery = opened.embed_all(console)
+    folder, manifest, gallery = opened.embed_all(console)
+    if refine is not None and refine.flip:
+        from conspecific.evaluation.refined import flip_averaged, flip_mean
+
+        mirrored = [ImageOps.mirror(open_rgb(path, opened.image_size)) for path in queries]
+        others = embedder.embed(mirrored, device=config.device, workers=config.workers)
+        vectors = flip_mean(vectors, others, embedder.metric)
+        gallery = flip_averaged(gallery, opened.embed_mirrored(manifest, folder, console), embedder.metric)
     asked, k = EmbeddingSet(vectors, ids, labels), min(k, len(gallery))
     if refine is None or not refine.name:
         found = Searcher(gallery, embedder.metric).search(asked, k)
         return Answers(tuple(queries), manifest, found, opened.weights, validated_threshold(opened))
-    found = search_refined(gallery, asked, embedder.metric, refine, k)
+    found = search_refined(gallery, asked, embedder.metric, replace(refine, flip=False), k)
     return Answers(tuple(queries), manifest, found, opened.weights)
 
 
-def named_index(config: UseConfig) -> Path | None:
+def named_index(config: SearchConfig | ServeConfig) -> Path | None:
     """Return the index that `config.run` names; None where it names a run. Raises ConfigError for keys of a run."""
     place = None if config.run is None else Path(config.run).expanduser()
     if place is None or not is_index(place):
         return None
     if asked := _asked(config):
         raise ConfigError(f"{place} is an index, which has its own images and weights: leave out {', '.join(asked)}")
+    if config.refine.flip:
+        raise ConfigError(f"{place} is an index, which has no embeddings of mirrored images: leave out refine.flip")
     return place
 
 
@@ -111,7 +122,8 @@ def _index_folder(config: SearchConfig) -> Path | None:
     if (named := named_index(config)) or config.run is None:
         return named
     own = RunDirectory(Path(config.run).expanduser()).index
-    return own if is_index(own) and not _asked(config) and config.data is None else None
+    held = not _asked(config) and config.data is None and not config.refine.flip
+    return own if is_index(own) and held else None
 
 
 def _asked(config: UseConfig) -> list[str]:

@@ -79,6 +79,8 @@ class GalleryFacts(BaseModel):
     images: int
     species: list[Species]
     model: str
+    refinements: list[str] = Field(description="methods that a request may ask for with refine=")
+    refinement: str = Field(description="the method where a request names none")
     reference: str | None
     no_reference: str = Field(description="why there is no reference; empty where there is one")
     examples: list[int] = Field(description="sample ids to try, of images that the run was not trained on")
@@ -109,7 +111,7 @@ def search_result(
 
 
 def _answers(gallery: ServedGallery, found: Found) -> Answers:
-    worth = found.encoded.precision
+    worth = found.encoded.worth
     answers = [
         Answer(
             rank=rank,
@@ -126,7 +128,7 @@ def _answers(gallery: ServedGallery, found: Found) -> Answers:
     votes = Counter(answer.species for answer in answers).most_common()
     threshold = None if worth is None else worth.threshold
     return Answers(
-        network=found.encoded.name,
+        network=found.encoded.title,
         answers=answers,
         votes=[Vote(species=species, count=count) for species, count in votes],
         threshold=threshold,

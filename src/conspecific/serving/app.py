@@ -56,8 +56,9 @@ def _service(request: Request) -> Service:
 def _options(
     k: Annotated[int, Query(ge=1, le=MOST, description="number of answers")] = 10,
     species: Annotated[str | None, Query(description="only images of this species, as /api/gallery names it")] = None,
+    refine: Annotated[str | None, Query(description="how answers are refined, one of those of /api/gallery")] = None,
 ) -> Options:
-    return Options(k, species)
+    return Options(k, species, refine)
 
 
 Answering = Annotated[Service, Depends(_service)]
@@ -73,7 +74,9 @@ def gallery_facts(service: Answering) -> GalleryFacts:
         run=gallery.run,
         images=len(gallery.manifest),
         species=[Species(species=label, images=images) for label, images in counts.iter_rows()],
-        model=gallery.model.name,
+        model=gallery.model.title,
+        refinements=list(gallery.methods),
+        refinement=gallery.model.refine.method,
         reference=None if gallery.reference is None else gallery.reference.name,
         no_reference=gallery.no_reference,
         examples=list(gallery.examples),

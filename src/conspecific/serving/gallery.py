@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import Literal
@@ -12,13 +12,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from conspecific.config.choices import REFINEMENTS
 from conspecific.config.refine import RefineConfig
 from conspecific.data.manifest import Manifest
+from conspecific.evaluation.refined import flip_mean
 from conspecific.evaluation.score_precision import ScorePrecision
 from conspecific.files import content_hash_of
 from conspecific.images import center_crop, to_tensor
 from conspecific.index import GallerySearcher
 from conspecific.index.refined import make_refined
+from conspecific.index.whitening import Whitening
 from conspecific.models import Embedder
 from conspecific.models.encode import embed_batches
 from conspecific.montage import square
@@ -26,6 +29,7 @@ from conspecific.serving.refusal import Refusal
 from conspecific.types import EmbeddingSet, FloatArray, Neighbors
 
 QUERY = -1  # the sample id of an image that is not in the gallery
+MOST_RANKED = 2000  # images of a gallery up to which the slow methods are offered: they compare it with itself
 ImageSize = Literal["small", "large"]
 SIDES: dict[ImageSize, int] = {"small": 320, "large": 1280}  # pixels
 
@@ -35,9 +39,9 @@ class Encoded:
     """The gallery as one network sees it.
 
     name: of the network, in a few words. to_features: its backbone, from images uint8 [B, 3, H, W] to feature maps.
-    embeddings: of all images of the gallery. precision: what its scores have been worth on validation; None where that
-    is not known, as of refined answers. refine: how answers are refined. plain: the plain search of all images; None
-    makes an exact one.
+    embeddings: of all images of the gallery, as they are searched. precision: what plain scores have been worth on
+    validation; None where that is not known. refine: how answers are refined. plain: the plain search of all images;
+    None makes an exact one. whitening: of `embeddings`; None where they are not whitened.
     """
 
     name: str
@@ -48,6 +52,17 @@ class Encoded:
     precision: ScorePrecision | None
     refine: RefineConfig = field(default_factory=RefineConfig)
     plain: GallerySearcher | None = None
+    whitening: Whitening | None = None
+
+    @property
+    def worth(self) -> ScorePrecision | None:
+        """What scores of these answers have been worth on validation, which was searched plainly."""
+        return None if self.refine.name else self.precision
+
+    @property
+    def title(self) -> str:
+        """The name of the network, and how its answers are refined."""
+        return f"{self.name}, refined by {self.refine.name}" if self.refine.name else self.name
 
     @cached_property
     def searcher(self) -> GallerySearcher:
@@ -56,8 +71,10 @@ class Encoded:
 
     def embed(self, image: Tensor) -> FloatArray:
         """Return the embedding of an image, uint8 [3, H, W]: [1, D]."""
-        [[found]] = embed_batches([self.embedder], [image[None]], self.to_features, self.device)
-        return found
+        views = [image[None], image[None].flip(-1)] if self.refine.flip else [image[None]]
+        found = [each for [each] in embed_batches([self.embedder], views, self.to_features, self.device)]
+        vector = flip_mean(found[0], found[1], self.embedder.metric) if self.refine.flip else found[0]
+        return vector if self.whitening is None else self.whitening(vector)
 
     def nearest(self, query: EmbeddingSet, k: int, species: int | None, copies: tuple[int, ...]) -> Neighbors:
         """Return the k nearest images, of one species where it is given; fewer where there are no more.
@@ -107,6 +124,18 @@ class ServedGallery:
     contents: tuple[str | None, ...] = ()
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "networks"), repr=False)
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """How answers may be refined, on request: as the server was started, and what takes no seconds here."""
+        slow = () if len(self.manifest) <= MOST_RANKED else ("database_augmentation", "k_reciprocal")
+        return tuple(each for each in REFINEMENTS if each not in slow or each == self.model.refine.method)
+
+    def require_method(self, method: str | None) -> str:
+        """Return a method to refine answers by; that of the server for None. Raises Refusal (404) for another."""
+        if method is not None and method not in self.methods:
+            raise Refusal(404, f"Answers are not refined by {method!r} here. Known here: {', '.join(self.methods)}.")
+        return method or self.model.refine.method
+
     def species_number(self, label: str | None) -> int | None:
         """Return the number of a species; None for None. Raises Refusal (404) for one that is not in the gallery."""
         if label is None:
@@ -136,20 +165,26 @@ class ServedGallery:
         return self._copies.get(content_hash_of(upload), ())
 
     def search(
-        self, query: Image.Image | int, k: int, species: int | None, copies: tuple[int, ...] = ()
+        self,
+        query: Image.Image | int,
+        k: int,
+        species: int | None,
+        copies: tuple[int, ...] = (),
+        method: str | None = None,
     ) -> tuple[Found, Found | None]:
         """Return the k nearest images by the model, and by the reference.
 
         query: an upright RGB image, or the sample id of an image of the gallery, which is not among its own answers.
-        copies: sample ids of other images that are left out, because they are the query too.
+        copies: sample ids of other images that are left out, because they are the query too. method: by which the
+        model's answers are refined; None as the server was started.
         """
         asked = query if isinstance(query, int) else to_tensor(center_crop(query, self.image_size))
-        return self._thread.submit(self._search, asked, k, species, copies).result()
+        return self._thread.submit(self._search, asked, k, species, copies, self.require_method(method)).result()
 
     def _search(
-        self, asked: Tensor | int, k: int, species: int | None, copies: tuple[int, ...]
+        self, asked: Tensor | int, k: int, species: int | None, copies: tuple[int, ...], method: str
     ) -> tuple[Found, Found | None]:
-        networks = [each for each in (self.model, self.reference) if each is not None]
+        networks = [each for each in (self._refined(method), self.reference) if each is not None]
         found = [Found(each, each.nearest(self._query(each, asked), k, species, copies)) for each in networks]
         return found[0], found[1] if len(found) > 1 else None
 
@@ -181,6 +216,17 @@ class ServedGallery:
     def image_path(self, sample_id: int) -> str:
         """Return the path of an image below the root of the data."""
         return str(self.manifest.table["path"][self._rows[sample_id]])
+
+    @cached_property
+    def _refined(self) -> Callable[[str], Encoded]:
+        """The model with another way to refine answers; each is made once, by the thread that searches."""
+
+        @lru_cache(maxsize=len(REFINEMENTS))
+        def refined(method: str) -> Encoded:
+            refine = replace(self.model.refine, method=method)
+            return self.model if method == self.model.refine.method else replace(self.model, refine=refine)
+
+        return refined
 
     @cached_property
     def _copies(self) -> dict[str, tuple[int, ...]]:

@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
+from conspecific.config.refine import RefineConfig
 from conspecific.config.schema import ServeConfig
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.errors import ConfigError, DataError
 from conspecific.evaluation import device_for
+from conspecific.evaluation.refined import flip_averaged
 from conspecific.evaluation.score_precision import ScorePrecision
 from conspecific.index import GallerySearcher, Index
+from conspecific.index.whitening import Whitening
 from conspecific.models import Embedder
 from conspecific.runs.changes import hash_contents
 from conspecific.runs.gallery import open_for
@@ -60,10 +63,7 @@ def open_gallery(config: ServeConfig, console: Console) -> ServedGallery:
         opened = open_for(index, place, config)
         images = _images_of_index(index, place, opened, config)
         _say(console, f"Index: {place}, {len(index):,} images, {index.kind}")
-    refine, model = config.refine, _encoded(opened, "Model of the run", "model", opened.embedder, images, console)
-    model = replace(model, refine=refine, plain=images.plain)
-    if refine.name:  # what scores were worth on validation was measured on plain ones
-        model = replace(model, name=f"{model.name}, refined by {refine.name}", precision=None)
+    model = _refined(opened, images, config.refine, console)
     reference, missing = _reference(opened, images, console)
     return ServedGallery(
         run="/".join(images.place.absolute().parts[-2:]),
@@ -109,6 +109,20 @@ def _images_of_index(index: Index, place: Path, opened: OpenRun, config: ServeCo
         trained = trained_images(opened.run)["content"].to_list()
         unknown = ~index.images["content"].is_in(trained).fill_null(False).to_numpy()
     return Embedded(place, manifest, embeddings, folder, unknown, tuple(index.images["content"]), index.searcher)
+
+
+def _refined(opened: OpenRun, images: Embedded, refine: RefineConfig, console: Console) -> Encoded:
+    """Return the gallery under the model of the run, averaged with mirrored images and whitened where asked for."""
+    model = _encoded(opened, "Model of the run", "model", opened.embedder, images, console)
+    embeddings, whitening = images.embeddings, None
+    if refine.flip:
+        mirrored = opened.embed_mirrored(images.manifest, images.folder, console)
+        embeddings = flip_averaged(embeddings, mirrored, opened.embedder.metric)
+    if refine.whitening:
+        whitening = Whitening.fit(embeddings.vectors)
+        embeddings = EmbeddingSet(whitening(embeddings.vectors), embeddings.ids, embeddings.labels)
+    plain = None if refine.flip or refine.whitening else images.plain
+    return replace(model, embeddings=embeddings, refine=refine, plain=plain, whitening=whitening)
 
 
 def _reference(opened: OpenRun, images: Embedded, console: Console) -> tuple[Encoded | None, str]:

@@ -26,10 +26,11 @@ THREADS = 2  # one searches while another decodes
 
 @dataclass(frozen=True)
 class Options:
-    """k: number of answers. species: only images of this one, as the data names it."""
+    """k: number of answers. species: only images of this one, as the data names it. refine: the method."""
 
     k: int
     species: str | None
+    refine: str | None = None
 
 
 class Service:
@@ -65,7 +66,7 @@ class Service:
             asked = decode_upload(query, self.gallery.image_size, self.limits)
         else:
             asked = self.gallery.require(query)
-        found = self.gallery.search(asked, options.k, species, same[1:])
+        found = self.gallery.search(asked, options.k, species, same[1:], options.refine)
         return search_result(self.gallery, found, same, round(time.perf_counter() - began, 4))
 
     def contact_sheet(self, query: bytes | int, options: Options) -> Image.Image:

@@ -14,6 +14,9 @@ export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 export const score = (value) => value.toFixed(Math.abs(value) < 10 ? 3 : 1).replace("-", "\u2212");
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
+const REFINEMENTS = { none: "no", query_expansion: "query expansion", database_augmentation: "database augmentation", k_reciprocal: "k-reciprocal re-ranking" };
+export const refinementName = (method) => REFINEMENTS[method] ?? method;
+
 export function galleryLine(facts) {
   const species = facts.species.length ? ` of ${facts.species.length.toLocaleString("en")} species` : "";
   return `Search ${plural(facts.images, "image")}${species} for those nearest to yours.`;
@@ -64,7 +67,7 @@ export function verdictWords(found) {
     return { name: "This may be none of them", lines: [limit, `${share} ${speciesName(best.species)}.`], unsure: true };
   }
   const worth = nearest.precision === null
-    ? "This run recorded no validation of such scores, so that a score says nothing of its precision."
+    ? "No validation of such scores was recorded, so that a score says nothing of its precision."
     : `Of the validation answers with a score like that of the nearest, ${score(nearest.score)}, ${percent(nearest.precision)} were right.`;
   return { name: speciesName(best.species), lines: [`${share} this species.`, worth] };
 }

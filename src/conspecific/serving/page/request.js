@@ -15,9 +15,9 @@ async function send(path, options = {}) {
   throw new Error(told.error ?? `The server answered with status ${response.status}.`);
 }
 
-// A query is {file} or {id}; path is search, search.csv or sheet.png.
-export function ask(path, query, species, signal) {
-  const options = new URLSearchParams(species ? { species } : {});
+// A query is {file} or {id}; path is search, search.csv or sheet.png; chosen is {species, refine}, empty for the default.
+export function ask(path, query, chosen, signal) {
+  const options = new URLSearchParams(Object.entries(chosen).filter(([, value]) => value));
   if (query.file) {
     const headers = { "content-type": query.file.type.startsWith("image/") ? query.file.type : BINARY };
     return send(`/api/${path}?${options}`, { method: "POST", body: query.file, headers, signal });

@@ -1,7 +1,7 @@
 // The search page: an image comes in by drop, paste, camera or choice, or from the gallery; the answers are shown.
 
 import { ask, galleryFacts, imageAddress, save } from "./request.js";
-import { element, galleryLine, results, score, speciesName, verdictWords } from "./render.js";
+import { element, galleryLine, refinementName, results, score, speciesName, verdictWords } from "./render.js";
 
 const at = (id) => document.getElementById(id);
 let facts = null;
@@ -23,13 +23,15 @@ function showQuery(name) {
   document.querySelector("label[for=file]").textContent = "Another image";
 }
 
+const chosen = () => ({ species: at("species").value, refine: at("refine").value });
+
 async function search() {
   underWay?.abort();
   const mine = (underWay = new AbortController());
   document.body.classList.add("asked", "searching");
   tell("Searching");
   try {
-    const found = await (await ask("search", query, at("species").value, mine.signal)).json();
+    const found = await (await ask("search", query, chosen(), mine.signal)).json();
     at("answers").replaceChildren(...results(found, facts, openLarge, downloads(found)));
     const words = verdictWords(found.model);
     const cost = `${found.model.answers.length} images found in ${Math.round(1000 * found.seconds)} ms`;
@@ -63,7 +65,7 @@ function searchListed(id, name) {
 function downloads(found) {
   const fetched = (path, name) => async () => {
     try {
-      save(await (await ask(path, query, at("species").value)).blob(), name);
+      save(await (await ask(path, query, chosen())).blob(), name);
     } catch (error) {
       tell("", error.message);
     }
@@ -104,7 +106,7 @@ function listen() {
       event.target.value = ""; // so that the same file can be chosen again
     });
   }
-  at("species").addEventListener("change", () => query && search());
+  for (const id of ["species", "refine"]) at(id).addEventListener("change", () => query && search());
   at("preview").addEventListener("error", () => {
     at("preview").hidden = true; // a kind of image that the server reads and this browser does not show
   });
@@ -136,6 +138,8 @@ async function start() {
   at("species").append(
     ...facts.species.map(({ species, images }) => element("option", { value: species }, `${speciesName(species)} (${images})`)),
   );
+  at("refine").append(...facts.refinements.map((method) => element("option", { value: method }, refinementName(method))));
+  at("refine").value = facts.refinement;
   at("species").closest("p").hidden = !facts.species.length;
   at("example-list").append(...facts.examples.map(example));
   at("examples").hidden = !facts.examples.length;
