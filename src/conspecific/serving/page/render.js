@@ -90,6 +90,7 @@ function listOf(kind, answers, open) {
   return list;
 }
 
+const SCORED = "Under each: its score.";
 const MEASURED = "Under each: its score, and how many of the validation answers with such a score were right.";
 
 function recognized(images) {
@@ -100,7 +101,7 @@ function recognized(images) {
 }
 
 export function results(result, facts, open, downloads) {
-  const parts = [...recognized(result.recognized), verdict(result.model), block("Nearest images", MEASURED, listOf("grid", result.model.answers, open))];
+  const parts = [...recognized(result.recognized), verdict(result.model), block("Nearest images", result.model.answers.some((answer) => answer.precision !== null) ? MEASURED : SCORED, listOf("grid", result.model.answers, open))];
   if (result.reference) {
     const [best] = result.reference.votes;
     const vote = best ? `: ${best.count} of ${result.reference.answers.length} for ${speciesName(best.species)}` : "";
