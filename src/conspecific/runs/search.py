@@ -19,7 +19,7 @@ from conspecific.config.targets import TARGET
 from conspecific.data.manifest import Manifest
 from conspecific.encoding.query_encoder import can_open, open_query_encoder
 from conspecific.errors import ConfigError
-from conspecific.images import image_array, open_rgb
+from conspecific.images import center_crop, image_array, open_rgb
 from conspecific.index import Index, Searcher
 from conspecific.index.folder import is_index
 from conspecific.index.gallery_index import require_encoder
@@ -93,7 +93,8 @@ def search_images(
     if refine is not None and refine.flip:
         from conspecific.evaluation.refined import flip_averaged, flip_mean
 
-        mirrored = [ImageOps.mirror(open_rgb(path, opened.image_size)) for path in queries]
+        side = opened.image_size
+        mirrored = [ImageOps.mirror(center_crop(open_rgb(path, side), side)) for path in queries]
         others = embedder.embed(mirrored, device=config.device, workers=config.workers)
         vectors = flip_mean(vectors, others, embedder.metric)
         gallery = flip_averaged(gallery, opened.embed_mirrored(manifest, folder, console), embedder.metric)
