@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 
 from conspecific.files import (
+    ABANDONED_SECONDS,
     cache_key,
     read_bounded,
     remove_abandoned,
+    remove_old_abandoned,
     unnamed_file,
     write_json,
     write_text,
@@ -167,6 +170,17 @@ def test_what_a_killed_process_left_of_a_path_is_removed_and_nothing_else(tmp_pa
     (tmp_path / ".partial-ba9876543210-set").touch()
     remove_abandoned(tmp_path / "set")
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+def test_what_was_left_in_caches_long_ago_is_removed_and_what_may_be_written_now_is_not(tmp_path: Path) -> None:
+    old = time.time() - ABANDONED_SECONDS - 60
+    for place in ("", "references/", "activations/group/"):
+        for number, age in enumerate((old, time.time())):
+            left = tmp_path / f"{place}.partial-{number:012}-set"
+            (left / "below").mkdir(parents=True)
+            os.utime(left, (age, age))
+    remove_old_abandoned(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob(".partial-*")) == [".partial-000000000001-set"] * 3
 
 
 def test_abandoned_names_are_those_of_temporary_files(tmp_path: Path) -> None:

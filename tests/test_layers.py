@@ -30,6 +30,8 @@ RANKS = {
     "progress": 0,
     "types": 0,
     "tables": 0,
+    "cached": 0,
+    "reachable": 0,
     "errors": -2,  # files and errors are of rank 0 in the design; their siblings there may import them, files errors
 }
 

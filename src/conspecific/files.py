@@ -9,9 +9,10 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +23,7 @@ from conspecific.errors import RunError, name_some
 
 DIGITS = 12  # of the hexadecimal number in a temporary name
 ABANDONED = f".partial-{'?' * DIGITS}-"  # how a temporary name begins, as a pattern
+ABANDONED_SECONDS = 24 * 3600.0  # age of a half-written file whose writer is taken for dead
 MANY = 1000  # files
 IN_MEMORY_BYTES = 2 << 30  # a temporary array larger than this is a memory-mapped file
 HASH_BYTES = 16  # of a content hash
@@ -107,9 +109,11 @@ def write_whole_folder(folder: Path, *, keep_existing: bool = False, flush: bool
             folder.replace(replaced)
         try:
             temporary.replace(folder)
-        except OSError:
+        except OSError as error:
             if replaced.exists():
                 replaced.replace(folder)
+            if keep_existing and error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # in this very moment
+                raise FileExistsError(f"{folder} has been written by another process") from error
             raise
         _flush(folder.parent)
     finally:
@@ -145,17 +149,29 @@ def remove_abandoned(path: Path) -> None:
     _remove(path.parent.glob(f"{ABANDONED}{glob.escape(path.name)}"))
 
 
-def remove_abandoned_below(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder and below, on the condition of `remove_abandoned`."""
-    _remove(list(folder.rglob(f"{ABANDONED}*")))
+def remove_abandoned_files(*folders: Path) -> None:
+    """Remove files that killed processes left half-written in folders, on the condition of `remove_abandoned`."""
+    _remove(path for folder in folders for path in folder.glob(f"{ABANDONED}*") if path.is_file())
 
 
-def _remove(paths: Iterable[Path]) -> None:
+def remove_old_abandoned(cache: Path) -> None:
+    """Remove what killed processes left half-written in a folder of caches more than ABANDONED_SECONDS ago.
+
+    Other processes may be writing there. Looked at are the folder and two levels below it.
+    """
+    for levels in ("", "*/", "*/*/"):
+        _remove(cache.glob(f"{levels}{ABANDONED}*"), before=time.time() - ABANDONED_SECONDS)
+
+
+def _remove(paths: Iterable[Path], before: float = math.inf) -> None:
     for left in paths:
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process may be doing the same
+            if left.lstat().st_mtime > before:
+                continue
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -52,7 +52,7 @@ def test_a_signal_to_all_processes_of_a_run_is_one_sentence(cache: Path, tiny: l
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(
-    conspecific: Command, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    conspecific: Command, run: RunDirectory, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(directory, "PATIENCE", 0)
     with run.log.open("a") as log:
@@ -60,3 +60,9 @@ def test_a_run_is_trained_by_one_process_at_a_time(
         done = conspecific("train", f"resume={run.path}", "trainer.max_epochs=3")
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {run.path} is being trained by another process: wait for it, or stop it")
+    begun = RunDirectory(here / "begun")
+    begun.path.mkdir()
+    with begun.log.open("a") as log:
+        claim(begun, log)
+        assert conspecific("train", "hydra.run.dir=begun").returncode == 2
+    assert begun.log.exists(), "the other process writes into it"

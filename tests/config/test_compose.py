@@ -384,3 +384,14 @@ def test_a_comma_means_several_places_unless_the_place_exists(tmp_path: Path) ->
     assert "add -m to run each in turn" in message("data=folder", "data.root=a,b")
     (tmp_path / "a,b").mkdir()
     assert train_config("data=folder", f"data.root={tmp_path}/a,b").data["root"] == f"{tmp_path}/a,b"
+
+
+def test_without_a_home_directory_the_key_that_needs_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may run under a number that no user has."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("CONSPECIFIC_CACHE", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    told = "paths.cache=~/.cache/conspecific names a home directory that there is not: give another path, or set HOME"
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        typed(compose_config("train"), TrainConfig)
+    typed(compose_config("train", ["paths.cache=/cache"]), TrainConfig)

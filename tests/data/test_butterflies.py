@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from PIL import Image
 
 from conspecific.data.butterflies import draw_image, species_names, write_butterflies
+from conspecific.errors import DataError
 
 SMALL = {"species": 3, "images": 2, "size": 48}
 
@@ -89,6 +93,27 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_butterflies(tmp_path / "set", **SMALL, workers=0, progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_set_that_lost_an_image_is_refused(tmp_path: Path) -> None:
+    root = write_butterflies(tmp_path / "set", **SMALL, workers=0)
+    next(root.glob("*/*.jpg")).write_bytes(b"")
+    with pytest.raises(DataError, match="set holds 5 of 6 butterflies: remove the folder, and they are drawn again"):
+        write_butterflies(root, **SMALL, workers=0)
+
+
+def test_drawing_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    """Its standard output, which they share, ends when the last of them does."""
+    call = f"write_butterflies({str(tmp_path / 'set')!r}, species=9, images=99, size=512, workers=1)"
+    code = f"from conspecific.data.butterflies import write_butterflies; {call}"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        ended = time.monotonic() + 120
+        while not list(tmp_path.glob("*/*/*.jpg")):
+            assert time.monotonic() < ended and process.poll() is None
+            time.sleep(0.1)
+        process.kill()
+        assert process.communicate(timeout=60) == (b"", None)
+    assert not (tmp_path / "set").exists()
 
 
 def test_a_set_that_appears_meanwhile_is_accepted(tmp_path: Path) -> None:

@@ -28,7 +28,9 @@ class Fake:
     def precisions(self) -> tuple[str, ...]:
         return self.native
 
-    def build(self, network: nn.Module, sample: Tensor, precision: str, folder: Path) -> Callable[[Tensor], Tensor]:
+    def build(
+        self, network: nn.Module, sample: Tensor, precision: str, folder: Path, *_: object
+    ) -> Callable[[Tensor], Tensor]:
         if self.error:
             raise RuntimeError(self.error)
         self.built.append(precision)
@@ -100,7 +102,7 @@ def test_a_backend_gives_what_torch_gives_for_any_number_of_images(
     for file in folder.iterdir():
         file.write_bytes(b"damaged")
     assert str(made.open(network, lambda: sample, 10)) == f"{backend}, float32"
-    assert said == []
+    assert said == [f"{folder} cannot be used, it has no checksums: it is made again."]
 
 
 def test_openvino_sends_no_telemetry_and_leaves_logging_alone() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conspecific.encoding import KeptActivations
-from conspecific.encoding.kept import ABANDONED_SECONDS
+from conspecific.files import ABANDONED_SECONDS
 
 KEYS = [f"{number:032x}" for number in range(7)]
 

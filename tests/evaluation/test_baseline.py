@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
 from conspecific.encoding import Encoders
-from conspecific.errors import ConfigError, RunError
+from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator, device_for, references
 from conspecific.images import workers_for
 from conspecific.models import Backbone
@@ -129,13 +129,17 @@ def test_a_run_that_was_cut_off_while_writing_is_computed_anew(
     assert stored.exists()
 
 
-def test_a_stored_result_that_was_changed_is_refused(evaluator: Evaluator, weights: Path, tmp_path: Path) -> None:
-    references(evaluator, "test", "resnet18", str(weights), tmp_path)
+def test_a_digit_that_changed_is_never_reported_as_the_baseline(
+    evaluator: Evaluator, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = references(evaluator, "test", "resnet18", str(weights), tmp_path)["pooled"].metrics
     [stored] = tmp_path.rglob("pooled.json")
-    for content in ("", "[]", '{"metrics": {}}', "\x00"):
+    whole = stored.read_text()
+    for content in (whole.replace(str(first["map@r"]), "0.99"), whole[:100]):
+        assert content != whole
         stored.write_text(content)
-        with pytest.raises(RunError, match="is not a stored evaluation result"):
-            references(evaluator, "test", "resnet18", str(weights), tmp_path)
+        assert references(evaluator, "test", "resnet18", str(weights), tmp_path)["pooled"].metrics == first
+        assert "cannot be used, pooled.json was changed: it is made again." in capsys.readouterr().out
 
 
 def test_unknown_parts_and_devices_are_named(evaluator: Evaluator) -> None:

@@ -12,7 +12,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import RunError
 from conspecific.evaluation.evaluate import evaluate
-from conspecific.evaluation.store import load_embeddings, read_facts, save_embeddings
+from conspecific.evaluation.store import embeddings_damage, load_embeddings, read_facts, save_embeddings
 from conspecific.types import EmbeddingSet, EvalResult, require_results
 
 MakeManifest = Callable[..., Manifest]
@@ -85,6 +85,17 @@ def test_results_replace_nothing_but_results(tmp_path: Path) -> None:
         (tmp_path / name).write_text(content)
         with pytest.raises(RunError, match=f"{name} is no stored result, and would be overwritten"):
             require_results(tmp_path, ["flatten", "model"])
+
+
+def test_a_changed_byte_is_found(stored: tuple[Path, Manifest, EmbeddingSet]) -> None:
+    folder = stored[0]
+    assert embeddings_damage(folder) is None
+    vectors = np.load(folder / "vectors.npy")
+    vectors[1, 1] += 1
+    np.save(folder / "vectors.npy", vectors)
+    assert embeddings_damage(folder) == "vectors.npy was changed"
+    with pytest.raises(RunError, match=r"usable embeddings: vectors\.npy was changed\. Delete it to compute it again"):
+        load_embeddings(folder, stored[1])
 
 
 @pytest.mark.parametrize("other", [["robin", "wren"] * 3, LABELS[:4], [*LABELS[:4], "kite", "kite"]])

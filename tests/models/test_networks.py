@@ -40,7 +40,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         asked.append(request.full_url)  # type: ignore[attr-defined]
         raise URLError("Name or service not known")
 
-    monkeypatch.setattr("conspecific.models.networks.urlopen", refuse)
+    monkeypatch.setattr("conspecific.reachable.urlopen", refuse)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     return asked
@@ -129,7 +129,7 @@ def test_a_hub_that_answers_is_not_taken_for_unreachable(
     def fail(*_: object, **__: object) -> None:
         raise FileNotFoundError("no such repository\n\nsee the manual")
 
-    monkeypatch.setattr("conspecific.models.networks.urlopen", respond)
+    monkeypatch.setattr("conspecific.reachable.urlopen", respond)
     monkeypatch.setattr("timm.models._builder.load_pretrained", fail)
     with pytest.raises(ConfigError, match=message):
         Backbone("resnet18", "timm")

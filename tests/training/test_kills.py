@@ -1,5 +1,6 @@
 """A run that is killed, or finds the disk full, while it writes goes on as if nothing had happened."""
 
+import csv
 import errno
 import io
 import os
@@ -35,10 +36,14 @@ def whole(train_tiny: TrainTiny, tmp_path_factory: pytest.TempPathFactory) -> Ru
 
 
 def content(run: RunDirectory) -> dict[str, object]:
-    """What must not depend on kills: weights, every result, and the epochs without their times."""
+    """What must not depend on kills: weights, every result, the epochs without their times, and the steps logged."""
     results = {path.name: path.read_bytes() for path in run.results.iterdir() if path.suffix == ".json"}
     epochs = [replace(epoch, seconds=None) for epoch in read_epochs(run)]
-    return {"weights": run.weights.read_bytes(), "epochs": epochs, **results}
+    with (run.path / "logs/csv/metrics.csv").open() as file:
+        columns = ("step", "train/loss_step", "val/map@r", "test/map@r")
+        rows = [tuple(row[name] for name in columns) for row in csv.DictReader(file)]
+        logged = [row for row in rows if any(row[1:])]
+    return {"weights": run.weights.read_bytes(), "epochs": epochs, "logged": logged, **results}
 
 
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(
@@ -46,7 +51,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(
 ) -> None:
     """Every process ends at the renaming of a file, by a kill or a full disk, each some files later than the last.
 
-    After one of them the last checkpoint is cut in half, as a copy from another file system would be.
+    After one of them the last checkpoint is cut in half, as a copy from another file system would be. The images are
+    read in another process, unlike those of the whole run, which changes no bit either.
     """
     run, plain, left, ends = RunDirectory(tmp_path), Path.replace, [0], 0
 
@@ -60,7 +66,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(
     while not has_ended(run):
         left[0] = 12 + 3 * ends
         try:
-            train_tiny(run.path, *([f"resume={run.path}"] if run.can_resume else []))
+            train_tiny(run.path, "loader.workers=1", *([f"resume={run.path}"] if run.can_resume else []))
         except (Killed, OSError):
             ends += 1
         assert not list(run.path.rglob(".partial-*"))

@@ -18,7 +18,15 @@ from conspecific.errors import ConfigError
 from conspecific.reporting.run.report import report_run
 from conspecific.runs.record import read_record
 from conspecific.training import loggers
-from conspecific.training.loggers import FailSafeLogger, csv_logger, open_loggers, tensorboard_logger, wandb_logger
+from conspecific.training.loggers import (
+    FailSafeLogger,
+    WandbRun,
+    csv_logger,
+    open_loggers,
+    tensorboard_logger,
+    wandb_logger,
+)
+from conspecific.training.rewind import rewind
 from conspecific.training.train import train
 
 TINY = [
@@ -231,6 +239,43 @@ def test_wandb_is_offline_unless_a_key_is_set(
         (tmp_path / ".netrc").write_text(netrc)
         (tmp_path / ".netrc").chmod(0o600)
     assert wandb_logger("project", "name", str(tmp_path))._wandb_init["mode"] == mode
+
+
+def test_a_server_that_does_not_answer_is_asked_once_and_the_run_written_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setattr(loggers, "is_reachable", asked.append)
+    logger = wandb_logger("project", "name", str(tmp_path))
+    assert logger._wandb_init["settings"].finish_timeout == 60, "the end of a run waits no longer either"
+    assert isinstance(logger, WandbRun)
+    logger.require_server()
+    logger.require_server()
+    assert asked == ["https://api.wandb.ai"]
+    assert (logger._wandb_init["mode"], logger.reason) == ("offline", "as https://api.wandb.ai does not answer")
+
+
+def test_a_resumed_run_repeats_no_step_in_its_metrics(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.csv"
+    lines = [
+        "epoch,step,train/loss,test/map@r,report",
+        "0,0,2.5,,",
+        '0,1,,,"a,\nb"',
+        "0,1,,0.5,",
+        "1,2,1.5,,",
+        "1,3,1.",
+        "",
+    ]
+    for scored, kept in ((False, lines[:4]), (True, lines[:2])):
+        file.write_text("\n".join(lines))
+        rewind(file, 2, scored=scored)
+        assert file.read_text().splitlines() == "\n".join(kept).splitlines()
+    for content in ("", "loss\n1\n"):
+        file.write_text(content)
+        rewind(file, 2)
+        assert file.read_text() == content
+    rewind(tmp_path / "none.csv", 2)
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from conspecific.config.overrides import override
 from conspecific.config.places import absolute_override, writing
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConfigError, ConspecificError, RunError
-from conspecific.files import remove_abandoned_below
+from conspecific.files import remove_abandoned_files
 from conspecific.reporting.run.report import report_run
 from conspecific.runs.directory import RunDirectory, claim, make_new_folder
 from conspecific.runs.record import RunRecord, has_ended, read_record
@@ -102,16 +102,23 @@ def _job(config: DictConfig, title: str | None) -> RunRecord | None:
     """Run one configuration; title: its first line in a multirun. Returns None for a dry run."""
     run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
     config.paths.run = str(run.path)
-    if run.config.exists() and config.resume is None:
-        raise RunError(
-            f"{run.path} holds a run already: give another hydra.run.dir, or hydra.sweep.dir with -m, or continue that "
-            f"run with resume={run.path}"
-        )
+    with run.log.open("a", buffering=1) as log:
+        claim(run, log)
+        if run.config.exists() and config.resume is None:
+            raise RunError(
+                f"{run.path} holds a run already: give another hydra.run.dir, or hydra.sweep.dir with -m, or continue "
+                f"that run with resume={run.path}"
+            )
+        return _interruptible_run(config, run, LoggedConsole(log), title)
+
+
+def _interruptible_run(
+    config: DictConfig, run: RunDirectory, console: LoggedConsole, title: str | None
+) -> RunRecord | None:
+    """Run it; say how to go on where it is interrupted, or the disk is full."""
     with interruptible() as signals:
         try:
-            with run.log.open("a", buffering=1) as log:
-                claim(run, log)
-                return _run_logged(config, run, LoggedConsole(log), title)
+            return _run_logged(config, run, console, title)
         except BaseException as stop:  # what a signal breaks in workers and libraries is no error of the run
             if signals or isinstance(stop, (KeyboardInterrupt, SystemExit)):  # Lightning exits on the former
                 by = f" by {signals[0]}" if signals else ""
@@ -132,7 +139,7 @@ def _how_to_go_on(run: RunDirectory) -> str:
 
 def _run_logged(config: DictConfig, run: RunDirectory, console: LoggedConsole, title: str | None) -> RunRecord | None:
     if config.resume is not None:
-        remove_abandoned_below(run.path)
+        remove_abandoned_files(run.path, run.checkpoints, run.results, run.final.path)
     if title is not None:
         console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
     overrides = [absolute_override(text) for text in HydraConfig.get().overrides.task]

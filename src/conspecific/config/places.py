@@ -32,7 +32,7 @@ REFUSALS = frozenset(
 
 def make_absolute(config: Any) -> None:
     """Make the paths of a typed configuration absolute, in place."""
-    for key in RECORDED:
+    for key in sorted(RECORDED, key=lambda key: not key.startswith("paths.")):  # of which others are made
         group, _, name = key.partition(".")
         node = getattr(config, group, None)
         values = node if isinstance(node, dict) else getattr(node, "__dict__", {})
@@ -58,13 +58,18 @@ def absolute_override(text: str) -> str:
 def _absolute(key: str, value: str) -> str:
     """Return a path as an absolute one; a name of weights, which no file has, and of a backbone stays.
 
+    Raises ConfigError for `~` where there is no home directory, as in some containers.
+
     >>> _absolute("model.backbone", "local-dir:/my/vit"), _absolute("model.backbone", "resnet18")
     ('local-dir:/my/vit', 'resnet18')
     """
     if key.endswith(".backbone"):
         prefix, found, folder = value.partition(IN_FOLDER)
         return f"{IN_FOLDER}{Path(os.path.expanduser(folder)).absolute()}" if found and not prefix else value
-    path = Path(os.path.expanduser(value)).absolute()
+    expanded = os.path.expanduser(value)
+    if expanded.startswith("~") and not Path(expanded).exists():
+        raise ConfigError(f"{key}={value} names a home directory that there is not: give another path, or set HOME")
+    path = Path(expanded).absolute()
     is_name = key.endswith(".weights") and (value in get_args(NamedWeights) or not path.exists())
     return value if is_name else str(path)
 

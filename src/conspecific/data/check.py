@@ -143,10 +143,13 @@ def _remembered(manifest: Manifest, missing: Mapping[str, str], folder: Path, fi
     The others are decoded again each time: what was wrong, such as a permission, may not show in the fingerprint.
     """
     file = folder / f"{cache_key(fingerprint, PIL.__version__, FORMATS, manifest.reading.max_pixels)}.json"
+    known = [path for path in manifest.table["path"].unique(maintain_order=True) if path not in missing]
     try:
-        paths = [str(path) for path in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError):  # not decoded yet, or damaged
-        paths = [path for path in manifest.table["path"].unique(maintain_order=True) if path not in missing]
+        paths = json.loads(file.read_text(encoding="utf-8"))
+        if not set(paths) <= set(known):
+            raise ValueError("it names other images")
+    except (OSError, ValueError, TypeError):  # not decoded yet, or damaged
+        paths = known
     found = _decode_all(manifest, paths)
     write_text(file, json.dumps(list(found)))
     return found

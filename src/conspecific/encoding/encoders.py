@@ -148,7 +148,7 @@ class Encoders:
         assert self.cache is not None
         folder = self.cache / "encoders" / cache_key(key, backend)
         try:
-            encoder = Encoder(backend, precision, BACKENDS[backend].build(network, sample, precision, folder))
+            encoder = Encoder(backend, precision, BACKENDS[backend].build(network, sample, precision, folder, self.say))
             reason = disagreement(encoder, expected, sample)
         except Exception as error:  # conversion and engines raise many kinds; torch can always do the work
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"

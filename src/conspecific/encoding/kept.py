@@ -14,11 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from conspecific.encoding.rows import Block, Rows
-from conspecific.files import IN_MEMORY_BYTES, new_array, scratch_array, usable_bytes, write_json, write_whole_folder
+from conspecific.files import (
+    ABANDONED_SECONDS,
+    IN_MEMORY_BYTES,
+    new_array,
+    scratch_array,
+    usable_bytes,
+    write_json,
+    write_whole_folder,
+)
 from conspecific.types import IntArray
 
 SHARE = 0.25  # of the free disk, what is kept included, that kept activations may take
-ABANDONED_SECONDS = 24 * 3600.0  # age of a half-written block whose writer is taken for dead
 
 
 class KeptActivations:

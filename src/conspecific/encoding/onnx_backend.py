@@ -1,6 +1,5 @@
 """ONNX Runtime: Microsoft's inference engine, for any CPU."""
 
-import contextlib
 import logging
 import warnings
 from collections.abc import Callable
@@ -10,7 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from conspecific.files import write_whole_folder
+from conspecific.cached import cached
+
+NETWORK = "network.onnx"
 
 
 def precisions() -> tuple[str, ...]:
@@ -18,18 +19,15 @@ def precisions() -> tuple[str, ...]:
     return ("float32",) if all(map(find_spec, ("onnxruntime", "onnx", "onnxscript"))) else ()
 
 
-def build(network: nn.Module, sample: Tensor, precision: str, converted: Path) -> Callable[[Tensor], Tensor]:
+def build(
+    network: nn.Module, sample: Tensor, precision: str, converted: Path, say: Callable[[str], None]
+) -> Callable[[Tensor], Tensor]:
     """Return a function from images like `sample`, uint8 [B, 3, H, W] of any B, to the output of the network.
 
-    converted: a folder that keeps the converted network; it is made where it is missing or cannot be read.
+    converted: a folder that keeps the converted network; see `cached`, for `say` too.
     """
-    file = converted / "network.onnx"
-    if file.is_file():
-        with contextlib.suppress(Exception):  # damaged: converted again; its errors have no common class
-            return open_file(file)
-    with write_whole_folder(converted) as temporary:
-        export(network, sample, temporary / file.name)
-    return open_file(file)
+    folder = cached(converted, lambda folder: export(network, sample, folder / NETWORK), say)
+    return open_file(folder / NETWORK)
 
 
 def open_file(file: Path) -> Callable[[Tensor], Tensor]:

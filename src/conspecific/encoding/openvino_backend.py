@@ -1,6 +1,5 @@
 """OpenVINO: Intel's inference engine, the fastest on CPUs with AMX or AVX-512."""
 
-import contextlib
 import sys
 import warnings
 from collections.abc import Callable
@@ -12,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from conspecific.files import write_whole_folder
+from conspecific.cached import cached
+
+NETWORK = "network.xml"
 
 NAMES = {"float32": "f32", "bfloat16": "bf16"}
 SLICE = 8  # images given to one stream at once
@@ -26,19 +27,15 @@ def precisions() -> tuple[str, ...]:
     return ("float32", "bfloat16") if "BF16" in native else ("float32",)
 
 
-def build(network: nn.Module, sample: Tensor, precision: str, converted: Path) -> Callable[[Tensor], Tensor]:
+def build(
+    network: nn.Module, sample: Tensor, precision: str, converted: Path, say: Callable[[str], None]
+) -> Callable[[Tensor], Tensor]:
     """Return a function from images like `sample`, uint8 [B, 3, H, W] of any B, to the output of the network.
 
-    converted: a folder that keeps the converted network, which takes seconds to make; it is made where it is missing or
-    cannot be read.
+    converted: a folder that keeps the converted network, which takes seconds to make; see `cached`, for `say` too.
     """
-    file = converted / "network.xml"
-    if file.is_file():
-        with contextlib.suppress(RuntimeError):  # damaged: converted again
-            return open_file(file, precision)
-    with write_whole_folder(converted) as temporary:
-        export(network, sample, temporary / file.name)
-    return open_file(file, precision)
+    folder = cached(converted, lambda folder: export(network, sample, folder / NETWORK), say)
+    return open_file(folder / NETWORK, precision)
 
 
 def open_file(file: Path, precision: str = "float32") -> Callable[[Tensor], Tensor]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from conspecific.cached import cached
 from conspecific.data.splits import Subset
 from conspecific.evaluation.evaluator import Evaluator
 from conspecific.metrics import metric_names
@@ -24,17 +25,18 @@ def references(
     Both come from one pass of the backbone over the images, or from the activations that the evaluator has of its
     frozen stages. backbone, weights, trainable_stages: as `models.build_embedder` takes them.
     """
-    folder = cache / "references" / _key(evaluator, subset, backbone, weights)
-    if all((folder / f"{name}.json").exists() for name in REFERENCES):
-        return {name: EvalResult.load(folder / name) for name in REFERENCES}
-    network = Backbone(backbone, weights)
-    network.freeze(trainable_stages, norms=True)
-    encoder = None if evaluator.has_activations(network, subset) else evaluator.encoder(network)
-    embedders = {name: create(network) for name, create in REFERENCES.items()}
-    results = evaluator.score(embedders, subset, f"Baseline on {subset}", encoder)
-    for name, result in results.items():
-        result.save(folder / name)
-    return results
+
+    def make(folder: Path) -> None:
+        network = Backbone(backbone, weights)
+        network.freeze(trainable_stages, norms=True)
+        encoder = None if evaluator.has_activations(network, subset) else evaluator.encoder(network)
+        embedders = {name: create(network) for name, create in REFERENCES.items()}
+        for name, result in evaluator.score(embedders, subset, f"Baseline on {subset}", encoder).items():
+            result.save(folder / name)
+
+    key = _key(evaluator, subset, backbone, weights)
+    folder = cached(cache / "references" / key, make, evaluator.encoders.say)
+    return {name: EvalResult.load(folder / name) for name in REFERENCES}
 
 
 def _key(evaluator: Evaluator, subset: str, backbone: str, weights: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import polars as pl
 
+from conspecific.cached import checksums, find_damage
 from conspecific.config.choices import VectorStore
 from conspecific.data.manifest import Manifest
 from conspecific.errors import RunError
@@ -15,6 +16,7 @@ from conspecific.files import refuse_other_content, write_json, write_whole_fold
 from conspecific.types import EmbeddingSet
 
 FILES = VECTORS, IMAGES, FACTS = "vectors.npy", "images.parquet", "facts.json"
+CHECKSUMS = "checksums"  # the key of facts.json with the hashes of the other files
 WEIGHTS = "weights"  # the key of facts.json that tells it from a file of that name that is not ours
 
 
@@ -30,7 +32,7 @@ def save_embeddings(folder: Path, embeddings: EmbeddingSet, manifest: Manifest, 
     with write_whole_folder(folder) as temporary:
         np.save(temporary / VECTORS, embeddings.vectors)
         table.write_parquet(temporary / IMAGES)
-        write_json(temporary / FACTS, dict(facts))
+        write_json(temporary / FACTS, {**facts, CHECKSUMS: checksums(temporary)})
 
 
 def require_replaceable(folder: Path) -> None:
@@ -43,6 +45,17 @@ def require_replaceable(folder: Path) -> None:
 
 def read_facts(folder: Path) -> dict[str, Any] | None:
     """Return the facts stored with embeddings; None if they are missing or cannot be read."""
+    stored = _read(folder)
+    return None if stored is None else {name: fact for name, fact in stored.items() if name != CHECKSUMS}
+
+
+def embeddings_damage(folder: Path) -> str | None:
+    """Say which file of stored embeddings is not as it was written; None where all are, or nothing says how it was."""
+    expected = (_read(folder) or {}).get(CHECKSUMS)
+    return None if expected is None else find_damage(folder, expected if isinstance(expected, dict) else None)
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -51,8 +64,10 @@ def read_facts(folder: Path) -> dict[str, Any] | None:
 
 
 def load_embeddings(folder: Path, manifest: Manifest) -> EmbeddingSet:
-    """Read embeddings of images of `manifest`, memory-mapped. Raises RunError if they are of other images."""
+    """Read embeddings of images of `manifest`, memory-mapped. Raises RunError if they are damaged, or of others."""
     try:
+        if damage := embeddings_damage(folder):
+            raise ValueError(damage)
         vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
         table = pl.read_parquet(folder / IMAGES, glob=False)
         ids = table["id"].to_numpy()

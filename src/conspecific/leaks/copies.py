@@ -13,9 +13,10 @@ from PIL import Image, ImageOps
 from rich.console import Console
 from torch import Tensor
 
+from conspecific.cached import cached
 from conspecific.data.manifest import Manifest
 from conspecific.encoding import Encoder, Encoders
-from conspecific.files import cache_key, write_whole
+from conspecific.files import cache_key
 from conspecific.images import to_tensor, workers_for
 from conspecific.index import near_hashes
 from conspecific.leaks.image_hashes import ImageHashes, hashing_facts
@@ -33,6 +34,7 @@ CLOSE = 32  # bits up to which the network is asked for less: blur lowers its si
 SIMILAR_CLOSE, SIMILAR = 0.65, 0.88  # cosine similarity that confirms a pair, up to CLOSE bits and beyond
 NEAREST = 10  # candidates per image at most, so that 1,000 frames of one scene do not make 1,000,000 pairs
 IMAGE_SIZE, BATCH, CHUNK, SAMPLE = 192, 32, 2048, 16
+PAIRS = "pairs.parquet"
 SCHEMA = {
     "first": pl.Int64,
     "second": pl.Int64,
@@ -91,9 +93,15 @@ def find_copies(
         similarity (cosine).
     """
     thresholds = RADIUS, CLOSE, SIMILAR_CLOSE, SIMILAR, NEAREST
-    file = cache / "copies" / f"{cache_key(key, *hashing_facts(), VERSION, *NETWORK, IMAGE_SIZE, *thresholds)}.parquet"
-    if file.exists():
-        return pl.read_parquet(file, glob=False)
+
+    def make(folder: Path) -> None:
+        _compare(manifest, found, encoders, console).write_parquet(folder / PAIRS)
+
+    name = cache_key(key, *hashing_facts(), VERSION, *NETWORK, IMAGE_SIZE, *thresholds)
+    return pl.read_parquet(cached(cache / "copies" / name, make, encoders.say) / PAIRS, glob=False)
+
+
+def _compare(manifest: Manifest, found: ImageHashes, encoders: Encoders, console: Console) -> pl.DataFrame:
     exact = [(first, second, "exact", "same", 0, 1.0) for first, second in _identical(found.contents)]
     candidates = _candidates(found)
     similarities = _similarities(manifest, candidates, encoders, console)
@@ -102,10 +110,7 @@ def find_copies(
         for pair, similarity in zip(candidates, similarities, strict=True)
         if similarity >= (SIMILAR_CLOSE if pair.distance <= CLOSE else SIMILAR)
     ]
-    pairs = pl.DataFrame([*exact, *near], schema=SCHEMA, orient="row").sort("first", "second")
-    with write_whole(file) as temporary:
-        pairs.write_parquet(temporary)
-    return pairs
+    return pl.DataFrame([*exact, *near], schema=SCHEMA, orient="row").sort("first", "second")
 
 
 def _identical(contents: Sequence[str]) -> Iterator[tuple[int, int]]:

@@ -1,7 +1,6 @@
 """What two images are compared by before a network sees them: the hash of the file, perceptual hashes of the pixels."""
 
 import warnings
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
+from conspecific.cached import cached
 from conspecific.data.manifest import Manifest
-from conspecific.files import cache_key, content_hash, write_whole
+from conspecific.files import cache_key, content_hash
 from conspecific.leaks import perceptual
 from conspecific.leaks.perceptual import BITS, SIDE, HashArray, crops_of, perceptual_hashes
 from conspecific.progress import progress_bar
@@ -23,6 +23,7 @@ from conspecific.types import FloatArray
 
 VERSION = 1  # raise it when a change of code changes hashes, so that cached ones are computed again
 LEAST_CONTRAST = 4.0  # standard deviation in grey levels, below which perceptual hashes are noise
+HASHES = "hashes.npz"
 BLOCK = 256  # images hashed at once, about 40 MB of memory
 
 
@@ -72,10 +73,20 @@ def image_hashes(manifest: Manifest, key: str, cache: Path, workers: int, consol
     Raises:
         OSError: an image cannot be read.
     """
-    file = cache / "image_hashes" / f"{cache_key(key, *hashing_facts())}.npz"
-    kept = _load(file, len(manifest))
-    if kept is not None:
-        return kept
+
+    def make(folder: Path) -> None:
+        found = _hashed(manifest, workers, console)
+        np.savez(folder / HASHES, contents=np.array(found.contents), hashes=found.hashes, blank=found.blank)
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    folder = cached(cache / "image_hashes" / cache_key(key, *hashing_facts()), make, say)
+    with np.load(folder / HASHES, allow_pickle=False) as kept:
+        return ImageHashes(tuple(kept["contents"].tolist()), kept["hashes"], kept["blank"])
+
+
+def _hashed(manifest: Manifest, workers: int, console: Console) -> ImageHashes:
     contents: list[str] = []
     hashes = np.empty((len(manifest), crops_of(len(manifest)), BITS // 8), np.uint8)
     blank = np.empty(len(manifest), np.bool_)
@@ -89,10 +100,7 @@ def image_hashes(manifest: Manifest, key: str, cache: Path, workers: int, consol
             blank[rows] = squares.std(axis=(1, 2)) < LEAST_CONTRAST
             contents += names
             progress.update(task, completed=len(contents))
-    found = ImageHashes(tuple(contents), hashes, blank)
-    with write_whole(file) as temporary:
-        np.savez(temporary, contents=np.array(found.contents), hashes=found.hashes, blank=found.blank)
-    return found
+    return ImageHashes(tuple(contents), hashes, blank)
 
 
 def _read(manifest: Manifest, workers: int) -> Iterator[tuple[list[str], FloatArray]]:
@@ -108,13 +116,3 @@ def _read_one(manifest: Manifest, sample_id: int) -> tuple[str, FloatArray]:
     content = content_hash(manifest.path(sample_id))
     grey = manifest.open_rgb(sample_id, SIDE // 2).convert("L")
     return content, np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
-
-
-def _load(file: Path, count: int) -> ImageHashes | None:
-    """Return the cached hashes; None where there are none, or the file is damaged."""
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
-            found = ImageHashes(tuple(kept["contents"].tolist()), kept["hashes"], kept["blank"])
-    except (OSError, ValueError, KeyError, EOFError, AssertionError, zipfile.BadZipFile):
-        return None
-    return found if len(found.contents) == count else None

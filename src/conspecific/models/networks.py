@@ -1,22 +1,19 @@
 """Networks of timm by name, and what they need of the Hugging Face hub."""
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import timm
 from huggingface_hub import constants
 
 from conspecific.config.choices import IN_FOLDER
 from conspecific.errors import ConfigError
+from conspecific.reachable import is_reachable
 
 ON_HUB = "hf-hub:"  # timm's prefix of a network that the hub describes
-PATIENCE = 5.0  # seconds that the hub may take to answer; huggingface_hub itself retries for most of a minute
 
 
 def create_network(name: str, pretrained: bool) -> Any:
@@ -74,16 +71,8 @@ def _hub(name: str, pretrained: bool) -> Iterator[None]:
 
 
 def hub_is_reachable() -> bool:
-    """Whether the hub answers. An answer that refuses, or whose certificate is not known here, is an answer."""
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=PATIENCE).close()
-    except HTTPError:
-        return True
-    except OSError as error:
-        return isinstance(getattr(error, "reason", error), ssl.SSLError)
-    return True
+    """Whether the hub may be asked, and answers."""
+    return not constants.HF_HUB_OFFLINE and is_reachable(constants.ENDPOINT)
 
 
 def _needs_hub(name: str, cause: str) -> str:

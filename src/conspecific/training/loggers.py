@@ -22,7 +22,13 @@ from conspecific.config.targets import build_each
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Difference
 from conspecific.images import open_rgb
+from conspecific.reachable import is_reachable
+from conspecific.training.rewind import rewind
 from conspecific.types import EvalResult
+
+METRICS = "metrics.csv"
+SERVER = "https://api.wandb.ai"
+WAITS = {"init_timeout": 30.0, "finish_timeout": 60.0}  # seconds for wandb to begin a run, and to send the rest of it
 
 
 class FailSafeLogger(Logger):
@@ -48,6 +54,8 @@ class FailSafeLogger(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.last_step = self.last_step if step is None else step
         self._try(lambda: self.logger.log_metrics(dict(metrics), step))
+        if any(name.startswith("val/") for name in metrics):  # once an epoch: a kill then loses at most one
+            self.save()
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
         self._try(lambda: self.logger.log_hyperparams(params))
@@ -86,19 +94,29 @@ class FailSafeLogger(Logger):
 
 
 @contextmanager
-def open_loggers(config: TrainConfig, console: Console) -> Iterator[list[FailSafeLogger]]:
+def open_loggers(
+    config: TrainConfig, console: Console, steps: int = 0, *, scored: bool = False
+) -> Iterator[list[FailSafeLogger]]:
     """Yield the loggers of a configuration, which has been logged to them; close them when the block ends.
 
     They are finalized as failed where the block raises, so that a tracker shows which runs did not finish.
+
+    steps: how many training steps a run had done that is resumed; the CSV file loses what was logged after them.
+    scored: whether it had been scored on its test, which is logged again.
     """
     built = build_each(config.logger, "logger", config.allow)
     loggers = [FailSafeLogger(logger, name, console) for name, logger in built.items()]
     for logger in loggers:
+        logger.last_step = max(0, steps - 1)
+        if isinstance(logger.logger, CSVLogger):
+            rewind(Path(logger.logger.log_dir) / METRICS, steps, scored=scored)
+        if isinstance(logger.logger, WandbRun):
+            logger._try(logger.logger.require_server)
         logger.log_hyperparams(asdict(config))
         if logger.works and isinstance(logger.logger, WandbRun) and (folder := logger.logger.offline_folder):
-            reason = "as WANDB_MODE says" if os.environ.get("WANDB_MODE") else "as no API key was found"
+            later = f"To send the run later: wandb sync {shlex.quote(folder)}"
             console.print(
-                f"logger.{logger.label} is offline, {reason}. To send the run later: wandb sync {shlex.quote(folder)}",
+                f"logger.{logger.label} is offline, {logger.logger.reason}. {later}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -154,6 +172,13 @@ class WandbRun(WandbLogger):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._wandb_init.pop("anonymous", None)  # wandb warns about this argument even where it is None
+        self.reason = "as WANDB_MODE says" if os.environ.get("WANDB_MODE") else "as no API key was found"
+
+    def require_server(self) -> None:
+        """Write an online run offline where its server does not answer: wandb itself waits for minutes, silently."""
+        server = os.environ.get("WANDB_BASE_URL") or SERVER
+        if self._wandb_init["mode"] == "online" and not is_reachable(server):
+            self._wandb_init["mode"], self.reason = "offline", f"as {server} does not answer"
 
     @property
     def offline_folder(self) -> str | None:
@@ -168,11 +193,18 @@ class WandbRun(WandbLogger):
 
 
 def wandb_logger(project: str, name: str, save_dir: str) -> WandbLogger:
-    """Return a Weights & Biases logger, offline unless a key or WANDB_MODE is set; each job of a multirun is a run."""
+    """Return a Weights & Biases logger, offline unless a key or WANDB_MODE is set; each job of a multirun is a run.
+
+    What cannot be sent in the seconds of WAITS stays on disk.
+    """
+    from wandb import Settings
+
     Path(save_dir).mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("WANDB_SILENT", "true")
     mode = os.environ.get("WANDB_MODE") or ("online" if _has_wandb_key() else "offline")
-    return WandbRun(project=project, name=name, save_dir=save_dir, mode=mode, reinit="finish_previous")
+    known: dict[str, Any] = {key: value for key, value in WAITS.items() if key in Settings.model_fields}  # by version
+    options = {"mode": mode, "reinit": "finish_previous", "settings": Settings(**known)}
+    return WandbRun(project=project, name=name, save_dir=save_dir, **options)
 
 
 def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
@@ -191,7 +223,7 @@ def csv_logger(save_dir: str) -> CSVLogger:
     Lightning deletes a file that is already there; a resumed run appends to it instead.
     """
     logger = CSVLogger(save_dir, name="csv", version="")
-    file = Path(logger.log_dir) / "metrics.csv"
+    file = Path(logger.log_dir) / METRICS
     if file.is_file():
         before = file.read_text()
         with warnings.catch_warnings():

@@ -20,6 +20,7 @@ from conspecific.data.splits import split
 from conspecific.encoding import Encoders, KeptActivations
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator, device_for
+from conspecific.files import remove_old_abandoned
 from conspecific.images import workers_for
 from conspecific.leaks.copies import find_copies
 from conspecific.leaks.finding import find_leaks
@@ -64,6 +65,7 @@ def train(
     _prepare(config)
     assert config.paths.run is not None, "the caller makes the run directory"
     run, cache = RunDirectory(Path(config.paths.run)), Path(config.paths.cache).expanduser()
+    remove_old_abandoned(cache)
     checkpoint, phases, scored = checkpoint_to_resume(config, console), Phases(), is_scored(config)
     evaluator = _evaluator(config, cache, console, phases)
     print_header(config, evaluator, console)
@@ -82,7 +84,9 @@ def train(
             build_parts(config, evaluator)  # what does not fit all the images is named here
         _print_dry_run(evaluator, try_everything(config, evaluator, copies))
         return None
+    steps = 0
     if checkpoint is not None:
+        steps = checkpoint.content["global_step"]
         update_paths(checkpoint)
         del checkpoint  # the state of its optimizer takes as much memory as two models
     if not scored:
@@ -90,7 +94,7 @@ def train(
         start_record(run, config, overrides, evaluator.fingerprint)
         evaluator.splits.save(run.splits, evaluator.manifest, contents)
         leaks.save(run.leaks)
-    with open_loggers(config, console) as loggers:
+    with open_loggers(config, console, steps, scored=scored) as loggers:
         if scored:
             record = read_record(run.path)
             phases.add(record.cost.seconds)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from PIL import Image
 
+from conspecific.errors import DataError
 from conspecific.files import write_json, write_whole_folder
 
 from .names import species_names
@@ -39,7 +42,8 @@ def write_butterflies(
     workers: number of drawing processes; None is one per core, 0 draws in this process.
     progress: called with the number of images drawn so far.
 
-    Raises ValueError for arguments out of range and FileExistsError if `root` holds anything else.
+    Raises ValueError for arguments out of range, FileExistsError if `root` holds anything else, and DataError if some
+    of its images are gone or empty.
     """
     _check(species, images, size, seed, workers)
     root = Path(root)
@@ -84,6 +88,9 @@ def _is_complete(root: Path, record: dict[str, int]) -> bool:
     if found != record:
         kind = "other files" if found is None else f"butterflies drawn with {found}"
         raise FileExistsError(f"{root} holds {kind}, needed {record}: choose another folder or remove it")
+    drawn, wanted = sum(path.stat().st_size > 0 for path in root.glob("*/*.jpg")), record["species"] * record["images"]
+    if drawn != wanted:
+        raise DataError(f"{root} holds {drawn} of {wanted} butterflies: remove the folder, and they are drawn again")
     return True
 
 
@@ -103,6 +110,18 @@ def _draw(task: Task) -> int:
     return len(numbers)
 
 
+def _end_with_parent() -> None:
+    """Have this worker process end when the process that started it does, in whatever way."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "it runs in worker processes"
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _draw_all(tasks: list[Task], workers: int) -> Iterator[int]:
     """Draw every task and yield the number of images of each when it is done."""
     if workers == 0:
@@ -111,7 +130,7 @@ def _draw_all(tasks: list[Task], workers: int) -> Iterator[int]:
     # Forked children of a process with running threads (torch's, say) can hang.
     context = multiprocessing.get_context("spawn")
     left = dict.fromkeys(tasks)
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(tasks)), context, _end_with_parent) as pool:
         try:
             running = {pool.submit(_draw, task): task for task in tasks}
             for done in as_completed(running):

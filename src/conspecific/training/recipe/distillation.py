@@ -11,14 +11,15 @@ import timm
 import torch
 from torch import Tensor
 
+from conspecific.cached import cached
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import MARKS, build
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
-from conspecific.files import write_whole
 from conspecific.models import Embedder, build_embedder
 from conspecific.models.weights import weights_identity
 
+VECTORS = "vectors.npy"
 VERSION = 1  # part of the cache key; raise it when a change of code changes the embeddings of a teacher
 
 
@@ -35,14 +36,14 @@ def embed_with_teacher(config: TrainConfig, evaluator: Evaluator, cache: Path) -
     if not teacher:
         return None
     ids = evaluator.splits.train
-    file = cache / "teachers" / f"{_key(teacher, evaluator)}.npy"
-    if not file.exists():
+
+    def make(folder: Path) -> None:
         embedder: Embedder = build(teacher, "teacher", config.allow)
         encoder, title = evaluator.encoder(embedder.backbone), "Embedding with the teacher"
         vectors = evaluator.embed({"teacher": embedder}, ids, title, encoder=encoder)["teacher"].vectors
-        with write_whole(file) as temporary:
-            np.save(temporary, vectors)
-    kept = np.load(file)
+        np.save(folder / VECTORS, vectors)
+
+    kept = np.load(cached(cache / "teachers" / _key(teacher, evaluator), make, evaluator.encoders.say) / VECTORS)
     embeddings = np.zeros((len(evaluator.manifest), kept.shape[1]), np.float32)
     embeddings[ids] = kept
     return torch.from_numpy(embeddings)
