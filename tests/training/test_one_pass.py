@@ -60,6 +60,7 @@ def test_each_image_is_decoded_and_encoded_once(
     counts = run.counts
     assert counts.train + counts.val + counts.tested == 48
     assert read == {index: 1 for index in range(48)}
+    assert run.directory.embedding_map.is_file(), "made of the same activations"
     assert run.start.keys() == run.epochs[0].metrics.keys(), "the metrics before training, on the same images"
     trainings = run.selection.folds + 1
     assert passes["frozen stages"] == 48

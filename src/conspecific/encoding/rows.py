@@ -31,6 +31,10 @@ class Rows:
         """[N, ...], as of an array."""
         return (len(self), *self.blocks[0].shape[1:])
 
+    def select(self, places: IntArray) -> "Rows":
+        """Return the rows at some places without reading them."""
+        return Rows(self.blocks, self.block[places], self.row[places])
+
     def __getitem__(self, places: slice | IntArray) -> Block:
         """Return a copy of the rows at some places, [n, ...]."""
         block, row = self.block[places], self.row[places]

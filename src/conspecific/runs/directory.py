@@ -89,6 +89,11 @@ class RunDirectory:
         return self.path / "results"
 
     @property
+    def embedding_map(self) -> Path:
+        """Where a sample of the test images is in two dimensions, under the flatten baseline and the model."""
+        return self.results / "test_map.parquet"
+
+    @property
     def leaks(self) -> Path:
         """The result of the leak check: .json and .parquet."""
         return self.path / "leaks"

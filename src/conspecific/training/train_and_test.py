@@ -8,6 +8,8 @@ import polars
 
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator, references
+from conspecific.evaluation.projection import write_map
+from conspecific.models import Backbone
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.environment import peak_memory_gb
 from conspecific.runs.record import Cost, Counts, RunRecord, finish_record
@@ -48,9 +50,17 @@ def train_and_test(
         evaluator = evaluator.encoded_once(selection.embedder.backbone, "test")
         test = dict(references(evaluator, "test", *network))
         test |= evaluator.score({"model": selection.embedder}, "test", "Scoring the test images")
+        write_map(run.embedding_map, evaluator, pretrained(config), selection.embedder)
     whole, peak = (time.perf_counter() - began) / 60, peak_memory_gb()
     cost = Cost(round(whole, 2), round(minutes, 2), round(peak, 2), evaluator.phases.rounded())
     return finish_record(run, validation, test, selection and selection.weights, count_images(evaluator), cost, start)
+
+
+def pretrained(config: TrainConfig) -> Backbone:
+    """Return the backbone as it was before training, split where that of the model is."""
+    network = Backbone(config.model["backbone"], config.model["weights"])
+    network.freeze(config.model.get("trainable_stages"), norms=True)
+    return network
 
 
 def count_images(evaluator: Evaluator) -> Counts:

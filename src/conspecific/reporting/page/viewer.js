@@ -1,7 +1,7 @@
 "use strict";
 // Opens an image large, in a dialog, by mouse or keyboard. Without this script the page has its small images.
 (() => {
-  const images = [...document.querySelectorAll("main img")];
+  const images = [...document.querySelectorAll("main img:not([hidden])")];
   if (!images.length || !window.HTMLDialogElement) return;
   const dialog = document.createElement("dialog"), large = new Image(), caption = document.createElement("p");
   const bar = document.createElement("div");

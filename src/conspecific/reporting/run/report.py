@@ -20,7 +20,7 @@ from conspecific.reporting.run.trust import findings
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import read_record
 
-SCRIPTS = ("page/nav.js", "page/viewer.js")
+SCRIPTS = ("page/nav.js", "page/viewer.js", "run/map.js")
 
 
 def write_report(path: Path, run: Subject, sections: Sequence[Section[Subject]] = SECTIONS) -> Path:

@@ -6,6 +6,7 @@ To add a section, write a builder and a template and add one entry here.
 from conspecific.reporting.page.section import Section
 from conspecific.reporting.run.confusions import confusions
 from conspecific.reporting.run.details import details
+from conspecific.reporting.run.embedding_map import embedding_map
 from conspecific.reporting.run.examples import examples
 from conspecific.reporting.run.geometry import geometry
 from conspecific.reporting.run.glossary import glossary
@@ -26,6 +27,7 @@ SECTIONS: list[Section[Subject]] = [
     Section("species", "Metrics per species", "run/species.html.j2", species),
     Section("confusions", "Confusions", "run/confusions.html.j2", confusions),
     Section("hubs", "Hubs", "run/hubs.html.j2", hub_section),
+    Section("map", "Embedding map", "run/embedding_map.html.j2", embedding_map),
     Section("geometry", "Embedding geometry", "run/geometry.html.j2", geometry),
     Section("threshold", "Score threshold", "run/threshold.html.j2", threshold_section),
     Section("index", "Cost of an index", "run/index_costs.html.j2", index_costs_section),
