@@ -126,7 +126,7 @@ def measure(gallery: ServedGallery, query: bytes, repeats: int) -> Row:
         "95 %": float(np.percentile(times[1:], 95)),
         "decode": part(lambda: decode_upload(query, gallery.image_size, limits)),
         "networks": part(lambda: [encoded.embed(tensor) for encoded in both]),
-        "search": part(lambda: [encoded.nearest(asked, 10, None) for encoded in both]),
+        "search": part(lambda: [encoded.nearest(asked, 10, None, copies=()) for encoded in both]),
     }
 
 

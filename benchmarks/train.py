@@ -236,7 +236,7 @@ def measure(case: str, overrides: list[str], steps: int, rounds: int, size: int 
     settings = CASES[case]
     side = size or settings["size"]
     sizes = [f"loader.train_size={side}", f"loader.image_size={side}", f"model.trainable_stages={settings['stages']}"]
-    chosen = [*overrides, *sizes, "trainer.max_epochs=1", "recipe.cached_augmentations=0"]
+    chosen = [*overrides, *sizes, "trainer.max_epochs=1", "recipe.cached_augmentations=0", "recipe.ema=0"]
     config = typed(compose_config("train", chosen), TrainConfig)
     manifest = build(config.data, "data", config.allow)
     splits = split(manifest, config.protocol, **vars(config.split))

@@ -57,7 +57,7 @@ def read_map(file: Path) -> pl.DataFrame | None:
         return None
     columns = [f"{name}_{axis}" for name in SIDES for axis in "xy"]
     try:
-        table = pl.read_parquet(file, n_rows=MOST).select(pl.col("path", "label").cast(pl.String), *columns)
+        table = pl.read_parquet(file, n_rows=MOST, glob=False).select(pl.col("path", "label").cast(pl.String), *columns)
         numbers = table.select(pl.col(columns).cast(pl.Float64).clip(0, 1))
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
