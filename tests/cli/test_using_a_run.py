@@ -357,7 +357,7 @@ def test_an_interrupted_run_is_opened_at_its_best_epoch(
     with pytest.warns(UserWarning, match="was interrupted"):
         embedder = load(copied.path)
     stored = torch.load(copied.best, weights_only=True)["state_dict"]
-    assert torch.equal(embedder.head.weight, stored["embedder.head.weight"])
+    assert torch.equal(embedder.head.weight, stored["average.module.head.weight"])
 
 
 def test_the_words_of_search_may_be_given_by_name(conspecific: Command, copied: RunDirectory, image: Path) -> None:
