@@ -1,6 +1,7 @@
 """A run decodes each image once for evaluation, takes it through the frozen stages once, and says where time went."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,9 @@ def test_each_image_is_decoded_and_encoded_once(
     monkeypatch.setattr(FrozenStages, "forward", through_frozen)
     root = make_folder({f"species {letter}": 12 for letter in "abcd"}, size=(70, 64))
     folders = [f"data.root={root}", f"paths.cache={tmp_path / 'cache'}", f"paths.runs={tmp_path / 'runs'}"]
+    logging_before = list(logging.getLogger().handlers), logging.getLogger().level
     run = conspecific.train([*SMALL, *folders])
+    assert (logging.getLogger().handlers, logging.getLogger().level) == logging_before
     counts = run.counts
     assert counts.train + counts.val + counts.tested == 48
     assert read == {index: 1 for index in range(48)}

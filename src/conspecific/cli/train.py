@@ -1,10 +1,11 @@
 """conspecific train: run a configuration, or several, and report."""
 
+import logging
 import os
 import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import hydra
@@ -58,7 +59,8 @@ def run(overrides: Sequence[str], multirun: bool) -> list[RunRecord]:
     place = override(f"hydra.{'sweep' if multirun else 'run'}.dir", str(folder))
     program, sys.argv = sys.argv, ["conspecific", *(["-m"] if multirun else []), *overrides, place]
     try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(job)()
+        with _callers_logging():
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(job)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if isinstance(error, ValueError) and "Config group override" not in str(error):
             raise
@@ -71,6 +73,20 @@ def run(overrides: Sequence[str], multirun: bool) -> list[RunRecord]:
     if failures:
         raise failures[0]
     return records
+
+
+@contextmanager
+def _callers_logging() -> Iterator[None]:
+    """Give the root logger its handlers and level back, in place of which Hydra sets a file of the run."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        for handler in set(root.handlers) - set(handlers):
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def _folder(overrides: Sequence[str], multirun: bool) -> Path:
