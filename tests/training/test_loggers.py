@@ -1,13 +1,17 @@
 """Loggers write what they should, and never stop a run."""
 
 import csv
+import importlib
 import io
+import json
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pytorch_lightning.loggers import CSVLogger, Logger
 from rich.console import Console
@@ -16,7 +20,7 @@ from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import ConfigError
 from conspecific.reporting.run.report import report_run
-from conspecific.runs.record import read_record
+from conspecific.runs.record import RunRecord, read_record
 from conspecific.training import loggers
 from conspecific.training.loggers import (
     FailSafeLogger,
@@ -201,10 +205,19 @@ def test_tensorboard_writes_event_files(tmp_path: Path, cache: Path) -> None:
     run_with("tensorboard", tmp_path, cache)
     [events] = (tmp_path / "run/logs/tensorboard").glob("events.out.tfevents.*")
     written = events.read_bytes()
-    for logged in ("val/map@r", "test/map@r", "test/map@r_gain_over_pooled", str(tmp_path / "run/report.html")):
+    report = str(tmp_path / "run/report.html")
+    lines = "val/map@r", "val/map@r_pooled", "val/map@r_flatten"
+    layout = "custom_scalars", "^val/map@r(_flatten|_pooled)?$"
+    for logged in (*lines, *layout, "test/map@r", "test/map@r_gain_over_pooled", report):
         assert logged.encode() in written
     images = sorted(path.stem for path in (tmp_path / "run/images").glob("*.png"))
     assert images and all(f"test/examples/{name}".encode() in written for name in images)
+    [vectors] = (tmp_path / "run/logs/tensorboard").glob("*/test/tensors.tsv")
+    record = read_record(tmp_path / "run")
+    queries = record.test["model"].per_query
+    assert np.loadtxt(vectors).shape == (queries.height, record.test["model"].facts["dimensions"])
+    species = vectors.with_name("metadata.tsv").read_text().split("\n")
+    assert sorted(filter(None, species)) == queries["label"].sort().to_list()
     [csv_file] = (tmp_path / "run/logs/csv").glob("*.csv")
     with csv_file.open() as file:
         *_, test, report = csv.DictReader(file)
@@ -278,6 +291,71 @@ def test_a_resumed_run_repeats_no_step_in_its_metrics(tmp_path: Path) -> None:
     rewind(tmp_path / "none.csv", 2)
 
 
+def test_training_needs_no_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
+    for missing in ("torch.utils.tensorboard", "wandb"):
+        monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, "conspecific.training.tracked_images")
+    importlib.import_module("conspecific.training.tracked_images")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_resumed_run_is_the_same_run_of_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, again, other = (wandb_logger("project", "name", str(tmp_path / run)) for run in ("run", "run", "other"))
+    assert first.version == again.version != other.version
+    monkeypatch.setenv("WANDB_RUN_ID", "of_a_sweep")
+    assert wandb_logger("project", "name", str(tmp_path / "sweep")).version == "of_a_sweep"
+
+
+def written_by_wandb(file: Path) -> list[Any]:
+    """Read the records of an offline run of W&B, whose format is that of the log of LevelDB."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, place, content, found = file.read_bytes(), 7, b"", []  # behind the header of the file
+    while place + 7 <= len(data):
+        if (left := 32768 - place % 32768) < 7:
+            place += left
+            continue
+        size, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        content += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):  # whole, or the last of several parts
+            record = Record()
+            record.ParseFromString(content)
+            found.append(record)
+            content = b""
+    return found
+
+
+def values(items: Any) -> dict[str, Any]:
+    """Return the values of a history or summary record, those inside others by their path."""
+    return {"/".join([item.key, *item.nested_key]).strip("/"): json.loads(item.value_json) for item in items}
+
+
+def require_what_wandb_shows(records: list[Any], record: RunRecord) -> None:
+    """Check curves against the epoch with the references as lines, the table of answers, and the summary."""
+    by_epoch = {each.metric.name or each.metric.glob_name: each.metric for each in records if each.HasField("metric")}
+    assert by_epoch["val/*"].step_metric == "epoch"
+    history = [values(each.history.item) for each in records if each.HasField("history")]
+    for name in ("flatten", "pooled"):
+        line = [row[f"val/map@r_{name}"] for row in history if "val/map@r" in row]
+        assert line == pytest.approx([record.validation[name].metrics["map@r"]])
+    [artifact] = [each.artifact for each in records if each.HasField("artifact")]
+    contents = {each.path: each.local_path for each in artifact.manifest.contents}
+    [table] = [json.loads(Path(file).read_text()) for path, file in contents.items() if path.endswith(".table.json")]
+    queries = record.test["model"].per_query
+    shown = [cell["path"] for row in table["data"] for cell in row if isinstance(cell, dict)]
+    assert len(table["data"]) == queries.height
+    assert len(shown) == 6 * queries.height, "a query and five answers"
+    assert set(shown) == {path for path in contents if path.startswith("media/images")}
+    assert len(set(shown)) == len(set(queries["path"])), "each image of the gallery is stored once"
+    summary: dict[str, Any] = {}
+    for each in records:
+        summary |= values(each.summary.update) if each.HasField("summary") else {}
+    gain = {each.metric: each.interval for each in record.gains["pooled"]}["map@r"]
+    assert summary["test/map@r_gain_over_pooled"] == pytest.approx(gain.mean)
+    assert summary["test/map@r_gain_over_pooled_interval"] == pytest.approx([gain.low, gain.high])
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.filterwarnings("default")  # wandb's own
@@ -291,7 +369,9 @@ def test_two_runs_in_a_row_are_two_runs_of_wandb(tmp_path: Path, cache: Path) ->
             f"logger.wandb is offline, as no API key was found. To send the run later: wandb sync {written}" in printed
         )
         [file] = written.glob("*.wandb")
-        ended = time.monotonic() + 60
-        while file.stat().st_size <= 1000:  # W&B's own process may still be writing on a busy machine
+        ended, records = time.monotonic() + 60, written_by_wandb(file)
+        while not any(each.HasField("exit") for each in records):  # W&B's own process may still be writing
             assert time.monotonic() < ended, f"{file.stat().st_size} bytes"
             time.sleep(0.1)
+            records = written_by_wandb(file)
+        require_what_wandb_shows(records, read_record(tmp_path / name / "run"))

@@ -31,6 +31,7 @@ from conspecific.training.folds import everything, folds_of, trains_again
 from conspecific.training.parts import Parts, prepare, train_unwatched
 from conspecific.training.recipe.hard_negatives import HardNegatives
 from conspecific.training.recipe.initialization import init_from_data
+from conspecific.training.reference_lines import ReferenceLines
 from conspecific.training.resume import load_checkpoint
 from conspecific.training.retrieval_callback import RetrievalCallback
 from conspecific.training.selection import Division, select
@@ -162,6 +163,7 @@ def _own_callbacks(
     yield EpochBar(evaluator.console)  # first: the bar of the epoch is removed before the next one is drawn
     yield StopOnNonFiniteWeights(run)
     yield retrieval
+    yield ReferenceLines(references, config.monitor)
     yield record
     yield EpochTable(record, references, evaluator.console)
     yield StopOnCollapse(retrieval, flatten, run)

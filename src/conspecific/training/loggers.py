@@ -4,6 +4,7 @@ import importlib.util
 import netrc
 import os
 import shlex
+import uuid
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from rich.console import Console
@@ -21,8 +21,11 @@ from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build_each
 from conspecific.errors import ConfigError
 from conspecific.evaluation import Difference
-from conspecific.images import open_rgb
+from conspecific.files import write_text
 from conspecific.reachable import is_reachable
+from conspecific.runs.record import RunRecord
+from conspecific.training.logged import log_layout, log_outcome, log_report
+from conspecific.training.reference_lines import drawn
 from conspecific.training.rewind import rewind
 from conspecific.types import EvalResult
 
@@ -62,6 +65,14 @@ class FailSafeLogger(Logger):
 
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         self._try(lambda: self.logger.after_save_checkpoint(checkpoint_callback))
+
+    def log_layout(self, metrics: Sequence[str]) -> None:
+        """Have validation metrics drawn against the epoch, with the references as lines."""
+        self._try(lambda: log_layout(self.logger, metrics))
+
+    def log_outcome(self, record: RunRecord) -> None:
+        """Log what is to be seen of a finished run, where the logger takes images."""
+        self._try(lambda: log_outcome(self.logger, record, self.last_step))
 
     def log_report(self, report: Path, images: Sequence[Path]) -> None:
         """Log the path of the report and example images, where the logger takes text and images."""
@@ -113,6 +124,7 @@ def open_loggers(
         if isinstance(logger.logger, WandbRun):
             logger._try(logger.logger.require_server)
         logger.log_hyperparams(asdict(config))
+        logger.log_layout(drawn(config.monitor))
         if logger.works and isinstance(logger.logger, WandbRun) and (folder := logger.logger.offline_folder):
             later = f"To send the run later: wandb sync {shlex.quote(folder)}"
             console.print(
@@ -148,24 +160,6 @@ def log_test(
         logger.save()
 
 
-def log_report(logger: Logger, report: Path, images: Sequence[Path], step: int) -> None:
-    """Log the report's path as text and the images, as each kind of logger takes them.
-
-    CSV takes text in a column, and no images. Weights & Biases shows the path in the summary of the run.
-    """
-    if isinstance(logger, WandbLogger):
-        logger.experiment.summary["report"] = str(report)
-        logger.log_image("test/examples", [str(path) for path in images], caption=[path.stem for path in images])
-    elif isinstance(logger, TensorBoardLogger):
-        logger.experiment.add_text("report", str(report), step)
-        for path in images:
-            logger.experiment.add_image(
-                f"test/examples/{path.stem}", np.asarray(open_rgb(path)), step, dataformats="HWC"
-            )
-    elif isinstance(logger, CSVLogger):
-        logger.log_metrics({"report": str(report)}, step)  # type: ignore[dict-item]
-
-
 class WandbRun(WandbLogger):
     """Lightning's logger passes a run that is still open on to the next job of a multirun; this one closes it."""
 
@@ -195,16 +189,20 @@ class WandbRun(WandbLogger):
 def wandb_logger(project: str, name: str, save_dir: str) -> WandbLogger:
     """Return a Weights & Biases logger, offline unless a key or WANDB_MODE is set; each job of a multirun is a run.
 
-    What cannot be sent in the seconds of WAITS stays on disk.
+    The id of the run is that of WANDB_RUN_ID, which the agent of a sweep sets, or else a new one. It is kept in
+    `save_dir`/wandb_id, so that a run that is resumed goes on in the same run of Weights & Biases. What cannot be sent
+    in the seconds of WAITS stays on disk.
     """
     from wandb import Settings
 
-    Path(save_dir).mkdir(parents=True, exist_ok=True)
+    kept = Path(save_dir) / "wandb_id"
+    if not kept.is_file():
+        write_text(kept, os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:8])
     os.environ.setdefault("WANDB_SILENT", "true")
     mode = os.environ.get("WANDB_MODE") or ("online" if _has_wandb_key() else "offline")
     known: dict[str, Any] = {key: value for key, value in WAITS.items() if key in Settings.model_fields}  # by version
     options = {"mode": mode, "reinit": "finish_previous", "settings": Settings(**known)}
-    return WandbRun(project=project, name=name, save_dir=save_dir, **options)
+    return WandbRun(project=project, name=name, id=kept.read_text(), save_dir=save_dir, **options)
 
 
 def tensorboard_logger(save_dir: str) -> TensorBoardLogger:

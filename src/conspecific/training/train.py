@@ -116,6 +116,8 @@ def _finish(
     if judged := verdict(record):
         add_to_summary(record, outcome=judged.outcome, verdict=str(judged))
     log_test(loggers, record.test, record.best, record.gains)
+    for logger in loggers:
+        logger.log_outcome(record)
     if config.final and not run.final.config.is_file():
         with phases.measure("training"):
             make_final(record, config, evaluator, copies)
