@@ -300,7 +300,10 @@ def test_training_needs_no_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_a_resumed_run_is_the_same_run_of_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, again, other = (wandb_logger("project", "name", str(tmp_path / run)) for run in ("run", "run", "other"))
+    first = wandb_logger("project", "name", str(tmp_path / "run"))
+    assert isinstance(first, WandbRun)
+    first.keep_id()
+    again, other = (wandb_logger("project", "name", str(tmp_path / run)) for run in ("run", "other"))
     assert first.version == again.version != other.version
     monkeypatch.setenv("WANDB_RUN_ID", "of_a_sweep")
     assert wandb_logger("project", "name", str(tmp_path / "sweep")).version == "of_a_sweep"

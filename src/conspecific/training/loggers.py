@@ -31,6 +31,7 @@ from conspecific.types import EvalResult
 
 METRICS = "metrics.csv"
 SERVER = "https://api.wandb.ai"
+ID_FILE = "wandb_id"
 WAITS = {"init_timeout": 30.0, "finish_timeout": 60.0}  # seconds for wandb to begin a run, and to send the rest of it
 
 
@@ -123,6 +124,7 @@ def open_loggers(
             rewind(Path(logger.logger.log_dir) / METRICS, steps, scored=scored)
         if isinstance(logger.logger, WandbRun):
             logger._try(logger.logger.require_server)
+            logger._try(logger.logger.keep_id)
         logger.log_hyperparams(asdict(config))
         logger.log_layout(drawn(config.monitor))
         if logger.works and isinstance(logger.logger, WandbRun) and (folder := logger.logger.offline_folder):
@@ -174,6 +176,10 @@ class WandbRun(WandbLogger):
         if self._wandb_init["mode"] == "online" and not is_reachable(server):
             self._wandb_init["mode"], self.reason = "offline", f"as {server} does not answer"
 
+    def keep_id(self) -> None:
+        """Write the id of the run beside its files, where `wandb_logger` finds it when the run is resumed."""
+        write_text(Path(str(self.save_dir)) / ID_FILE, str(self.version))
+
     @property
     def offline_folder(self) -> str | None:
         """The folder that a run without a connection is written into; None for a run that is sent at once."""
@@ -189,20 +195,20 @@ class WandbRun(WandbLogger):
 def wandb_logger(project: str, name: str, save_dir: str) -> WandbLogger:
     """Return a Weights & Biases logger, offline unless a key or WANDB_MODE is set; each job of a multirun is a run.
 
-    The id of the run is that of WANDB_RUN_ID, which the agent of a sweep sets, or else a new one. It is kept in
-    `save_dir`/wandb_id, so that a run that is resumed goes on in the same run of Weights & Biases. What cannot be sent
-    in the seconds of WAITS stays on disk.
+    The id of the run is the one kept in `save_dir`, so that a run that is resumed goes on in the same run of Weights &
+    Biases; else that of WANDB_RUN_ID, which the agent of a sweep sets, or a new one. What cannot be sent in the seconds
+    of WAITS stays on disk.
     """
     from wandb import Settings
 
-    kept = Path(save_dir) / "wandb_id"
-    if not kept.is_file():
-        write_text(kept, os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:8])
+    Path(save_dir).mkdir(parents=True, exist_ok=True)
+    kept = Path(save_dir) / ID_FILE
+    run_id = kept.read_text() if kept.is_file() else os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:8]
     os.environ.setdefault("WANDB_SILENT", "true")
     mode = os.environ.get("WANDB_MODE") or ("online" if _has_wandb_key() else "offline")
     known: dict[str, Any] = {key: value for key, value in WAITS.items() if key in Settings.model_fields}  # by version
     options = {"mode": mode, "reinit": "finish_previous", "settings": Settings(**known)}
-    return WandbRun(project=project, name=name, id=kept.read_text(), save_dir=save_dir, **options)
+    return WandbRun(project=project, name=name, id=run_id, save_dir=save_dir, **options)
 
 
 def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
