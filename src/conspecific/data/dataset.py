@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 
 from conspecific.data.manifest import Manifest
 from conspecific.images import center_crop, to_tensor
+from conspecific.types import IntArray
 
 
 class Item(TypedDict):
@@ -57,8 +58,12 @@ class EvaluationImages(Dataset[Item]):
 
     def sample(self, count: int = 16) -> Tensor:
         """Return up to `count` of the images, evenly spaced, uint8 [B, 3, size, size]."""
-        places = np.unique(np.linspace(0, len(self) - 1, count).astype(np.int64))
-        return torch.stack([self[int(place)]["image"] for place in places])
+        return torch.stack([self[int(place)]["image"] for place in evenly_spaced(len(self), count)])
+
+
+def evenly_spaced(count: int, most: int) -> IntArray:
+    """Return at most so many of the places 0 to `count` - 1, ascending, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
 
 
 class TrainingImages(Dataset[Item]):

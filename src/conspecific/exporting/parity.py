@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conspecific.data.dataset import EvaluationImages
+from conspecific.data.dataset import EvaluationImages, evenly_spaced
 from conspecific.data.splits import Subset
 from conspecific.encoding import Encoder
 from conspecific.encoding.encoder import LEAST_COSINE, images_per_second
@@ -114,8 +114,7 @@ def _torch(network: ExportedNetwork, device: torch.device) -> Run:
 
 def spread(ids: IntArray, labels: IntArray, most: int) -> IntArray:
     """Return at most so many ids, ascending, evenly spaced in the order of their species."""
-    places = np.unique(np.linspace(0, len(ids) - 1, min(most, len(ids))).astype(np.int64))
-    return np.sort(ids[np.argsort(labels[ids], kind="stable")][places])
+    return np.sort(ids[np.argsort(labels[ids], kind="stable")][evenly_spaced(len(ids), most)])
 
 
 def _scored(

@@ -82,10 +82,8 @@ def validated_threshold(opened: OpenRun) -> Threshold | None:
 
     None where the run has not ended, no score reaches it, or the embeddings are not those that were validated.
     """
-    config, run = opened.config, opened.run
-    if run is None or not run.summary.is_file() or config.truncate is not None:
-        return None
-    if opened.image_size != opened.trained.loader.image_size:
+    run = opened.run
+    if run is None or not opened.is_as_validated or not run.summary.is_file():
         return None
     record = read_record(run.path)
     found = ScorePrecision.of(record.validation[record.best]).threshold

@@ -71,6 +71,12 @@ class OpenRun:
         return "" if self.config.truncate is None else f"_first{self.config.truncate}"
 
     @property
+    def is_as_validated(self) -> bool:
+        """Whether embeddings are those that the run's validation scored: its weights, its size, all dimensions."""
+        same = self.config.truncate is None and self.image_size == self.trained.loader.image_size
+        return self.run is not None and self.weights == self.run.weights and same
+
+    @property
     def has_own_images(self) -> bool:
         """Whether the images are those of the run, perhaps in another place."""
         return self.run is not None and TARGET not in (self.config.data or {})

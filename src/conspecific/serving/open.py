@@ -11,7 +11,7 @@ from torch import Tensor
 
 from conspecific.config.refine import RefineConfig
 from conspecific.config.schema import ServeConfig
-from conspecific.data.dataset import EvaluationImages
+from conspecific.data.dataset import EvaluationImages, evenly_spaced
 from conspecific.data.manifest import Manifest
 from conspecific.errors import ConfigError, DataError
 from conspecific.evaluation import device_for
@@ -154,9 +154,8 @@ def _encoded(
 
 def _precision(opened: OpenRun, name: str) -> ScorePrecision | None:
     """Return what scores were worth on validation; None where the embeddings are not those that were scored there."""
-    run, trained = opened.run, opened.trained
-    same = opened.config.truncate is None and opened.image_size == trained.loader.image_size
-    if run is None or opened.weights != run.weights or not same or not (run.results / f"val_{name}.json").is_file():
+    run = opened.run
+    if run is None or not opened.is_as_validated or not (run.results / f"val_{name}.json").is_file():
         return None
     return ScorePrecision.of(read_result(run, "val", name))
 
@@ -164,8 +163,7 @@ def _precision(opened: OpenRun, name: str) -> ScorePrecision | None:
 def _examples(images: Embedded) -> tuple[int, ...]:
     """Return some images that the run was not trained on, evenly spaced; some of all where it was trained on each."""
     rows = np.flatnonzero(images.unknown if images.unknown.any() else np.ones(len(images.manifest)))
-    places = np.unique(np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).astype(np.int64))
-    return tuple(images.embeddings.ids[rows[places]].tolist())
+    return tuple(images.embeddings.ids[rows[evenly_spaced(len(rows), EXAMPLES)]].tolist())
 
 
 def _say(console: Console, line: str) -> None:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 import torch
 from PIL import Image
 
+from conspecific.data.dataset import evenly_spaced
 from conspecific.images import center_crop, image_tensor, open_rgb
 from conspecific.runs.load import load
 from conspecific.runs.record import RunRecord
@@ -27,7 +27,7 @@ def answers_table(record: RunRecord) -> Any:
     import wandb
 
     metric, root = record.config.monitor, Path(record.counts.data_root)
-    chosen = _spread(record.test[record.best].per_query.sort(metric, "path"), QUERIES)
+    chosen = _some(record.test[record.best].per_query.sort(metric, "path"), QUERIES)
     table = wandb.Table(columns=["query", "species", metric, *(f"answer {place + 1}" for place in range(ANSWERS))])
     for row in chosen.iter_rows(named=True):
         answers: list[Any] = []
@@ -43,7 +43,7 @@ def answers_table(record: RunRecord) -> Any:
 
 def project(record: RunRecord, writer: "SummaryWriter", step: int) -> None:
     """Write embeddings of test queries, with species and thumbnails, for the projector of TensorBoard."""
-    chosen = _spread(record.test[record.best].per_query.sort("label", "path"), PROJECTED)
+    chosen = _some(record.test[record.best].per_query.sort("label", "path"), PROJECTED)
     paths = [Path(record.counts.data_root) / path for path in chosen["path"]]
     vectors = load(record.path).embed(paths)
     images = torch.stack([image_tensor(path, THUMBNAIL) for path in paths]) / 255
@@ -52,9 +52,9 @@ def project(record: RunRecord, writer: "SummaryWriter", step: int) -> None:
     )
 
 
-def _spread(table: pl.DataFrame, most: int) -> pl.DataFrame:
+def _some(table: pl.DataFrame, most: int) -> pl.DataFrame:
     """Return at most so many rows, evenly spaced, the first and the last among them."""
-    return table[np.unique(np.linspace(0, table.height - 1, most).astype(np.int64))]
+    return table[evenly_spaced(table.height, most)]
 
 
 def _thumbnail(path: Path) -> Image.Image:
