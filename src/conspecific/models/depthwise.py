@@ -17,8 +17,8 @@ MOST_POSITIONS = 64  # of the output; on larger maps oneDNN's own gradient is fa
 class DepthwiseConv2d(nn.Conv2d):
     """A depthwise convolution with the weights, output and gradients of the one it is made from.
 
-    On a CPU, the gradient of large kernels on small maps is computed by `_DepthwiseConvolution`: oneDNN's takes a
-    hundred times as long as the convolution, a third of a training step of EfficientNet-Lite0's last two stages.
+    On a CPU, the gradient of large kernels on small maps is computed by `_DepthwiseConvolution`: oneDNN's takes twenty
+    times as long as the convolution, a sixth of a training step of EfficientNet-Lite0's last two stages.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
