@@ -15,7 +15,6 @@ import pytest
 from conspecific.files import (
     ABANDONED_SECONDS,
     cache_key,
-    read_bounded,
     remove_abandoned,
     remove_old_abandoned,
     unnamed_file,
@@ -225,13 +224,3 @@ def test_an_array_that_the_disk_cannot_hold_is_refused_before_it_is_written(
     monkeypatch.setattr(os, "posix_fallocate", allocate, raising=False)
     with pytest.raises(OSError, match="No space left on device"):
         unnamed_file(tmp_path, (3, 5), np.float16)
-
-
-def test_a_file_is_read_up_to_a_limit_and_a_pipe_not_at_all(tmp_path: Path) -> None:
-    (tmp_path / "facts.json").write_bytes(b"12345678")
-    assert read_bounded(tmp_path / "facts.json", 8) == b"12345678"
-    with pytest.raises(OSError, match="Larger than"):
-        read_bounded(tmp_path / "facts.json", 7)
-    os.mkfifo(tmp_path / "pipe.json")
-    with pytest.raises(OSError, match="Not a regular file"):
-        read_bounded(tmp_path / "pipe.json", 7)

@@ -27,12 +27,13 @@ RANKS = {
     "montage": 1,
     "metrics": 0,
     "files": -1,
+    "reading": -1,
     "progress": 0,
     "types": 0,
     "tables": 0,
     "cached": 0,
     "reachable": 0,
-    "errors": -2,  # files and errors are of rank 0 in the design; their siblings there may import them, files errors
+    "errors": -2,  # files, reading and errors are of rank 0 in the design; their siblings may import them
 }
 
 # Which packages may import these at all.

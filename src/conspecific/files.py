@@ -7,14 +7,13 @@ import json
 import math
 import os
 import shutil
-import stat
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -29,30 +28,6 @@ IN_MEMORY_BYTES = 2 << 30  # a temporary array larger than this is a memory-mapp
 HASH_BYTES = 16  # of a content hash
 FULL = 2**20  # bytes; with fewer free ones, what could not be written failed because the disk is full
 SYSTEM = frozenset({".DS_Store", "desktop.ini", "Thumbs.db"})  # that file managers leave in folders
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading its bytes, never waiting for one.
-
-    Raises OSError where it cannot be opened or is no regular file: a named pipe would be waited for, a device may have
-    no end.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return open(descriptor, "rb")
-    os.close(descriptor)
-    reason = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "Not a regular file"
-    raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, reason, str(path))
-
-
-def read_bounded(path: Path, most: int) -> bytes:
-    """Return the bytes of a regular file, of `most` bytes at the most. Raises OSError for anything else."""
-    with open_regular(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"Larger than {most / 2**20:g} MiB, which is the limit here", str(path))
-    return content
 
 
 @contextmanager
@@ -139,6 +114,14 @@ def refuse_other_content(folder: Path, kind: str, own: Collection[str], is_own: 
             f"{folder} holds {name_some(other)} besides {kind}, which would be deleted. Move what is yours, or name "
             "another folder."
         )
+
+
+def refuse_other_file(file: Path, command: str, is_own: Callable[[Path], bool]) -> None:
+    """Raise RunError if `file` is there and `is_own` does not say that `command` made it: writing would destroy it."""
+    if file.is_dir():
+        raise RunError(f"{file} is a folder, and {command} writes a file: name another one")
+    if file.exists() and not is_own(file):
+        raise RunError(f"{file} exists and was not made by {command}: name another file, or remove it")
 
 
 def remove_abandoned(path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from conspecific.errors import RunError
 from conspecific.files import write_json, write_whole
+from conspecific.reading import json_keys, open_regular
 
 Similarity = Literal["cosine", "l2"]
 COUNTS = ("queries", "gallery", "excluded", "species", "dimensions")  # among the facts of a result
@@ -151,10 +152,10 @@ def require_results(folder: Path, names: Iterable[str]) -> None:
 
 
 def _is_result(file: Path) -> bool:
+    if file.suffix == ".json":
+        return json_keys(file) == {"facts", "metrics", "macro"}
     try:
-        with file.open("rb") as content:
-            if file.suffix == ".json":
-                return set(json.load(content)) == {"facts", "metrics", "macro"}
+        with open_regular(file) as content:
             return "neighbor_ids" in pl.read_parquet_schema(content)
-    except (OSError, ValueError, TypeError, pl.exceptions.PolarsError):
+    except (OSError, ValueError, pl.exceptions.PolarsError):
         return False

@@ -32,9 +32,9 @@ def test_a_multirun_is_compared_by_group_and_seed(conspecific: Command, tiny: li
     assert "B against A" in done.stdout
     assert done.stdout.splitlines()[-1] == f"Comparison: {Path('compared/comparison.html').resolve()}"
     assert "<h1>" in Path("compared/comparison.html").read_text()
-    sorted_by_validation = conspecific("compare", "sweep", "output=table", "sweep=true")
+    sorted_by_validation = conspecific("compare", "sweep", "output=compared", "sweep=true")
     assert (sorted_by_validation.returncode, sorted_by_validation.stderr) == (0, "")
-    rows = json.loads(Path("table/comparison.json").read_text())["runs"]
+    rows = json.loads(Path("compared/comparison.json").read_text())["runs"]
     assert sorted((row["given"]["loss"], row["given"]["seed"]) for row in rows) == [
         ("arcface", "1"),
         ("arcface", "2"),
@@ -64,6 +64,26 @@ def test_runs_on_other_images_are_refused(conspecific: Command, tiny: list[str],
     assert "were tested on different things" in done.stderr
     assert "queries: 24 and 24, " in done.stderr
     assert not Path("runs/comparisons").exists()
+
+
+def test_no_file_is_overwritten_that_the_command_did_not_make(conspecific: Command, run: RunDirectory) -> None:
+    own = "exists and was not made by {0}: name another file, or remove it"
+    Path("folder").mkdir()
+    Path("link.html").symlink_to("mine.html")
+    Path("mine.html").write_text("<p>mine</p>")
+    shutil.copy(run.report, "report.html")
+    for name in ("mine.html", "link.html", "report.html"):
+        done = conspecific("dashboard", run.path, f"output={name}")
+        assert (done.returncode, done.stderr) == (2, f"error: {name} {own.format('dashboard')}\n")
+    assert "is a folder, and dashboard writes a file" in conspecific("dashboard", run.path, "output=folder").stderr
+    for name, content in {"comparison.json": '{"facts": 1}', "comparison.html": "<p>mine</p>"}.items():
+        (file := Path("folder", name)).write_text(content)
+        done = conspecific("compare", run.path, run.path, "output=folder")
+        assert (done.returncode, done.stderr) == (2, f"error: {file} {own.format('compare')}\n")
+        file.unlink()
+    assert Path("mine.html").read_text() == "<p>mine</p>"
+    for _ in "ab":
+        assert conspecific("dashboard", run.path, "output=new.html").returncode == 0, "what it made is made again"
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from rich.table import Table
 
 from conspecific.config.schema import CompareConfig
 from conspecific.evaluation.tables import difference_table
-from conspecific.files import write_json
+from conspecific.files import refuse_other_file, write_json
+from conspecific.reading import json_keys
 from conspecific.reporting.comparison.page import write_comparison
 from conspecific.reporting.comparison.settings import SIDE_BY_SIDE, settings_table
+from conspecific.reporting.page.section import is_page
 from conspecific.reporting.sweep.page import headline, lead, sweep_rows, tested_metrics, write_sweep
 from conspecific.runs.directory import make_new_folder
 from conspecific.runs.groups import Comparison, Group, compare_runs
@@ -19,23 +21,32 @@ from conspecific.runs.sweeps import Sweep, is_sweep, read_sweep
 from conspecific.runs.tested import find_runs, read_run
 from conspecific.tables import PlainConsole, plain_table
 
+NUMBERS, PAGE = "comparison.json", "comparison.html"
+KEYS = ({"facts", "groups", "contrasts", "settings"}, {"facts", "sorted_by", "settings", "runs", "unfinished"})
 LISTED = 30  # runs of a sweep that the terminal shows; the page has all
 
 
 def run(config: CompareConfig, places: Sequence[str]) -> None:
     """Print what the runs scored and how they differ, and write it as a page and as JSON."""
     paths, console = find_runs(places), PlainConsole()
+    output = Path(config.output).expanduser() if config.output else None
+    for file in (output / NUMBERS, output / PAGE) if output else ():
+        refuse_other_file(file, "compare", _is_own)
     as_sweep = is_sweep(paths) if config.sweep is None else config.sweep
     found = read_sweep(paths) if as_sweep else compare_runs([read_run(path) for path in paths])
     if isinstance(found, Sweep):
         _print_sweep(console, found)
     else:
         _print_comparison(console, found)
-    folder = Path(config.output).expanduser() if config.output else _new_folder(config)
-    write_json(folder / "comparison.json", found.to_json())
-    page = folder / "comparison.html"
+    folder = output or _new_folder(config)
+    write_json(folder / NUMBERS, found.to_json())
+    page = folder / PAGE
     written = write_sweep(page, found) if isinstance(found, Sweep) else write_comparison(page, found)
     console.print(f"Comparison: {written.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _is_own(file: Path) -> bool:
+    return json_keys(file) in KEYS if file.name == NUMBERS else is_page(file, "comparison")
 
 
 def _new_folder(config: CompareConfig) -> Path:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from conspecific.config.schema import SearchConfig
 from conspecific.errors import ConfigError
+from conspecific.files import refuse_other_file
 from conspecific.reporting.answers import (
     PICTURED,
     TABLES,
@@ -61,8 +62,7 @@ def _check_output(output: Path, queries: Sequence[Path]) -> None:
         return
     if any(query.exists() and output.samefile(query) for query in queries):
         raise ConfigError(f"output={output} is the image to search with, and would be overwritten: name another file")
-    if not is_answer(output):
-        raise ConfigError(f"output={output} exists and was not made by search: name another file, or remove it")
+    refuse_other_file(output, "search", is_answer)
 
 
 def _unknown(answers: Answers) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from conspecific.errors import ConfigError
-from conspecific.files import read_bounded
+from conspecific.reading import read_bounded
 
 MOST_BYTES = 2**20  # the configuration of a run has three thousand
 DEEPEST = 50  # levels of nesting; libyaml overflows its stack at some ten thousand

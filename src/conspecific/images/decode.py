@@ -11,8 +11,8 @@ from typing import BinaryIO
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from conspecific.errors import ImageError
-from conspecific.files import open_regular
 from conspecific.images.modes import to_rgb
+from conspecific.reading import open_regular
 
 with suppress(ImportError):  # HEIC needs the extra `heic`; other formats are Pillow's own
     importlib.import_module("pillow_heif").register_heif_opener()

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from conspecific.config.choices import NamedWeights
 from conspecific.errors import ConfigError, name_some
-from conspecific.files import open_regular
 from conspecific.models.tensor_file import read_tensors
+from conspecific.reading import open_regular
 
 NAMED = get_args(NamedWeights)
 WEIGHTS = "weights.safetensors"  # in a run directory

@@ -1,7 +1,6 @@
 """What a search found, as rows for a table or a file, and as a picture."""
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass, fields
 from itertools import count
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from conspecific.files import write_json, write_text, write_whole
 from conspecific.images import open_rgb
 from conspecific.montage import answer_sheet, square
+from conspecific.reading import json_keys
 from conspecific.reporting.page.wording import species_name
 from conspecific.runs.answers import Answers
 from conspecific.tables import csv_text
@@ -100,10 +100,10 @@ def is_answer(file: Path) -> bool:
             with file.open(encoding="utf-8") as text:
                 return text.readline(100).strip() == ",".join(each.name for each in fields(FoundImage))
         if file.suffix.lower() == ".json":
-            return set(json.loads(file.read_text(encoding="utf-8"))) == KEYS
+            return json_keys(file) == KEYS
         with Image.open(file, formats=MARKED) as image:
             return image.getexif().get(MAKER) == MARK
-    except (OSError, ValueError, SyntaxError, TypeError):
+    except (OSError, ValueError, SyntaxError):
         return False
 
 

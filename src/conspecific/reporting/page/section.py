@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from markupsafe import Markup
 
+from conspecific.reading import open_regular
 from conspecific.reporting.page.script import inline_script
 from conspecific.reporting.page.template import template
 
 Subject = TypeVar("Subject")
+HEAD = 500  # bytes of a page that hold its kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,12 @@ def render_page(
             rendered.append(Rendered(section.id, section.title, body))
     allowed = [inline_script(name) for name in scripts]
     return template(page).render({**shared, **own, "sections": rendered, "scripts": allowed})
+
+
+def is_page(file: Path, kind: str) -> bool:
+    """Whether a file is a page of a kind: `report`, `dashboard` or `comparison`."""
+    try:
+        with open_regular(file) as content:
+            return f'<meta name="generator" content="Conspecific {kind}">'.encode() in content.read(HEAD)
+    except OSError:
+        return False
