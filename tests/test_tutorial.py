@@ -48,7 +48,7 @@ def here(make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.M
     Image.new("RGB", (64, 48), "olive").save(tmp_path / "new.jpg")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CONSPECIFIC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("conspecific.runs.gallery.can_open", lambda: False)  # the export takes seconds
+    monkeypatch.setattr("conspecific.runs.gallery.can_write", lambda: False)  # the export takes seconds
     return tmp_path
 
 

@@ -71,6 +71,19 @@ def run(training: CompletedProcess[str]) -> RunDirectory:
 
 
 @pytest.fixture
+def with_network() -> None:
+    """For tests of indexes that hold their network."""
+
+
+@pytest.fixture(autouse=True)
+def without_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes hold no network, which takes seconds to write, except in tests that use `with_network`."""
+    if "with_network" not in request.fixturenames:
+        monkeypatch.setattr("conspecific.runs.gallery.can_write", lambda: False)
+        monkeypatch.setattr("conspecific.runs.kept_index.can_write", lambda: False)
+
+
+@pytest.fixture
 def here(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory that is the home too."""
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,8 @@ from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
-from PIL import Image
+import yaml
+from PIL import Image, ImageOps
 
 from conspecific.encoding.query_encoder import open_query_encoder
 from conspecific.images import image_array
@@ -22,6 +23,9 @@ Command = Callable[..., CompletedProcess[str]]
 HEAVY = ("torch", "timm", "pytorch_lightning", "matplotlib", "scipy", "wandb", "jinja2")
 PROBE = f"""
 import sys
+from importlib.util import find_spec
+if find_spec("openvino"):
+    sys.modules.update(dict.fromkeys(["onnx", "onnxruntime"]))  # as README installs it
 from conspecific.cli.main import main
 status = main(sys.argv[1:])
 print(status, [name for name in {HEAVY} if name in sys.modules])
@@ -41,12 +45,16 @@ def gallery(run: RunDirectory, tmp_path: Path) -> Path:
     return Path(shutil.copytree(root, tmp_path / "gallery"))
 
 
-@pytest.fixture
-def without_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes without their network: the export takes seconds, and one test is enough for it."""
-    monkeypatch.setattr("conspecific.runs.gallery.can_open", lambda: False)
+def searched(run: Path, image: Path, here: Path) -> list[str]:
+    """What a search prints whose process may import neither torch nor another thing that takes long."""
+    command = [sys.executable, "-c", PROBE, "search", str(run), str(image), "k=3", "output=a.json"]
+    shown = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+    *lines, last = shown.stdout.splitlines()
+    assert (last, shown.stderr) == ("0 []", "")
+    return lines
 
 
+@pytest.mark.usefixtures("with_network")
 def test_a_search_in_an_index_imports_nothing_heavy(
     conspecific: Command, copied: RunDirectory, gallery: Path, here: Path, cache: Path
 ) -> None:
@@ -54,15 +62,13 @@ def test_a_search_in_an_index_imports_nothing_heavy(
     done = conspecific("index", copied.path)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"48 images, 512 dimensions, exact, 2,048 bytes an image\nIndex: {copied.index}" in done.stdout
-    command = [sys.executable, "-c", PROBE, "search", str(copied.path), str(image), "k=3", "output=a.json"]
-    shown = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
-    assert (shown.stdout.splitlines()[-1], shown.stderr) == ("0 []", "")
-    assert f"Index: {copied.index}, 48 images, exact" in shown.stdout
+    assert f"Index: {copied.index}, 48 images, exact" in searched(copied.path, image, here)
     answers = json.loads(Path("a.json").read_text())["answers"]
     assert [answer["rank"] for answer in answers] == [1, 2, 3]
     assert (answers[0]["path"], round(answers[0]["score"], 4)) == (f"{image.parent.name}/{image.name}", 1)
     index = Index.open(copied.index, cache=cache)
-    encoded = open_query_encoder(copied.index / "encoder.onnx")(image_array(image, 96)[None])
+    assert index.contents is not None
+    encoded = open_query_encoder(index.contents.encoder)(image_array(image, 96)[None])
     row = index.images["path"].to_list().index(answers[0]["path"])
     np.testing.assert_allclose(encoded[0], index.vectors[row], atol=1e-4)
     shutil.copy(copied.start, copied.weights)
@@ -72,7 +78,28 @@ def test_a_search_in_an_index_imports_nothing_heavy(
     )
 
 
-@pytest.mark.usefixtures("without_export")
+@pytest.mark.usefixtures("with_network")
+def test_a_search_of_a_run_leaves_an_index_for_the_next_while_nothing_changes(
+    conspecific: Command, copied: RunDirectory, gallery: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = yaml.safe_load(copied.config.read_text())
+    config["data"] = {"_target_": "conspecific.data.sources.from_folder", "root": str(gallery)}
+    copied.config.write_text(yaml.safe_dump(config))
+    image = next(gallery.rglob("*.jpg"))
+    first = conspecific("search", copied.path, image, "k=3", "output=first.json")
+    assert (first.returncode, first.stderr) == (0, "")
+    told = f"Kept for the next search, which will take seconds less: {copied.kept_index}"
+    assert told in first.stdout
+    assert f"Index: {copied.kept_index}, 48 images, exact" in searched(copied.path, image, here)
+    both = [json.loads(Path(name).read_text())["answers"] for name in ("first.json", "a.json")]
+    assert [each["path"] for each in both[0]] == [each["path"] for each in both[1]]
+    Image.new("RGB", (96, 96), "teal").save(image.with_name("new.jpg"))
+    monkeypatch.setattr("conspecific.runs.kept_index.can_write", lambda: False)  # that takes seconds
+    again = conspecific("search", copied.path, image.with_name("new.jpg"), "k=1")
+    assert "The data changed since the run: 1 new, 0 gone, 0 changed." in again.stdout
+    assert f"{image.parent.name}/new.jpg" in again.stdout
+
+
 def test_refresh_encodes_only_what_changed(
     conspecific: Command, copied: RunDirectory, gallery: Path, here: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +127,6 @@ def test_refresh_encodes_only_what_changed(
     assert "none of" not in shown.stdout
 
 
-@pytest.mark.usefixtures("without_export")
 def test_images_are_added_removed_and_taken_anew(
     conspecific: Command, copied: RunDirectory, gallery: Path, here: Path, cache: Path
 ) -> None:
@@ -130,7 +156,6 @@ def test_images_are_added_removed_and_taken_anew(
     assert "0 new, 0 changed, 2 gone" in done.stdout and "46 images" in done.stdout
 
 
-@pytest.mark.usefixtures("without_export")
 def test_what_cannot_be_added_or_removed_is_told(
     conspecific: Command, copied: RunDirectory, gallery: Path, here: Path
 ) -> None:
@@ -158,7 +183,6 @@ def test_what_cannot_be_added_or_removed_is_told(
     assert done.stderr.startswith(f"error: {copied.index} is not an index")
 
 
-@pytest.mark.usefixtures("without_export")
 def test_an_index_of_a_run_that_has_other_weights_now_is_refused(
     conspecific: Command, copied: RunDirectory, gallery: Path
 ) -> None:
@@ -172,7 +196,6 @@ def test_an_index_of_a_run_that_has_other_weights_now_is_refused(
         assert done.stderr.startswith(f"error: {copied.index} belongs to another encoder: weights ")
 
 
-@pytest.mark.usefixtures("without_export")
 def test_a_query_below_the_threshold_may_be_none_of_these(
     conspecific: Command, copied: RunDirectory, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +209,30 @@ def test_a_query_below_the_threshold_may_be_none_of_these(
         assert "It may be none of these: no answer reaches a score of 0.990, from which on 95%" in done.stdout
         written = json.loads(Path("answers.json").read_text())
         assert written["none_of_these"] == ["teal.png"] and written["threshold"]["score"] == 0.99
+
+
+@pytest.mark.usefixtures("with_network")
+def test_an_index_that_flips_its_images_flips_queries_too(
+    conspecific: Command, copied: RunDirectory, gallery: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = "data=folder", f"data.root={gallery}"
+    assert conspecific("index", copied.path, *data, "output=birds.index", "flip=true").returncode == 0
+    image, new = next(gallery.rglob("*.jpg")), gallery / "owl" / "new.jpg"
+    new.parent.mkdir()
+    ImageOps.mirror(Image.open(image)).save(new, quality=95)
+    assert ": 1 images encoded" in conspecific("index", "birds.index", new).stdout
+    done = conspecific("search", "birds.index", new, "k=2", "refine.flip=true", "output=a.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "birds.index, 49 images, exact, flip" in done.stdout and "none of" not in done.stdout
+    assert [answer["score"] for answer in json.loads(Path("a.json").read_text())["answers"]] == pytest.approx(
+        [1, 1], abs=0.01
+    )
+    done = conspecific("index", "birds.index", "refresh=true", "flip=true")
+    assert done.stderr == "error: flip=true says how an index is made, which then stays so: leave it out\n"
+    monkeypatch.setattr("conspecific.runs.gallery.can_write", lambda: False)
+    assert conspecific("index", copied.path, *data, "output=birds.index").returncode == 0
+    done = conspecific("search", "birds.index", new, "refine.flip=true")
+    assert done.stderr.startswith("error: birds.index was made without mirrored images: leave out refine.flip, or make")
 
 
 def test_compare_prints_what_each_kind_costs_and_adds_it_to_the_report(

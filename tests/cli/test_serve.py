@@ -87,7 +87,6 @@ def birds(
     conspecific: Command, run: RunDirectory, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """An index of a copy of the run's images, the first of which was removed since; the run was copied too."""
-    monkeypatch.setattr("conspecific.runs.gallery.can_open", lambda: False)  # the export takes seconds
     root = shutil.copytree(json.loads(run.summary.read_text())["data_root"], tmp_path / "images")
     copied = shutil.copytree(run.path, tmp_path / "run")
     index = tmp_path / "birds.index"
@@ -145,13 +144,24 @@ def test_the_gallery_is_averaged_with_its_mirror_images_and_whitened(run: RunDir
     assert (copied / "embeddings" / "all_mirrored").is_dir()
 
 
+def test_an_index_of_flipped_images_is_served_as_such(conspecific: Command, run: RunDirectory, tmp_path: Path) -> None:
+    index = tmp_path / "birds.index"
+    copied = shutil.copytree(run.path, tmp_path / "run")
+    assert conspecific("index", copied, "flip=true", f"output={index}").returncode == 0
+    config = typed(compose_config("serve", [f"run={index}", "device=cpu", "encode.backend=torch"]), ServeConfig)
+    gallery = open_gallery(config, Console(quiet=True))
+    found, _ = gallery.search(ImageOps.mirror(gallery.manifest.open_rgb(3)), 1, None)
+    assert found.neighbors.ids.tolist() == [[3]] and found.neighbors.scores[0, 0] == pytest.approx(1, abs=1e-3)
+    assert (found.encoded.title, found.encoded.worth) == ("Model of the run, refined by flip", None)
+
+
 def test_an_index_that_cannot_be_served_is_told(conspecific: Command, birds: Path, tmp_path: Path) -> None:
     done = conspecific("serve", birds, "port=0", "truncate=8")
     assert done.stderr == f"error: {birds} is an index, which has its own images and weights: leave out truncate\n"
     done = conspecific("serve", birds, "port=0", "refine.flip=true")
     assert (
         done.stderr
-        == f"error: {birds} is an index, which has no embeddings of mirrored images: leave out refine.flip\n"
+        == f"error: {birds} was made without mirrored images: leave out refine.flip, or make it again with flip=true\n"
     )
     (birds / "seal").unlink()
     done = conspecific("serve", birds, "port=0")

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from conspecific.encoding import Encoder, Encoders, encoders, openvino_backend, torch_encoder
 from conspecific.encoding.encoder import disagreement
 from conspecific.models import Backbone, FrozenStages
-
-Build = Callable[[nn.Module, Tensor, str, Path], Callable[[Tensor], Tensor]]
+from conspecific.types import FloatArray
 
 
 class Fake:
@@ -30,15 +30,15 @@ class Fake:
 
     def build(
         self, network: nn.Module, sample: Tensor, precision: str, folder: Path, *_: object
-    ) -> Callable[[Tensor], Tensor]:
+    ) -> Callable[[NDArray[np.uint8]], FloatArray]:
         if self.error:
             raise RuntimeError(self.error)
         self.built.append(precision)
-        known = {len(sample): network(sample).detach()}
-        noise = torch.zeros_like(known[len(sample)])
+        known = {len(sample): network(sample).detach().numpy()}
+        noise = np.zeros_like(known[len(sample)])
         noise[:, 0] = self.factor - 1
 
-        def run(images: Tensor) -> Tensor:
+        def run(images: NDArray[np.uint8]) -> FloatArray:
             return known[len(images)] + noise
 
         return run

@@ -94,24 +94,27 @@ def test_what_another_machine_wrote_is_searched_without_reading_its_structure(
     vectors: FloatArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = Index.build(vectors, paths(IMAGES), kind="hnsw")
-    index.save(tmp_path / "index", cache=tmp_path / "theirs", write_encoder=lambda path: _write(path, b"onnx"))
+    index.save(tmp_path / "index", cache=tmp_path / "theirs", encoder=[_network(tmp_path)])
     monkeypatch.setattr("faiss.read_index", None)
     said: list[str] = []
     opened = Index.open(tmp_path / "index", cache=tmp_path / "ours", say=said.append)
     assert "built again, not read" in said[0]
-    assert opened.contents is not None and opened.contents.encoder is None
+    assert opened.contents is not None and opened.contents.encoder == ()
     assert opened.search(vectors[:5], 1).ids[:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_changed_index_keeps_its_network(vectors: FloatArray, tmp_path: Path, cache: Path) -> None:
-    Index.build(vectors, paths(IMAGES)).save(
-        tmp_path / "index", cache=cache, write_encoder=lambda path: _write(path, b"onnx")
-    )
+    Index.build(vectors, paths(IMAGES)).save(tmp_path / "index", cache=cache, encoder=[_network(tmp_path)])
     opened = Index.open(tmp_path / "index", cache=cache)
     opened.remove([0])
     opened.save(tmp_path / "index", cache=cache)
     kept = Index.open(tmp_path / "index", cache=cache).contents
-    assert kept is not None and kept.encoder is not None and kept.encoder.read_bytes() == b"onnx"
+    assert kept is not None and [file.read_bytes() for file in kept.encoder] == [b"onnx"]
+
+
+def _network(folder: Path) -> Path:
+    _write(folder / "encoder.onnx", b"onnx")
+    return folder / "encoder.onnx"
 
 
 def _write(path: Path, content: bytes) -> None:

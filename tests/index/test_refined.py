@@ -132,7 +132,7 @@ def test_an_index_whitens_before_it_refines(images: EmbeddingSet) -> None:
         order = np.argsort(expansion(vectors[query], vectors[others], "cosine", config))[:5]
         assert found.ids[query].tolist() == np.arange(IMAGES)[others][order].tolist()
     assert index.search(queries, 5, RefineConfig()).ids.tolist() == index.search(queries, 5).ids.tolist()
-    with pytest.raises(ConfigError, match=r"refine\.flip needs embeddings of the mirrored gallery"):
+    with pytest.raises(ConfigError, match=r"refine\.flip needs a gallery that was averaged with mirrored images"):
         index.search(queries, 5, RefineConfig(flip=True))
     with pytest.raises(DataError, match="whitening needs a gallery of 2 images or more"):
         search_refined(images.select(images.ids[:1]), images, "cosine", RefineConfig(whitening=True), 1)

@@ -42,7 +42,8 @@ class RefineConfig:
         """Raise ConfigError for flip where a gallery has no embeddings of its mirrored images."""
         if self.flip:
             raise ConfigError(
-                "refine.flip needs embeddings of the mirrored gallery, which an index does not have: leave it out"
+                "refine.flip needs a gallery that was averaged with mirrored images, and this index was made without: "
+                "leave it out, or make the index again with flip=true"
             )
 
     @property

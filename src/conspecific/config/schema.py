@@ -314,8 +314,9 @@ class IndexConfig(UseConfig):
     the run. kind: exact, hnsw, ivf, ivfpq, sq8, fp16 or binary; auto: by the number of images and `memory_gb`, the
     memory in GB (10^9 bytes) that it may take. refresh: compare the folder of an index with it, and encode, add and
     remove only what changed. add: images, or folders of some, to take into an index, or to take anew. remove: images to
-    take out of it, by id or path; a folder stands for all images below it. compare: make no index, but measure on the
-    test images what each kind, and each shorter embedding, costs.
+    take out of it, by id or path; a folder stands for all images below it. flip: average the embedding of each image,
+    and of each query of this index, with that of its mirror image. compare: make no index, but measure on the test
+    images what each kind, and each shorter embedding, costs.
     """
 
     output: str | None = None
@@ -324,6 +325,7 @@ class IndexConfig(UseConfig):
     refresh: bool = False
     add: list[str] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
+    flip: bool = False
     compare: bool = False
 
     def __post_init__(self) -> None:
@@ -332,6 +334,8 @@ class IndexConfig(UseConfig):
             raise ConfigError(f"memory_gb must be above 0; found {self.memory_gb}")
         if self.compare and (self.refresh or self.add or self.remove):
             raise ConfigError("compare=true makes no index and changes none: leave out refresh, add and remove")
+        if self.flip and (self.compare or self.refresh or self.add or self.remove):
+            raise ConfigError("flip=true says how an index is made, which then stays so: leave it out")
         if self.refresh and (self.add or self.remove):
             raise ConfigError("refresh=true compares the whole folder with the index: leave out add and remove")
 

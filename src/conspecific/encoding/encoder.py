@@ -3,10 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
+
+from conspecific.types import FloatArray
 
 LEAST_COSINE = {"float32": 0.9999, "bfloat16": 0.999}  # the lowest of a sample in float32, the mean in bfloat16
 
@@ -39,6 +43,11 @@ def torch_encoder(network: Callable[[Tensor], Tensor], device: torch.device, pre
             return network(images.to(device, non_blocking=True)).float()
 
     return Encoder("torch", precision, run)
+
+
+def on_tensors(run: Callable[[NDArray[Any]], FloatArray]) -> Callable[[Tensor], Tensor]:
+    """Return a function of arrays as one of tensors on the CPU, which share their memory."""
+    return lambda images: torch.from_numpy(run(images.numpy()))
 
 
 def disagreement(encoder: Encoder, expected: Tensor, sample: Tensor) -> str | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from conspecific.config.schema import EncodeConfig
 from conspecific.encoding import onnx_backend, openvino_backend
-from conspecific.encoding.encoder import Encoder, disagreement, images_per_second, torch_encoder
+from conspecific.encoding.encoder import Encoder, disagreement, images_per_second, on_tensors, torch_encoder
 from conspecific.encoding.machine import processor, versions
 from conspecific.files import cache_key, write_json
 
@@ -148,7 +148,8 @@ class Encoders:
         assert self.cache is not None
         folder = self.cache / "encoders" / cache_key(key, backend)
         try:
-            encoder = Encoder(backend, precision, BACKENDS[backend].build(network, sample, precision, folder, self.say))
+            run = on_tensors(BACKENDS[backend].build(network, sample, precision, folder, self.say))
+            encoder = Encoder(backend, precision, run)
             reason = disagreement(encoder, expected, sample)
         except Exception as error:  # conversion and engines raise many kinds; torch can always do the work
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"

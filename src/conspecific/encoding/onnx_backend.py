@@ -1,15 +1,19 @@
-"""ONNX Runtime: Microsoft's inference engine, for any CPU."""
+"""ONNX Runtime: Microsoft's inference engine, for any CPU. Imported without torch."""
 
 import logging
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
 from conspecific.cached import cached
+from conspecific.types import FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 NETWORK = "network.onnx"
 
@@ -20,39 +24,44 @@ def precisions() -> tuple[str, ...]:
 
 
 def build(
-    network: nn.Module, sample: Tensor, precision: str, converted: Path, say: Callable[[str], None]
-) -> Callable[[Tensor], Tensor]:
+    network: "nn.Module", sample: "Tensor", precision: str, converted: Path, say: Callable[[str], None]
+) -> Callable[[NDArray[Any]], FloatArray]:
     """Return a function from images like `sample`, uint8 [B, 3, H, W] of any B, to the output of the network.
 
     converted: a folder that keeps the converted network; see `cached`, for `say` too.
     """
+    import torch
+
     folder = cached(converted, lambda folder: export(network, sample, folder / NETWORK), say)
-    return open_file(folder / NETWORK)
+    return open_file(folder / NETWORK, torch.get_num_threads())
 
 
-def open_file(file: Path) -> Callable[[Tensor], Tensor]:
-    """Return a function from a batch of inputs on the CPU to the output of the network in an ONNX file."""
+def open_file(file: Path, threads: int) -> Callable[[NDArray[Any]], FloatArray]:
+    """Return a function from a batch of inputs to the output of the network in an ONNX file."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     [given] = session.get_inputs()
 
-    def run(images: Tensor) -> Tensor:
-        [found] = session.run(None, {given.name: images.numpy()})
-        return torch.from_numpy(found)
+    def run(images: NDArray[Any]) -> FloatArray:
+        found: FloatArray
+        [found] = session.run(None, {given.name: images})
+        return found
 
     return run
 
 
-def export(network: nn.Module, sample: Tensor, file: Path) -> None:
+def export(network: "nn.Module", sample: "Tensor", file: Path) -> None:
     """Write a network as an ONNX file with the input `images`, like `sample` but of any batch size, and the output
     `embeddings`.
 
     network: on the CPU and in evaluation mode.
     """
+    import torch
+
     batch = torch.export.Dim("batch", min=1)
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level

@@ -1,17 +1,20 @@
-"""OpenVINO: Intel's inference engine, the fastest on CPUs with AMX or AVX-512."""
+"""OpenVINO: Intel's inference engine, the fastest on CPUs with AMX or AVX-512. Imported without torch."""
 
 import sys
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
 from conspecific.cached import cached
+from conspecific.types import FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 NETWORK = "network.xml"
 
@@ -28,8 +31,8 @@ def precisions() -> tuple[str, ...]:
 
 
 def build(
-    network: nn.Module, sample: Tensor, precision: str, converted: Path, say: Callable[[str], None]
-) -> Callable[[Tensor], Tensor]:
+    network: "nn.Module", sample: "Tensor", precision: str, converted: Path, say: Callable[[str], None]
+) -> Callable[[NDArray[Any]], FloatArray]:
     """Return a function from images like `sample`, uint8 [B, 3, H, W] of any B, to the output of the network.
 
     converted: a folder that keeps the converted network, which takes seconds to make; see `cached`, for `say` too.
@@ -38,8 +41,8 @@ def build(
     return open_file(folder / NETWORK, precision)
 
 
-def open_file(file: Path, precision: str = "float32") -> Callable[[Tensor], Tensor]:
-    """Return a function from a batch of inputs on the CPU to the output of the network in a file that `export` wrote.
+def open_file(file: Path, precision: str = "float32") -> Callable[[NDArray[Any]], FloatArray]:
+    """Return a function from a batch of inputs to the output of the network in a file that `export` wrote.
 
     The batch is divided among as many streams as there are cores, each of one thread, so that no core waits for
     another.
@@ -49,28 +52,30 @@ def open_file(file: Path, precision: str = "float32") -> Callable[[Tensor], Tens
     options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": NAMES[precision]}
     queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", options))
 
-    def run(images: Tensor) -> Tensor:
-        pixels, found = images.numpy(), {}
+    def run(images: NDArray[Any]) -> FloatArray:
+        found = {}
 
         def keep(request: Any, start: int) -> None:
             found[start] = np.array(request.get_output_tensor().data)  # a copy: the request is used again
 
         queue.set_callback(keep)
-        step = max(1, min(SLICE, -(-len(pixels) // len(queue))))
-        for start in range(0, len(pixels), step):
-            queue.start_async(pixels[start : start + step], start)
+        step = max(1, min(SLICE, -(-len(images) // len(queue))))
+        for start in range(0, len(images), step):
+            queue.start_async(images[start : start + step], start)
         queue.wait_all()
-        return torch.from_numpy(np.concatenate([found[start] for start in sorted(found)]))
+        return np.concatenate([found[start] for start in sorted(found)])
 
     return run
 
 
-def export(network: nn.Module, sample: Tensor, file: Path) -> None:
+def export(network: "nn.Module", sample: "Tensor", file: Path) -> None:
     """Write a network as an .xml file, its weights as a .bin file beside it, for the input `images`, like `sample` but
     of any batch size, and the output `embeddings`.
 
     network: on the CPU and in evaluation mode.
     """
+    import torch
+
     openvino = _openvino()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the tracer, about sizes that become constants: they are

@@ -13,8 +13,8 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.evaluation.compare import Difference, compare
 from conspecific.evaluation.evaluate import evaluate
-from conspecific.evaluation.refined import flip_averaged
 from conspecific.index import GallerySearcher, Searcher, make_searcher
+from conspecific.index.flip import flip_averaged
 from conspecific.index.kinds import KINDS, LEAST_FOR_CODES
 from conspecific.index.refined import make_refined
 from conspecific.index.whitening import pca_whitened

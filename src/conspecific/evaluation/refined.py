@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from conspecific.config.refine import RefineConfig
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.evaluation.evaluate import evaluate
-from conspecific.index.gallery import prepared
+from conspecific.index.flip import flip_averaged
 from conspecific.index.refined import make_refined
 from conspecific.index.whitening import whiten
-from conspecific.types import EmbeddingSet, EvalResult, FloatArray, Similarity
+from conspecific.types import EmbeddingSet, EvalResult, Similarity
 
 
 def evaluate_refined(
@@ -40,15 +38,3 @@ def evaluate_refined(
         gallery = embeddings.select(subset.gallery)
     searcher = make_refined(gallery, metric, config)
     return evaluate(embeddings, subset, manifest, metric, {**facts, "refine": asdict(config)}, ks, searcher=searcher)
-
-
-def flip_averaged(embeddings: EmbeddingSet, flipped: EmbeddingSet, metric: Similarity) -> EmbeddingSet:
-    """Return the mean embeddings of images and of the same images mirrored left to right; see `flip_mean`."""
-    mean = flip_mean(embeddings.vectors, flipped.select(embeddings.ids).vectors, metric)
-    return EmbeddingSet(mean, embeddings.ids, embeddings.labels)
-
-
-def flip_mean(vectors: FloatArray, flipped: FloatArray, metric: Similarity) -> FloatArray:
-    """Return the means [N, D] of embeddings of images and of their mirror images, in the same order; see `prepared`."""
-    both = [prepared(each, metric) for each in (vectors, flipped)]
-    return prepared(np.mean(both, axis=0, dtype=np.float32), metric)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from conspecific.encoding import onnx_backend, openvino_backend
+from conspecific.encoding.encoder import on_tensors
 from conspecific.errors import ConfigError
 from conspecific.exporting import int8, timm_folder
 from conspecific.exporting.network import ExportedNetwork, Run
@@ -77,13 +78,13 @@ def _quantize_openvino(network: ExportedNetwork, _: Path, folder: Path, batches:
 FORMATS: dict[str, Format] = {
     "onnx": Format(
         _write_onnx,
-        lambda folder, _: onnx_backend.open_file(folder / ONNX),
+        lambda folder, _: on_tensors(onnx_backend.open_file(folder / ONNX, torch.get_num_threads())),
         lambda: bool(onnx_backend.precisions()),
         quantize=_quantize_onnx,
     ),
     "openvino": Format(
         _write_openvino,
-        lambda folder, _: openvino_backend.open_file(folder / OPENVINO),
+        lambda folder, _: on_tensors(openvino_backend.open_file(folder / OPENVINO)),
         lambda: bool(openvino_backend.precisions()),
         quantize=_quantize_openvino,
     ),

@@ -4,15 +4,16 @@ index.json      what the index is, see `Stored`, and the size and SHA-256 of eve
 images.parquet  a row an image: id, path, label, content
 vectors.npy     [N, D] float32, row for row
 index.faiss     the structure, where the kind has one
-encoder.onnx    the network from images to embeddings, where it was exported
+encoder.*       the network from images to embeddings, where it was written: .onnx, or .xml and .bin
 seal            of index.json, by the machine that wrote it
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from shutil import copyfile
 from typing import Any, get_args
 
 import numpy as np
@@ -25,14 +26,8 @@ from conspecific.index.seal import is_sealed, seal
 from conspecific.types import FloatArray, Similarity
 
 SCHEMA_VERSION = 1  # raise it when a file of the folder changes its meaning
-FACTS, IMAGES, VECTORS, STRUCTURE, ENCODER, SEAL = (
-    "index.json",
-    "images.parquet",
-    "vectors.npy",
-    "index.faiss",
-    "encoder.onnx",
-    "seal",
-)
+FACTS, IMAGES, VECTORS, STRUCTURE, SEAL = "index.json", "images.parquet", "vectors.npy", "index.faiss", "seal"
+ENCODER = ("encoder.onnx", "encoder.xml", "encoder.bin")  # files of the network, of which an index has some or none
 COLUMNS = {"id": pl.Int64, "path": pl.String, "label": pl.String, "content": pl.String}
 MOST_JSON = 1 << 24  # bytes of index.json
 
@@ -42,8 +37,9 @@ class Stored:
     """What index.json says.
 
     kind, similarity: of the index. images, dimensions: N and D. next_id: the id of the next image that is added.
-    encoder: what the embeddings depend on: `weights`, a SHA-256, `image_size`, and what else changes them; empty where
-        that is not known. source: how the embeddings are computed again: run or weights, model, data.
+    encoder: what the embeddings depend on: `weights`, a SHA-256, `image_size`, and what else changes them, such as
+        `flip`; empty where that is not known. source: how the embeddings are computed again: run or weights, model,
+        data.
     root: the folder that paths are relative to. threshold: the lowest score of answers that are to be trusted, and the
         `precision` that it had on validation; empty where there is none.
     """
@@ -70,10 +66,9 @@ class Contents:
     sealed: bool
 
     @property
-    def encoder(self) -> Path | None:
-        """The exported network; None where there is none, or it comes from elsewhere."""
-        file = self.folder / ENCODER
-        return file if self.sealed and file.is_file() else None
+    def encoder(self) -> tuple[Path, ...]:
+        """The files of the network; none where there is none, or it comes from elsewhere."""
+        return tuple(file for name in ENCODER if self.sealed and (file := self.folder / name).is_file())
 
 
 def is_index(folder: Path) -> bool:
@@ -83,7 +78,7 @@ def is_index(folder: Path) -> bool:
 
 def require_replaceable(folder: Path) -> None:
     """Raise RunError if a folder of that name holds anything but an index: writing there would delete it."""
-    own = FACTS, IMAGES, VECTORS, STRUCTURE, ENCODER, SEAL
+    own = FACTS, IMAGES, VECTORS, STRUCTURE, *ENCODER, SEAL
     refuse_other_content(folder, "those of an index", own, _has_facts)
 
 
@@ -102,20 +97,22 @@ def write_folder(
     images: pl.DataFrame,
     vectors: FloatArray,
     write_structure: Callable[[Path], None] | None,
-    write_encoder: Callable[[Path], None] | None,
+    encoder: Sequence[Path],
     cache: Path,
 ) -> None:
     """Write an index, whole or not at all, in place of an index of that name.
 
-    cache: the folder of this machine's key. Raises RunError if a folder of that name holds anything else.
+    encoder: the files of the network, which are copied. cache: the folder of this machine's key. Raises RunError if a
+    folder of that name holds anything else.
     """
     require_replaceable(folder)
     with write_whole_folder(folder) as temporary:
         images.select(list(COLUMNS)).write_parquet(temporary / IMAGES)
         np.save(temporary / VECTORS, vectors)
-        for name, write in ((STRUCTURE, write_structure), (ENCODER, write_encoder)):
-            if write is not None:
-                write(temporary / name)
+        if write_structure is not None:
+            write_structure(temporary / STRUCTURE)
+        for file in encoder:
+            copyfile(file, temporary / file.name)
         files = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in temporary.iterdir()}
         write_json(temporary / FACTS, {"schema_version": SCHEMA_VERSION, **asdict(stored), "files": files})
         write_text(temporary / SEAL, seal((temporary / FACTS).read_bytes(), cache))
@@ -172,7 +169,7 @@ def _stored(folder: Path, facts: Mapping[str, Any]) -> Stored:
 def _check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise ValueError unless the folder's files are those that index.json lists, byte for byte."""
     found = {path.name for path in folder.iterdir()} - {FACTS, SEAL}
-    if not {IMAGES, VECTORS} <= files.keys() <= {IMAGES, VECTORS, STRUCTURE, ENCODER}:
+    if not {IMAGES, VECTORS} <= files.keys() <= {IMAGES, VECTORS, STRUCTURE, *ENCODER}:
         raise ValueError(f"{FACTS} lists the files {', '.join(sorted(files))}")
     if found != files.keys():
         odd = ", ".join(sorted(found ^ files.keys()))

@@ -3,9 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from shutil import copyfile
 from typing import Any, Self
 
 import faiss
@@ -104,20 +102,19 @@ class Index:
         folder: str | os.PathLike[str],
         *,
         cache: Path | None = None,
-        write_encoder: Callable[[Path], None] | None = None,
+        encoder: Sequence[Path] | None = None,
     ) -> None:
         """Write the index, whole or not at all; it may be the folder that it was read from.
 
-        write_encoder: writes the network from images to embeddings to a path; None keeps that of the folder it was
-        read from. Raises RunError if a folder of that name holds anything else.
+        encoder: files of the network from images to embeddings, of the names in `folder.ENCODER`; None keeps those of
+        the folder it was read from. Raises RunError if a folder of that name holds anything else.
         """
-        kept = self.contents.encoder if self.contents else None
-        if write_encoder is None and kept is not None:
-            write_encoder = partial(copyfile, kept)
+        if encoder is None:
+            encoder = self.contents.encoder if self.contents else ()
         approximate = self.searcher if isinstance(self.searcher, ApproximateSearcher) else None
         write = None if approximate is None else lambda path: faiss.write_index(approximate.structure, str(path))
         place, own = Path(folder).expanduser(), cache or default_cache()
-        write_folder(place, self.stored, self.images, self.vectors, write, write_encoder, own)
+        write_folder(place, self.stored, self.images, self.vectors, write, encoder, own)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -132,15 +129,23 @@ class Index:
         """What the structure takes in memory for one image. Vectors that it does not hold are read from the disk."""
         return self.searcher.gallery_bytes / len(self)
 
+    @property
+    def flip(self) -> bool:
+        """Whether embeddings are averaged with those of mirrored images, as those of queries must be then."""
+        return bool(self.stored.encoder.get("flip"))
+
     def search(self, queries: EmbeddingSet | FloatArray, k: int, refine: RefineConfig | None = None) -> Neighbors:
         """Return the k nearest images of each query; see `Searcher.search`.
 
         queries: vectors [Q, D] float32, or embeddings whose sample ids are those of `images` where a query is to leave
-            itself out. refine: how answers are refined; their scores are not those of a plain search.
+            itself out. refine: how answers are refined; their scores are not those of a plain search. Its flip is
+            only for an index that has it too.
         """
         if not isinstance(queries, EmbeddingSet):
             unknown = np.full(len(queries), -1)
             queries = EmbeddingSet(queries, unknown - np.arange(len(queries)), unknown)
+        if refine is not None and self.flip:
+            refine = replace(refine, flip=False)  # the vectors have it already
         if refine is None or not refine.name:
             return self.searcher.search(queries, k)
         from conspecific.index.refined import search_refined  # scipy, which a plain search does without

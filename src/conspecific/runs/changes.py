@@ -16,6 +16,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.errors import DataError, name_some
 from conspecific.files import content_hash
 from conspecific.index import Index
+from conspecific.index.flip import flip_averaged
 from conspecific.index.folder import is_index
 from conspecific.runs.answers import find_queries
 from conspecific.runs.directory import RunDirectory
@@ -146,7 +147,11 @@ def _vectors(
     vectors = np.array(index.vectors[np.maximum(rows, 0)])
     places: IntArray = entering["place"].cast(pl.Int64).to_numpy()[rows < 0]
     if places.size:
-        vectors[rows < 0] = opened.embed_images(opened.embedder, manifest, places, console).vectors
+        found = opened.embed_images(opened.embedder, manifest, places, console)
+        if index.flip:
+            mirrored = opened.embed_images(opened.embedder, manifest, places, console, mirrored=True)
+            found = flip_averaged(found, mirrored, opened.embedder.metric)
+        vectors[rows < 0] = found.vectors
     return vectors, int(places.size)
 
 

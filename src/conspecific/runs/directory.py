@@ -119,6 +119,11 @@ class RunDirectory:
         return self.path / "index"
 
     @property
+    def kept_index(self) -> Path:
+        """The index that a search of the run's own images left for the next one."""
+        return self.embeddings / "index"
+
+    @property
     def report(self) -> Path:
         """The report to open in a browser."""
         return self.path / "report.html"

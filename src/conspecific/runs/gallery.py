@@ -1,9 +1,8 @@
 """Make the index of a run's gallery, and open the run of an index."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
-from functools import partial
 from pathlib import Path
-from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -11,17 +10,20 @@ from rich.console import Console
 
 from conspecific.config.schema import IndexConfig, UseConfig
 from conspecific.config.targets import check_targets
-from conspecific.encoding.query_encoder import can_open, write_query_encoder
+from conspecific.data.manifest import Manifest
+from conspecific.encoding.query_encoder import can_write, write_query_encoder
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation.score_precision import WANTED, ScorePrecision
 from conspecific.index import Index
-from conspecific.index.folder import ENCODER, require_replaceable
+from conspecific.index.flip import flip_averaged
+from conspecific.index.folder import require_replaceable
 from conspecific.index.gallery_index import require_encoder
 from conspecific.runs.answers import Threshold
 from conspecific.runs.changes import hash_contents
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.open import OpenRun, open_run
 from conspecific.runs.record import read_record
+from conspecific.types import EmbeddingSet
 
 SOURCE = ("run", "weights", "model", "image_size", "truncate")  # keys by which the embeddings are computed again
 
@@ -29,32 +31,51 @@ SOURCE = ("run", "weights", "model", "image_size", "truncate")  # keys by which 
 def make_index(opened: OpenRun, console: Console) -> tuple[Path, Index]:
     """Build an index over the images that were asked for, and write it; return its folder and the index.
 
-    Embeddings that `embed` or `search` left are used. The network is exported beside them where ONNX Runtime is
-    installed, so that a search need not import torch.
+    Embeddings that `embed` or `search` left are used. The network is written beside them where OpenVINO or ONNX Runtime
+    is installed, so that a search need not import torch.
     """
     config = opened.config
     assert isinstance(config, IndexConfig)
     folder = _output(opened, config.output)
     require_replaceable(folder)  # before the work, not after
-    _, manifest, embeddings = opened.embed_all(console)
-    index = Index.build(
+    place, manifest, embeddings = opened.embed_all(console)
+    if config.flip:
+        mirrored = opened.embed_mirrored(manifest, place, console)
+        embeddings = flip_averaged(embeddings, mirrored, opened.embedder.metric)
+    contents, memory = hash_contents(manifest), config.memory_gb
+    index = build_index(opened, manifest, embeddings, config.kind, config.flip, contents=contents, memory_gb=memory)
+    with TemporaryDirectory() as scratch:
+        index.save(folder, cache=opened.cache, encoder=write_network(opened, Path(scratch), console))
+    return folder, index
+
+
+def build_index(
+    opened: OpenRun,
+    manifest: Manifest,
+    embeddings: EmbeddingSet,
+    kind: str,
+    flip: bool = False,
+    source: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> Index:
+    """Build an index of all images of a manifest.
+
+    flip: whether the embeddings are averaged with those of mirrored images. source, facts: what the index says besides
+    where it comes from.
+    """
+    own = {key: getattr(opened.config, key) for key in SOURCE}
+    return Index.build(
         embeddings.vectors,
         manifest.table["path"].to_list(),
         manifest.table["label"].to_list(),
-        kind=config.kind,
+        kind=kind,
         similarity=opened.embedder.metric,
-        contents=hash_contents(manifest),
-        memory_gb=config.memory_gb,
-        encoder=opened.encoder_facts(),
-        source={**{key: getattr(config, key) for key in SOURCE}, **_places(opened), "data": opened.data()},
+        encoder={**opened.encoder_facts(), **({"flip": True} if flip else {})},
+        source={**own, **_places(opened), "data": opened.data(), **(source or {})},
         root=str(manifest.root.absolute()),
-        threshold=_stored_threshold(opened),
+        threshold={} if flip else _stored_threshold(opened),  # it is one of plain scores
+        **facts,
     )
-    with TemporaryDirectory() as scratch:
-        encoder = _export(opened, Path(scratch) / ENCODER, console)
-        write = None if encoder is None else partial(copyfile, encoder)
-        index.save(folder, cache=opened.cache, write_encoder=write)
-    return folder, index
 
 
 def open_for(index: Index, folder: Path, config: UseConfig) -> OpenRun:
@@ -73,7 +94,7 @@ def open_for(index: Index, folder: Path, config: UseConfig) -> OpenRun:
     if own["run"] is not None and RunDirectory(folder.absolute().parent).config.is_file():
         own["run"] = str(folder.absolute().parent)  # the run was moved with the index in it
     opened = open_run(UseConfig(**{**shared, **own, "data": data}))
-    require_encoder(index.stored, opened.encoder_facts(), folder)
+    require_encoder(index.stored, {**opened.encoder_facts(), **({"flip": True} if index.flip else {})}, folder)
     return opened
 
 
@@ -110,16 +131,16 @@ def _output(opened: OpenRun, named: str | None) -> Path:
     return opened.run.index
 
 
-def _export(opened: OpenRun, file: Path, console: Console) -> Path | None:
-    """Write the network to an ONNX file; None, and a line on why, where that cannot be done."""
-    reason = "ONNX Runtime is not installed; pip install 'conspecific[onnx]' and make the index again"
-    if can_open():
+def write_network(opened: OpenRun, folder: Path, console: Console) -> list[Path]:
+    """Write the network for another backend, and return its files; none, and a line on why, where that cannot be
+    done."""
+    reason = "neither OpenVINO nor ONNX Runtime is installed; pip install 'conspecific[onnx]' and make the index again"
+    if can_write():
         network: Any = opened.embedder.eval().cpu()
         try:
-            write_query_encoder(network, opened.image_size, file)
-            return file
+            return write_query_encoder(network, opened.image_size, folder)
         except Exception as error:  # exporters raise errors of any kind; the index is complete without its network
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
     told = f"The network is not in the index, and a search takes seconds longer to begin: {reason}."
     console.print(told, soft_wrap=True, highlight=False)
-    return None
+    return []

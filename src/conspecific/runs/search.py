@@ -3,9 +3,9 @@
 Where an index has its network with it, torch is not imported: the answer is there in less than two seconds.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,12 @@ from conspecific.encoding.query_encoder import can_open, open_query_encoder
 from conspecific.errors import ConfigError
 from conspecific.images import center_crop, image_array, open_rgb
 from conspecific.index import Index, Searcher
+from conspecific.index.flip import flip_averaged, flip_mean
 from conspecific.index.folder import is_index
 from conspecific.index.gallery_index import require_encoder
 from conspecific.runs.answers import Answers, Threshold
 from conspecific.runs.directory import RunDirectory
+from conspecific.runs.kept_index import keep_index, listed_now, may_keep, open_kept, weights_hash
 from conspecific.types import EmbeddingSet, FloatArray, Neighbors
 
 if TYPE_CHECKING:
@@ -36,29 +38,31 @@ OWN = ("weights", "model", "truncate", "image_size")  # keys that an index has a
 def find_answers(config: SearchConfig, queries: Sequence[Path], console: Console) -> Answers:
     """Return the nearest images of each query, in the index or run that `config.run` names.
 
-    Of a run, its index is searched if it has one and nothing else is asked for than it holds.
+    Of a run, its index is searched if it has one and nothing else is asked for than it holds. A search that embedded
+    the run's own images leaves an index for the next one.
     Raises ImageError and DataError for images, RunError for a run or index, ConfigError for keys that an index has not.
     """
-    folder = _index_folder(config)
-    if folder is None:
-        from conspecific.runs.open import open_run
-
-        return search_images(open_run(config), queries, config.k, console, config.refine)
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False)
 
-    index = Index.open(folder, cache=Path(config.paths.cache).expanduser(), say=say)
-    _require_present_weights(index, folder)
-    say(f"Index: {folder}, {len(index):,} images, {index.kind}")
-    return search_index(index, folder, queries, config, console)
+    if (folder := _index_folder(config)) is not None:
+        index = Index.open(folder, cache=Path(config.paths.cache).expanduser(), say=say)
+        _require_present_weights(index, folder)
+    elif may_keep(config) and (kept := open_kept(config, say)) is not None:
+        folder, index = kept
+    else:
+        from conspecific.runs.open import open_run
+
+        return search_images(open_run(config), queries, config.k, console, config.refine)
+    say(f"Index: {folder}, {len(index):,} images, {index.kind}{', flip' * index.flip}")
+    return search_index(index, folder, queries, config)
 
 
-def search_index(
-    index: Index, folder: Path, queries: Sequence[Path], config: SearchConfig, console: Console
-) -> Answers:
+def search_index(index: Index, folder: Path, queries: Sequence[Path], config: SearchConfig) -> Answers:
     """Find the k nearest images of each query in an index that was read from a folder."""
-    vectors = _embedded(index, folder, queries, config, console)
+    require_flip(index, folder, config.refine)
+    vectors = _embedded(index, folder, queries, config)
     found = index.search(vectors, min(config.k, len(index)), config.refine)
     neighbors, manifest = Neighbors(index.rows(found.ids), found.scores), indexed_images(index, config)
     threshold = None if config.refine.name else threshold_of(index)  # it is one of plain scores
@@ -85,18 +89,14 @@ def search_images(
     from conspecific.index.refined import search_refined
     from conspecific.runs.gallery import validated_threshold
 
-    embedder, config = opened.embedder, opened.config
-    embedder.image_size = opened.image_size
-    vectors = embedder.embed(queries, device=config.device, workers=config.workers, progress=len(queries) > 1)
+    embedder, flip = opened.embedder, refine is not None and refine.flip
+    vectors = embed_queries(opened, queries, flip)
     ids, labels = -1 - np.arange(len(queries)), np.full(len(queries), -1)  # negative: of no image in the manifest
+    listed = listed_now(opened)
     folder, manifest, gallery = opened.embed_all(console)
-    if refine is not None and refine.flip:
-        from conspecific.evaluation.refined import flip_averaged, flip_mean
-
-        side = opened.image_size
-        mirrored = [ImageOps.mirror(center_crop(open_rgb(path, side), side)) for path in queries]
-        others = embedder.embed(mirrored, device=config.device, workers=config.workers)
-        vectors = flip_mean(vectors, others, embedder.metric)
+    if listed is not None:
+        keep_index(opened, listed, manifest, gallery, console)
+    if flip:
         gallery = flip_averaged(gallery, opened.embed_mirrored(manifest, folder, console), embedder.metric)
     asked, k = EmbeddingSet(vectors, ids, labels), min(k, len(gallery))
     if refine is None or not refine.name:
@@ -106,6 +106,26 @@ def search_images(
     return Answers(tuple(queries), manifest, found, opened.weights)
 
 
+def embed_queries(opened: "OpenRun", queries: Sequence[Path], flip: bool) -> FloatArray:
+    """Embed query images by a run, [N, D]. flip: average them with their mirror images."""
+    embedder, side = opened.embedder, opened.image_size
+    embedder.image_size = side
+    embed = partial(embedder.embed, device=opened.config.device, workers=opened.config.workers)
+    vectors = embed(queries, progress=len(queries) > 1)
+    if not flip:
+        return vectors
+    mirrored = [ImageOps.mirror(center_crop(open_rgb(path, side), side)) for path in queries]
+    return flip_mean(vectors, embed(mirrored), embedder.metric)
+
+
+def require_flip(index: Index, folder: Path, refine: RefineConfig) -> None:
+    """Raise ConfigError where refine.flip is asked of an index that was made without."""
+    if refine.flip and not index.flip:
+        raise ConfigError(
+            f"{folder} was made without mirrored images: leave out refine.flip, or make it again with flip=true"
+        )
+
+
 def named_index(config: SearchConfig | ServeConfig) -> Path | None:
     """Return the index that `config.run` names; None where it names a run. Raises ConfigError for keys of a run."""
     place = None if config.run is None else Path(config.run).expanduser()
@@ -113,8 +133,6 @@ def named_index(config: SearchConfig | ServeConfig) -> Path | None:
         return None
     if asked := _asked(config):
         raise ConfigError(f"{place} is an index, which has its own images and weights: leave out {', '.join(asked)}")
-    if config.refine.flip:
-        raise ConfigError(f"{place} is an index, which has no embeddings of mirrored images: leave out refine.flip")
     return place
 
 
@@ -137,20 +155,18 @@ def _require_present_weights(index: Index, folder: Path) -> None:
     above = RunDirectory(folder.absolute().parent)
     run = above if above.config.is_file() else RunDirectory(Path(str(index.stored.source.get("run"))))
     if run.weights.is_file():
-        found = hashlib.sha256(run.weights.read_bytes()).hexdigest()
-        require_encoder(index.stored, {**index.stored.encoder, "weights": found}, folder)
+        require_encoder(index.stored, {**index.stored.encoder, "weights": weights_hash(run.weights)}, folder)
 
 
-def _embedded(
-    index: Index, folder: Path, queries: Sequence[Path], config: SearchConfig, console: Console
-) -> FloatArray:
+def _embedded(index: Index, folder: Path, queries: Sequence[Path], config: SearchConfig) -> FloatArray:
     """Embed queries by the network of the index; by that of its run where it has none, or one from elsewhere."""
-    encoder = index.contents.encoder if index.contents else None
-    if encoder is not None and can_open():
+    network = index.contents.encoder if index.contents else ()
+    if can_open(network):
         size = int(index.stored.encoder["image_size"])
-        return open_query_encoder(encoder)(np.stack([image_array(path, size) for path in queries]))
+        images, embed = np.stack([image_array(path, size) for path in queries]), open_query_encoder(network)
+        if not index.flip:
+            return embed(images)
+        return flip_mean(embed(images), embed(np.ascontiguousarray(images[..., ::-1])), index.stored.similarity)
     from conspecific.runs.gallery import open_for
 
-    opened = open_for(index, folder, config)
-    opened.embedder.image_size = opened.image_size
-    return opened.embedder.embed(queries, device=config.device, workers=config.workers, progress=len(queries) > 1)
+    return embed_queries(open_for(index, folder, config), queries, index.flip)

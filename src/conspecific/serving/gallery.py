@@ -15,11 +15,11 @@ from torch import Tensor
 from conspecific.config.choices import REFINEMENTS
 from conspecific.config.refine import RefineConfig
 from conspecific.data.manifest import Manifest
-from conspecific.evaluation.refined import flip_mean
 from conspecific.evaluation.score_precision import ScorePrecision
 from conspecific.files import content_hash_of
 from conspecific.images import center_crop, to_tensor
 from conspecific.index import GallerySearcher
+from conspecific.index.flip import flip_mean
 from conspecific.index.refined import make_refined
 from conspecific.index.whitening import Whitening
 from conspecific.models import Embedder

@@ -15,9 +15,9 @@ from conspecific.data.dataset import EvaluationImages, evenly_spaced
 from conspecific.data.manifest import Manifest
 from conspecific.errors import ConfigError, DataError
 from conspecific.evaluation import device_for
-from conspecific.evaluation.refined import flip_averaged
 from conspecific.evaluation.score_precision import ScorePrecision
 from conspecific.index import GallerySearcher, Index
+from conspecific.index.flip import flip_averaged
 from conspecific.index.whitening import Whitening
 from conspecific.models import Embedder
 from conspecific.runs.changes import hash_contents
@@ -25,7 +25,7 @@ from conspecific.runs.gallery import open_for
 from conspecific.runs.open import OpenRun, open_run
 from conspecific.runs.record import read_result, read_splits, trained_images
 from conspecific.runs.reference import embed_by_reference
-from conspecific.runs.search import indexed_images, named_index
+from conspecific.runs.search import indexed_images, named_index, require_flip
 from conspecific.serving.gallery import Encoded, ServedGallery
 from conspecific.types import EmbeddingSet
 
@@ -38,7 +38,8 @@ class Embedded:
 
     place: the run or index that they come from. embeddings: row for row those of `manifest`. folder: where embeddings
     of these images are kept. unknown: [N], which of them the run is not known to be trained on. contents: hash of each
-    file, None where it is not known. plain: their search.
+    file, None where it is not known. plain: their search. flip: whether embeddings are averaged with those of mirrored
+    images already.
     """
 
     place: Path
@@ -48,6 +49,7 @@ class Embedded:
     unknown: NDArray[np.bool_]
     contents: tuple[str | None, ...]
     plain: GallerySearcher | None = None
+    flip: bool = False
 
 
 def open_gallery(config: ServeConfig, console: Console) -> ServedGallery:
@@ -60,9 +62,10 @@ def open_gallery(config: ServeConfig, console: Console) -> ServedGallery:
         images = _images_of_run(opened, console)
     else:
         index = Index.open(place, cache=Path(config.paths.cache).expanduser(), say=partial(_say, console))
+        require_flip(index, place, config.refine)
         opened = open_for(index, place, config)
         images = _images_of_index(index, place, opened, config)
-        _say(console, f"Index: {place}, {len(index):,} images, {index.kind}")
+        _say(console, f"Index: {place}, {len(index):,} images, {index.kind}{', flip' * index.flip}")
     model = _refined(opened, images, config.refine, console)
     reference, missing = _reference(opened, images, console)
     return ServedGallery(
@@ -108,20 +111,22 @@ def _images_of_index(index: Index, place: Path, opened: OpenRun, config: ServeCo
     if opened.run is not None and opened.run.splits.is_file():
         trained = trained_images(opened.run)["content"].to_list()
         unknown = ~index.images["content"].is_in(trained).fill_null(False).to_numpy()
-    return Embedded(place, manifest, embeddings, folder, unknown, tuple(index.images["content"]), index.searcher)
+    contents = tuple(index.images["content"])
+    return Embedded(place, manifest, embeddings, folder, unknown, contents, index.searcher, index.flip)
 
 
 def _refined(opened: OpenRun, images: Embedded, refine: RefineConfig, console: Console) -> Encoded:
     """Return the gallery under the model of the run, averaged with mirrored images and whitened where asked for."""
     model = _encoded(opened, "Model of the run", "model", opened.embedder, images, console)
     embeddings, whitening = images.embeddings, None
-    if refine.flip:
+    if refine.flip and not images.flip:
         mirrored = opened.embed_mirrored(images.manifest, images.folder, console)
         embeddings = flip_averaged(embeddings, mirrored, opened.embedder.metric)
     if refine.whitening:
         whitening = Whitening.fit(embeddings.vectors)
         embeddings = EmbeddingSet(whitening(embeddings.vectors), embeddings.ids, embeddings.labels)
-    plain = None if refine.flip or refine.whitening else images.plain
+    plain = images.plain if embeddings is images.embeddings else None
+    refine = replace(refine, flip=refine.flip or images.flip)  # queries are averaged where the gallery is
     return replace(model, embeddings=embeddings, refine=refine, plain=plain, whitening=whitening)
 
 
