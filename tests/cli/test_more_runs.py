@@ -103,6 +103,8 @@ def test_images_in_a_folder_with_a_difficult_name(conspecific: Command, quick: l
     data = ["data=folder", "data.root=It's my butterflies, 2024"]
     done = conspecific("train", "experiment=baseline", *data, *overrides, "trainer.max_epochs=0")
     assert (done.returncode, done.stderr) == (0, "")
+    [report] = Path("runs").rglob("report.html")
+    assert ">Pooled reference</h3>" in report.read_text().partition('id="map-card"')[2], "it has an embedding map"
 
 
 # --- going on with a run

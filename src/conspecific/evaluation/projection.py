@@ -1,36 +1,41 @@
 """A map of embeddings: images in two dimensions, near each other where their embeddings are."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from conspecific.encoding import Encoder
 from conspecific.evaluation.evaluator import Evaluator
 from conspecific.files import write_whole
-from conspecific.models import Backbone, Embedder, flatten_baseline
+from conspecific.models import Embedder
 from conspecific.types import FloatArray, IntArray
 
 MOST, FEWEST = 600, 5  # images of a map: time and the size of a report, and what t-SNE can use
 COMPONENTS, PERPLEXITY, SEED = 50, 30.0, 0  # van der Maaten and Hinton 2008
 
 
-def write_map(file: Path, evaluator: Evaluator, network: Backbone, model: Embedder) -> None:
-    """Write where a sample of the test images is under the flatten baseline and under a model.
+def write_map(
+    file: Path, evaluator: Evaluator, embedders: Mapping[str, Embedder], encoder: Encoder | None = None
+) -> None:
+    """Write where a sample of the test images is under each embedder.
 
-    network: the pretrained backbone; what it shares with the model is not computed again. The table has the columns
-    path, label, flatten_x, flatten_y, model_x and model_y, the last four in [0, 1]. Fewer than five images make no map.
+    embedders: name -> embedder, such as flatten and model; what a backbone shares with activations that the evaluator
+    has is not computed again. encoder: of the backbone of all of them, where there are no activations.
+    The table has the columns path, label and, in [0, 1], NAME_x and NAME_y of each. Fewer than five images make no map.
     """
     ids = evaluator.subset("test").ids
     places = spread(evaluator.manifest.labels[ids], MOST)
     if len(places) < FEWEST:
         return
     chosen = ids[places]
-    sides = {"flatten": flatten_baseline(network), "model": model}
     columns: dict[str, FloatArray] = {}
-    for name, embedder in sides.items():
+    for name, embedder in embedders.items():
         known = evaluator.activations["test"] if evaluator.has_activations(embedder.backbone, "test") else None
         rows = known.rows.select(places) if known else None
-        found = evaluator.embed({name: embedder}, chosen, f"Embedding the map, {name}", rows)[name]
+        title, whole = f"Embedding the map, {name}", None if known else encoder
+        found = evaluator.embed({name: embedder}, chosen, title, rows, whole)[name]
         with evaluator.phases.measure("scoring"):
             across, up = project(found.vectors).T
         columns |= {f"{name}_x": across, f"{name}_y": up}

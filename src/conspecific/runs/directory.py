@@ -90,7 +90,9 @@ class RunDirectory:
 
     @property
     def embedding_map(self) -> Path:
-        """Where a sample of the test images is in two dimensions, under the flatten baseline and the model."""
+        """Where a sample of the test images is in two dimensions, under the flatten baseline and what is compared with
+        it: the model or, where nothing was trained, the pooled reference.
+        """
         return self.results / "test_map.parquet"
 
     @property

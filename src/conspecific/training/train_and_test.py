@@ -8,8 +8,9 @@ import polars
 
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator, references
+from conspecific.evaluation.baseline import REFERENCES
 from conspecific.evaluation.projection import write_map
-from conspecific.models import Backbone
+from conspecific.models import Backbone, flatten_baseline
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.environment import peak_memory_gb
 from conspecific.runs.record import Cost, Counts, RunRecord, finish_record
@@ -37,6 +38,9 @@ def train_and_test(
     selection, minutes, start = None, 0.0, None
     if config.trainer["max_epochs"] == 0:
         validation, test = (dict(references(evaluator, name, *network)) for name in ("val", "test"))
+        untrained = pretrained(config)
+        mapped = {name: make(untrained) for name, make in REFERENCES.items()}
+        write_map(run.embedding_map, evaluator, mapped, evaluator.encoder(untrained))
     else:
         parts = build_parts(config, evaluator) if resumed is None else resumed.parts
         # each image goes through the frozen stages once: for the references, every epoch and the final scores
@@ -50,7 +54,8 @@ def train_and_test(
         evaluator = evaluator.encoded_once(selection.embedder.backbone, "test")
         test = dict(references(evaluator, "test", *network))
         test |= evaluator.score({"model": selection.embedder}, "test", "Scoring the test images")
-        write_map(run.embedding_map, evaluator, pretrained(config), selection.embedder)
+        mapped = {"flatten": flatten_baseline(pretrained(config)), "model": selection.embedder}
+        write_map(run.embedding_map, evaluator, mapped)
     whole, peak = (time.perf_counter() - began) / 60, peak_memory_gb()
     cost = Cost(round(whole, 2), round(minutes, 2), round(peak, 2), evaluator.phases.rounded())
     return finish_record(run, validation, test, selection and selection.weights, count_images(evaluator), cost, start)

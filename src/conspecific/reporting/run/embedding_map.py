@@ -1,8 +1,9 @@
-"""A map of the embeddings: a sample of the test images in two dimensions, under the baseline and the model."""
+"""A map of the embeddings: a sample of the test images in two dimensions, under the baseline and what it is compared
+with."""
 
 import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from conspecific.reporting.page.wording import percent, species_name
 from conspecific.reporting.run.subject import Encoder, Subject
 
 TILE, ACROSS, QUALITY = 56, 25, 40  # pixels of an image that is shown beside a point, images in a row of the sprite
-SIDES = {"flatten": "baseline", "model": "model"}  # columns of the table -> role of the encoder
+ROLES = {"flatten": "baseline", "pooled": "pooled", "model": "model"}  # columns of the table -> role of the encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,16 @@ class Side:
 
 def embedding_map(run: Subject) -> dict[str, Any] | None:
     """Build the section; None for a run without a map."""
-    table = read_map(run.record.directory.embedding_map)
-    if table is None or not run.is_trained:
+    names = "flatten", run.record.best
+    table = read_map(run.record.directory.embedding_map, names)
+    if table is None:
         return None
     labels = table["label"].to_list()
     species = sorted(set(labels))
     numbers = [species.index(label) for label in labels]
     encoders = {encoder.role: encoder for encoder in run.encoders}
     return {
-        "sides": [_side(table, name, encoders[role], numbers) for name, role in SIDES.items()],
+        "sides": [_side(table, name, encoders[ROLES[name]], numbers) for name in names],
         "images": [(species_name(label), path) for label, path in table.select("label", "path").iter_rows()],
         "numbers": numbers,
         "species": [species_name(label) for label in species],
@@ -51,11 +53,11 @@ def embedding_map(run: Subject) -> dict[str, Any] | None:
     }
 
 
-def read_map(file: Path) -> pl.DataFrame | None:
-    """Read where the images are; None where nothing was written. Raises RunError where it is no map."""
+def read_map(file: Path, names: Sequence[str]) -> pl.DataFrame | None:
+    """Read where the images are under encoders; None where nothing was written. Raises RunError where it is no map."""
     if not file.is_file():
         return None
-    columns = [f"{name}_{axis}" for name in SIDES for axis in "xy"]
+    columns = [f"{name}_{axis}" for name in names for axis in "xy"]
     try:
         table = pl.read_parquet(file, n_rows=MOST, glob=False).select(pl.col("path", "label").cast(pl.String), *columns)
         numbers = table.select(pl.col(columns).cast(pl.Float64).clip(0, 1))
