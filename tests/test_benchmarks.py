@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -112,7 +114,20 @@ def test_a_number_that_moved_is_named(
     assert (place | numbers)[change] in capsys.readouterr().out
 
 
-def test_every_benchmark_says_how_it_is_run(recipes: Path) -> None:
+def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(tmp_path: Path) -> None:
+    """Three kills of real processes; docs/reliability.md has fifty."""
+    program = f"import sys, kills, pathlib; kills.HERE = pathlib.Path({str(tmp_path)!r}); sys.exit(kills.main())"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--quick"], cwd=BENCHMARKS, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads((tmp_path / "kills.json").read_text())
+    assert sum(told["kills"].values()) == 3 and told["runs"] >= 1 and told["faults"] == []
+
+
+def test_every_benchmark_says_how_it_is_run(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)  # some find each other, as scripts do
     for path in [*BENCHMARKS.glob("*.py"), *recipes.glob("*.py")]:
         name = path.relative_to(BENCHMARKS)
         if path.stem != "documented":  # what peers.py trains, not run by itself

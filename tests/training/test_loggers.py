@@ -30,7 +30,7 @@ from conspecific.training.loggers import (
     tensorboard_logger,
     wandb_logger,
 )
-from conspecific.training.rewind import rewind
+from conspecific.training.metrics_file import rewind
 from conspecific.training.train import train
 
 TINY = [
@@ -198,6 +198,20 @@ def test_the_csv_file_of_a_resumed_run_is_continued(tmp_path: Path) -> None:
         logger.save()
     rows = (tmp_path / "csv" / "metrics.csv").read_text().split()
     assert rows == ["loss,step,val/recall@1", "3.0,7,", "2.0,7,", "1.0,7,0.5"]
+
+
+def test_a_csv_file_is_never_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may be killed before it has written what the one before had, or while a new column moves all others."""
+    file = tmp_path / "csv" / "metrics.csv"
+    file.parent.mkdir()
+    file.write_text("loss,step\n3.0,7\n")
+    logger = csv_logger(str(tmp_path))
+    logger.log_metrics({"val/recall@1": 0.5}, step=8)
+    assert file.read_text() == "loss,step\n3.0,7\n"
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        logger.save()
+    assert file.read_text() == "loss,step\n3.0,7\n"
 
 
 def test_tensorboard_writes_event_files(tmp_path: Path, cache: Path) -> None:

@@ -1,27 +1,43 @@
 """Training that cannot recover stops, says what to change, and leaves its last good checkpoint behind."""
 
+import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from conspecific.config.overrides import override
-from conspecific.errors import ImageError, TrainingError
+from conspecific.errors import ImageError, RunError, TrainingError
 from conspecific.losses import MetricLoss
 from conspecific.metrics import Geometry
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import Epoch, RunRecord, append_epoch
 from conspecific.training.fine_tuner import FineTuner
+from conspecific.training.replay import replay_failed_batch
 from conspecific.training.resume import read_checkpoint
 from conspecific.training.retrieval_callback import RetrievalCallback
 from conspecific.training.stopping import StopOnCollapse, StopOnNonFiniteWeights
 from conspecific.types import EvalResult
 
 TrainTiny = Callable[..., RunRecord | None]
+
+KEPT_FROM_BEFORE = [
+    "loss=triplet",
+    "loss/miner=distance_weighted",
+    "loss.memory=12",
+    "recipe.cached_augmentations=3",
+    "recipe.ema=0.5",
+    "recipe.distillation=0.5",
+    "teacher=timm",
+    "teacher.backbone=test_resnet",
+    "teacher.weights=none",
+]
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, epoch: int, wreck: Callable[[nn.Module], None]) -> None:
@@ -93,7 +109,7 @@ def test_a_loss_that_is_nan(tmp_path: Path, train_tiny: TrainTiny, monkeypatch: 
         train_tiny(tmp_path)
     told = "the loss became nan at step 3, in a batch of the sample ids ["
     assert str(caught.value).startswith(told) and "Lower optimizer.backbone_lr or loss_lr" in str(caught.value)
-    assert str(caught.value).endswith(f"The batch and the weights it met are in {kept}.")
+    assert str(caught.value).endswith(f"The batch and what it met are in {kept}.")
     assert_kept(tmp_path, epoch=1)
     failed = torch.load(kept, weights_only=True)
     assert (failed["epoch"], failed["step"], failed["batch"]["image"].shape) == (1, 3, (6, 3, 64, 64))
@@ -102,6 +118,44 @@ def test_a_loss_that_is_nan(tmp_path: Path, train_tiny: TrainTiny, monkeypatch: 
     monkeypatch.undo()
     assert train_tiny(tmp_path, f"resume={tmp_path}") is not None
     assert not kept.exists()
+
+
+@pytest.mark.parametrize("words", [[], KEPT_FROM_BEFORE], ids=["images", "activations, memory, average, teacher"])
+def test_a_failed_batch_is_replayed_to_the_bit(
+    words: list[str], tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, found = FineTuner.batch_loss, list[float]()
+
+    def batch_loss(module: FineTuner, batch: Any, epoch: int) -> torch.Tensor:
+        noise = torch.rand(()) + np.random.rand() + random.random()  # what a random miner or dropout draws
+        loss = plain(module, batch, epoch) + noise
+        found.append(loss.item())
+        return loss / 0 * 0 if len(found) == 4 else loss
+
+    monkeypatch.setattr(FineTuner, "batch_loss", batch_loss)
+    with pytest.raises(TrainingError, match=r"The batch and what it met are in .*failed_batch\.pt\."):
+        train_tiny(tmp_path, *words)
+    [*before, failed] = found
+    assert len({*found}) == 4 and failed == failed
+    found[:] = before
+    torch.rand(5), np.random.rand(5), random.random()
+    again = replay_failed_batch(tmp_path)
+    assert torch.isnan(again.loss) and found[3] == failed and again.epoch == 1
+    found.clear()
+    assert replay_failed_batch(tmp_path).loss.item() == failed
+    file = RunDirectory(tmp_path).failed_batch
+    whole = file.read_bytes()
+    torch.save({**torch.load(file, weights_only=True), "state_dict": {"head": torch.zeros(2)}}, file)
+    assert_refused(tmp_path, "failed_batch.pt does not belong to the model and loss of its run: Error(s) in loading")
+    file.write_bytes(whole[:-9])
+    assert_refused(tmp_path, "failed_batch.pt is damaged")
+    file.unlink()
+    assert_refused(tmp_path, "failed_batch.pt is missing")
+
+
+def assert_refused(folder: Path, told: str) -> None:
+    with pytest.raises(RunError, match=re.escape(told)):
+        replay_failed_batch(folder)
 
 
 def test_an_image_that_is_deleted_during_training(

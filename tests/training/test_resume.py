@@ -1,11 +1,13 @@
 """A run that is cut off and resumed goes on as if nothing had happened."""
 
 import hashlib
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -46,19 +48,25 @@ def digest(tensors: Sequence[torch.Tensor]) -> str:
 
 
 class Recorder:
-    """Notes what each training step starts from: images, their pixels, and every weight."""
+    """Notes what each training step starts from: images, pixels, every weight, the optimizer, rates, random numbers."""
 
     def __init__(self, train_tiny: Callable[..., RunRecord | None], monkeypatch: pytest.MonkeyPatch) -> None:
         self.train, self.cut_at = train_tiny, -1
         self.steps: list[dict[str, Any]] = []
+        self.state: dict[str, torch.Tensor] = {}
         original = FineTuner.training_step
 
         def training_step(module: FineTuner, batch: Any, batch_idx: int) -> torch.Tensor:
             if module.global_step == self.cut_at:
                 raise ConnectionError("the power went off")
             shown = batch["activations"] if "activations" in batch else batch["image"]
-            pixels, weights = digest([shown]), digest(list(module.state_dict().values()))
-            self.steps.append({"ids": batch["index"].tolist(), "pixels": pixels, "weights": weights})
+            optimizer, self.state = module.optimizers(), module.state_dict()  # averages and memories among them
+            moments = [value for state in optimizer.state.values() for value in state.values()]
+            found = {"pixels": [shown], "weights": list(self.state.values()), "moments": moments}
+            drawn = float(torch.rand(())), float(np.random.rand()), random.random()  # as a random miner does
+            rates = [group["lr"] for group in optimizer.param_groups]
+            step = {"ids": batch["index"].tolist(), "drawn": drawn, "rates": rates}
+            self.steps.append(step | {name: digest(tensors) for name, tensors in found.items()})
             return original(module, batch, batch_idx)
 
         monkeypatch.setattr(FineTuner, "training_step", training_step)
@@ -88,7 +96,8 @@ def test_a_resumed_run_takes_the_steps_of_an_uninterrupted_one(
     whole = recorder.run(tmp_path / "whole", override)
     steps = recorder.steps
     assert len(steps) == 3 * STEPS_AN_EPOCH
-    assert len({step["pixels"] for step in steps}) == len({step["weights"] for step in steps}) == len(steps)
+    assert all(len({step[each] for step in steps}) == len(steps) for each in ("pixels", "weights", "moments", "drawn"))
+    assert len({*map(str, (step["rates"] for step in steps))}) > 1, "a schedule that begins anew would be seen"
 
     with pytest.raises(ConnectionError):
         recorder.run(tmp_path / "cut", override, cut_at=cut_at)
@@ -103,12 +112,25 @@ def test_a_resumed_run_takes_the_steps_of_an_uninterrupted_one(
     assert resumed.test["model"].metrics == whole.test["model"].metrics
 
 
+@pytest.mark.parametrize("words", [[], ["recipe.cached_augmentations=3"]], ids=["new views", "cached augmentations"])
+def test_the_number_of_workers_changes_no_bit(words: list[str], tmp_path: Path, recorder: Recorder) -> None:
+    found = []
+    for workers in (0, 1, 2):
+        run = RunDirectory(tmp_path / str(workers))
+        record = recorder.run(run.path, *words, f"loader.workers={workers}")
+        assert record is not None
+        tested = {name: (result.metrics, result.per_query.to_dicts()) for name, result in record.test.items()}
+        found.append((recorder.steps, epochs_of(run.path), run.weights.read_bytes(), str(tested)))
+    assert found[0] == found[1] == found[2]
+
+
 @pytest.mark.slow
 def test_all_ways_to_train_together_are_resumed_to_the_bit(tmp_path: Path, recorder: Recorder) -> None:
     """Averages, memories, what was confused, kept views, weights before training: none of it begins anew."""
     whole = recorder.run(tmp_path / "whole", *EVERYTHING)
     steps = recorder.steps
     assert len(steps) == 3 * STEPS_AN_EPOCH
+    assert {"average.n_averaged", "loss.losses.0.memory.written"} <= recorder.state.keys()
     with pytest.raises(ConnectionError):
         recorder.run(tmp_path / "cut", *EVERYTHING, cut_at=2 * STEPS_AN_EPOCH + 1)
     resumed = recorder.run(tmp_path / "cut", *EVERYTHING, f"resume={tmp_path / 'cut'}")

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ from conspecific.encoding import Encoder, Encoders, KeptActivations
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation import Evaluator, device_for
 from conspecific.evaluation.embed import embed
-from conspecific.evaluation.store import load_embeddings, read_facts, require_replaceable, save_embeddings
+from conspecific.evaluation.store import (
+    load_cached_embeddings,
+    load_embeddings,
+    read_facts,
+    require_replaceable,
+    save_embeddings,
+)
 from conspecific.files import cache_key
 from conspecific.images import workers_for
 from conspecific.leaks.image_hashes import image_hashes
@@ -140,12 +147,14 @@ class OpenRun:
     def embed_all(self, console: Console, folder: Path | None = None) -> tuple[Path, Manifest, EmbeddingSet]:
         """Embed every image into a folder, unless it holds embeddings of the same images by the same weights.
 
-        folder: None takes one whose name tells these embeddings from others, so that none are overwritten.
+        folder: None takes one whose name tells these embeddings from others, so that none are overwritten. That one is
+            a cache, in which damaged embeddings are computed again; in a folder that a user named they are refused.
         """
         manifest, fingerprint = self.checked(console, scored=False)
-        weights = self.encoder_facts()["weights"]
+        weights, is_cache = self.encoder_facts()["weights"], folder is None
         folder = folder or self.embeddings_folder(fingerprint, weights)
-        return folder, manifest, self.embedded(self.embedder, weights, manifest, fingerprint, folder, console)
+        found = self.embedded(self.embedder, weights, manifest, fingerprint, folder, console, is_cache=is_cache)
+        return folder, manifest, found
 
     def embedded(
         self,
@@ -156,17 +165,23 @@ class OpenRun:
         folder: Path,
         console: Console,
         mirrored: bool = False,
+        is_cache: bool = True,
     ) -> EmbeddingSet:
         """Return the embeddings of all images by an embedder, from a folder if it holds them.
 
-        weights: their hash. mirrored: of the images mirrored left to right.
+        weights: their hash. mirrored: of the images mirrored left to right. is_cache: whether the program chose the
+        name of the folder, and so makes it again where it is damaged.
         """
         facts = {"data": fingerprint, **self._facts(embedder, weights), **({"mirrored": True} if mirrored else {})}
-        if read_facts(folder) != facts:
-            self._own_images(manifest, fingerprint, console)
-            require_replaceable(folder)  # before the work, not after
-            embeddings = self.embed_images(embedder, manifest, np.arange(len(manifest)), console, mirrored)
-            save_embeddings(folder, embeddings, manifest, facts)
+        say = partial(console.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        if is_cache and (found := load_cached_embeddings(folder, manifest, facts, say)) is not None:
+            return found
+        if not is_cache and read_facts(folder) == facts:
+            return load_embeddings(folder, manifest)
+        self._own_images(manifest, fingerprint, console)
+        require_replaceable(folder, is_cache=is_cache)  # before the work, not after
+        embeddings = self.embed_images(embedder, manifest, np.arange(len(manifest)), console, mirrored)
+        save_embeddings(folder, embeddings, manifest, facts, is_cache=is_cache)
         return load_embeddings(folder, manifest)
 
     def encoder(self, embedder: Embedder, sampled: EvaluationImages, images: int, console: Console) -> Encoder:

@@ -94,26 +94,30 @@ class FineTuner(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = as_mapping(batch)
-        labels = self.class_of_label[batch["label"]]
-        projected = self.embedder.project_features(self._features(batch))
-        loss: Tensor = self.loss(projected, labels)
-        if self.recipe.distillation:
-            loss = loss + self.recipe.distillation * similarity_distillation(
-                projected, self.teacher_embeddings[batch["index"]]
-            )
+        loss = self.batch_loss(batch, self.current_epoch)
         if not torch.isfinite(loss):
             ids = f", in a batch of the sample ids {batch['index'].tolist()}" if "index" in batch else ""
             raise TrainingError(
                 f"the loss became {loss.item()} at step {self.global_step}{ids}. Lower optimizer.backbone_lr or "
                 "loss_lr, or the scale and margin of the loss; the last checkpoint is intact."
             )
-        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(labels))
+        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(batch["label"]))
         return loss
 
-    def _features(self, batch: Mapping[str, Any]) -> Tensor:
+    def batch_loss(self, batch: Mapping[str, Any], epoch: int) -> Tensor:
+        """Return the loss of a batch, a scalar that may be NaN or Inf. epoch: from 0."""
+        projected = self.embedder.project_features(self._features(batch, epoch))
+        loss: Tensor = self.loss(projected, self.class_of_label[batch["label"]])
+        if not self.recipe.distillation:
+            return loss
+        return loss + self.recipe.distillation * similarity_distillation(
+            projected, self.teacher_embeddings[batch["index"]]
+        )
+
+    def _features(self, batch: Mapping[str, Any], epoch: int) -> Tensor:
         """Return the backbone's feature map, from images or from cached activations of its frozen stages."""
         backbone = self.embedder.backbone
-        with torch.set_grad_enabled(trains_backbone(self.current_epoch, self.recipe.head_epochs)):
+        with torch.set_grad_enabled(trains_backbone(epoch, self.recipe.head_epochs)):
             if "activations" in batch:
                 return backbone.forward_tail(batch["activations"].float())
             features: Tensor = backbone(batch["image"])

@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger
 from conspecific.config.overrides import override
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build_each
-from conspecific.errors import ConfigError, ImageError, TrainingError
+from conspecific.errors import ConfigError, ImageError
 from conspecific.evaluation import Evaluator
 from conspecific.models import Embedder
 from conspecific.models.weights import save_weights
@@ -29,13 +29,14 @@ from conspecific.training.expected_warnings import expected_warnings
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.folds import everything, folds_of, trains_again
 from conspecific.training.parts import Parts, prepare, train_unwatched
+from conspecific.training.random_states import SeedSteps
 from conspecific.training.recipe.hard_negatives import HardNegatives
 from conspecific.training.recipe.initialization import init_from_data
 from conspecific.training.reference_lines import ReferenceLines
 from conspecific.training.resume import load_checkpoint
 from conspecific.training.retrieval_callback import RetrievalCallback
 from conspecific.training.selection import Division, select
-from conspecific.training.stopping import KeepFailedBatch, StopOnCollapse, StopOnNonFiniteWeights
+from conspecific.training.stopping import KeepFailedBatch, StopOnCollapse, StopOnNonFiniteWeights, naming_failed_batch
 from conspecific.training.trainer import best_checkpoint, build_trainer
 from conspecific.types import EvalResult
 
@@ -86,7 +87,7 @@ def fit(
     callbacks += build_each(config.callbacks, "callbacks", config.allow).values()
     trainer = build_trainer(config, callbacks=callbacks, logger=list(loggers) or False, default_root_dir=str(run.path))
     try:
-        with expected_warnings():
+        with expected_warnings(), naming_failed_batch(run):
             trainer.fit(module, datamodule=images, ckpt_path=resumed and resumed.checkpoint, weights_only=True)
     except MisconfigurationException as error:
         raise ConfigError(f"Lightning refuses the trainer or a callback: {error}") from error
@@ -94,9 +95,6 @@ def fit(
         reason = str(error).strip().splitlines()[-1].rpartition("ImageError: ")[2]  # below the trace of a worker
         again = f"restore it, then go on with {override('resume', str(run.path))}"
         raise ImageError(f"{reason}. It could be read when the run began: {again}") from error
-    except TrainingError as error:
-        where = f" The batch and the weights it met are in {run.failed_batch}." if run.failed_batch.is_file() else ""
-        raise TrainingError(f"{error}{where}") from error
     kept = _selected(_trained(module, best_checkpoint(trainer), run), config, evaluator, copies)
     save_weights(kept.embedder, run.weights, is_pooled_reference=kept.weights.pooled_reference)
     return kept
@@ -159,6 +157,7 @@ def _own_callbacks(
     flatten = references["flatten"]
     retrieval = RetrievalCallback(score, config.monitor, reference=flatten)
     record = EpochRecord(retrieval, flatten, run)
+    yield SeedSteps(config.seed)
     yield KeepFailedBatch(run)
     yield EpochBar(evaluator.console)  # first: the bar of the epoch is removed before the next one is drawn
     yield StopOnNonFiniteWeights(run)

@@ -5,7 +5,6 @@ import netrc
 import os
 import shlex
 import uuid
-import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,11 +24,10 @@ from conspecific.files import write_text
 from conspecific.reachable import is_reachable
 from conspecific.runs.record import RunRecord
 from conspecific.training.logged import log_layout, log_outcome, log_report
+from conspecific.training.metrics_file import METRICS, WholeCsvLogger, rewind
 from conspecific.training.reference_lines import drawn
-from conspecific.training.rewind import rewind
 from conspecific.types import EvalResult
 
-METRICS = "metrics.csv"
 SERVER = "https://api.wandb.ai"
 ID_FILE = "wandb_id"
 WAITS = {"init_timeout": 30.0, "finish_timeout": 60.0}  # seconds for wandb to begin a run, and to send the rest of it
@@ -222,20 +220,8 @@ def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
 
 
 def csv_logger(save_dir: str) -> CSVLogger:
-    """Return a logger that writes `save_dir`/csv/metrics.csv.
-
-    Lightning deletes a file that is already there; a resumed run appends to it instead.
-    """
-    logger = CSVLogger(save_dir, name="csv", version="")
-    file = Path(logger.log_dir) / METRICS
-    if file.is_file():
-        before = file.read_text()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*Previous log files in this directory will be deleted")
-            writer = logger.experiment
-        file.write_text(before)
-        writer.metrics_keys = before.partition("\n")[0].strip().split(",")
-    return logger
+    """Return a logger that writes `save_dir`/csv/metrics.csv; a resumed run appends to the file that is there."""
+    return WholeCsvLogger(save_dir, name="csv", version="")
 
 
 def _has_wandb_key() -> bool:

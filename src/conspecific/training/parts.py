@@ -17,16 +17,19 @@ from conspecific.errors import ConfigError
 from conspecific.evaluation import Evaluator
 from conspecific.losses import Matryoshka, MetricLoss
 from conspecific.models import Embedder
+from conspecific.runs.directory import RunDirectory
 from conspecific.training.candidates import Start, Trained
 from conspecific.training.epoch_bar import EpochBar
 from conspecific.training.expected_warnings import expected_warnings
 from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.optimizers import GroupedOptimizer
+from conspecific.training.random_states import SeedSteps
 from conspecific.training.recipe.cached_augmentations import cache_augmentations
 from conspecific.training.recipe.distillation import embed_with_teacher
 from conspecific.training.recipe.hard_negatives import HardNegatives
 from conspecific.training.recipe.initialization import init_from_data, needs_training_images
 from conspecific.training.recipe.matryoshka import matryoshka_loss
+from conspecific.training.stopping import KeepFailedBatch, naming_failed_batch
 from conspecific.training.trainer import build_trainer
 from conspecific.training.training_data import TrainingData
 
@@ -48,7 +51,7 @@ def build_parts(config: TrainConfig, evaluator: Evaluator) -> Parts:
     labels = evaluator.manifest.labels[evaluator.splits.train]
     embedder: Embedder = build(config.model, "model", config.allow)
     dimensions = embedder.loss_dimensions(config.loader.train_size)
-    loss = _loss(config, classes=len(set(labels.tolist())), dimensions=dimensions)
+    loss = build_loss(config, classes=len(set(labels.tolist())), dimensions=dimensions)
     optimizer: GroupedOptimizer = build(config.optimizer, "optimizer", config.allow)
     module = FineTuner(
         embedder, loss, labels, optimizer=optimizer, recipe=config.recipe, teacher_embeddings=teacher_embeddings
@@ -62,7 +65,9 @@ def build_parts(config: TrainConfig, evaluator: Evaluator) -> Parts:
     return Parts(module, images, torch.get_rng_state())
 
 
-def _loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Matryoshka:
+def build_loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss | Matryoshka:
+    """Build the loss of a number of species, on embeddings of so many dimensions."""
+
     def make(length: int) -> MetricLoss:
         made: MetricLoss = build(config.loss, "loss", config.allow, num_classes=classes, embedding_size=length)
         return made
@@ -97,10 +102,12 @@ def train_unwatched(
     evaluator = prepare(config, evaluator.without_activations("train"), parts, is_trained=epochs > 0)
     start = Start.of(module.embedder, init_from_data(module, evaluator))
     if epochs:
-        callbacks: list[pl.Callback] = [EpochBar(console, title)]
+        assert config.paths.run is not None, "the caller makes the run directory"
+        run = RunDirectory(Path(config.paths.run))
+        callbacks: list[pl.Callback] = [SeedSteps(config.seed), KeepFailedBatch(run), EpochBar(console, title)]
         if config.recipe.hard_negatives:
             callbacks.append(HardNegatives(evaluator, copies, images.batches))
         trainer = build_trainer(config, callbacks=callbacks, logger=False, enable_checkpointing=False)
-        with expected_warnings():
+        with expected_warnings(), naming_failed_batch(run):
             trainer.fit(module, datamodule=images)
     return Trained(start, module.eval_embedder, epochs), evaluator

@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,8 +91,8 @@ def require_same_images(run: RunDirectory, splits: pl.DataFrame) -> None:
     )
 
 
-def read_checkpoint(file: Path) -> Checkpoint:
-    """Read a checkpoint of Lightning, which may hold tensors and plain containers only.
+def read_checkpoint(file: Path, needed: Collection[str] = PARTS) -> Checkpoint:
+    """Read a checkpoint of Lightning, which may hold tensors and plain containers only. needed: its keys.
 
     Raises RunError where it is missing or damaged; torch reads past bytes that changed, so checksums are compared.
     """
@@ -102,7 +103,7 @@ def read_checkpoint(file: Path) -> Checkpoint:
             if changed := parts.testzip():
                 raise ValueError(f"the checksum of {changed} in it differs")
         checkpoint: Checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        if missing := PARTS - checkpoint.keys():
+        if missing := set(needed) - checkpoint.keys():
             raise ValueError(f"it has no {', '.join(sorted(missing))}")
     except (OSError, ValueError, RuntimeError, AttributeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise RunError(f"{file} is damaged, or no checkpoint: {' '.join(str(error).split())[:200]}") from error

@@ -1,18 +1,22 @@
 """Training that cannot recover is stopped before the checkpoint of the epoch is written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor, nn
 
 from conspecific.errors import TrainingError
 from conspecific.files import write_whole
 from conspecific.metrics import Geometry
+from conspecific.models.state_dict import AVERAGE
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import Epoch, read_epochs
 from conspecific.training.fine_tuner import FineTuner
+from conspecific.training.random_states import RandomStates, random_states
 from conspecific.training.retrieval_callback import RetrievalCallback
 from conspecific.types import EvalResult
 
@@ -20,31 +24,69 @@ COLLAPSED = "the embeddings have collapsed: the encoder maps all images to nearl
 
 
 class KeepFailedBatch(Callback):
-    """Writes the batch in which training failed, and the weights it met, into `run.failed_batch`.
+    """Writes the batch in which training failed, and what it met, into `run.failed_batch`; `replay` reads it.
 
-    A dictionary of tensors and plain values, which torch.load reads with weights_only=True: epoch (from 0), step, batch
-    and state_dict, from which the loss can be computed again.
+    A dictionary of tensors and plain values, which torch.load reads with weights_only=True: epoch (from 0), step,
+    batch, random_states, class_of_label, teacher_embeddings (those of the batch, or None), and state_dict, the weights
+    and buffers from before the step, which adds its batch to a cross-batch memory. It comes after `SeedSteps`.
     """
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self.batch: Any = None
+        self.changing: list[tuple[nn.Module, str, str]] = []
+        self.buffers: dict[str, Tensor] = {}
+        self.random_states: RandomStates = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.run.failed_batch.unlink(missing_ok=True)  # of the run before it was resumed
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.changing = list(_changing(pl_module))
+
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, place: int) -> None:
-        self.batch = batch
+        self.batch, self.random_states = batch, random_states()
+        self.buffers = {full: getattr(part, name).clone() for part, name, full in self.changing}
 
     def on_train_batch_end(self, *_: Any) -> None:
-        self.batch = None
+        self.batch, self.buffers = None, {}
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if self.batch is None or not isinstance(exception, TrainingError):
             return
-        place = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        assert isinstance(pl_module, FineTuner)
+        teacher = pl_module.teacher_embeddings
+        kept = {
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "batch": dict(self.batch),
+            "random_states": self.random_states,
+            "class_of_label": pl_module.class_of_label,
+            "teacher_embeddings": None if teacher is None else teacher[self.batch["index"]],
+            "state_dict": {**pl_module.state_dict(), **self.buffers},
+        }
         with write_whole(self.run.failed_batch) as temporary:
-            torch.save({**place, "batch": dict(self.batch), "state_dict": pl_module.state_dict()}, temporary)
+            torch.save(kept, temporary)
+
+
+def _changing(module: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
+    """Yield the buffers that a step may change before its loss is known: module, name, and name in the state dict."""
+    kept = module.state_dict()
+    for prefix, part in module.named_modules():
+        if part.training and not f"{prefix}.".startswith(AVERAGE):  # which the optimizer's step updates
+            for name, _ in part.named_buffers(recurse=False):
+                if (full := f"{prefix}.{name}".lstrip(".")) in kept:
+                    yield part, name, full
+
+
+@contextmanager
+def naming_failed_batch(run: RunDirectory) -> Iterator[None]:
+    """Add to a TrainingError in this block where the batch is that `KeepFailedBatch` wrote."""
+    try:
+        yield
+    except TrainingError as error:
+        kept = f" The batch and what it met are in {run.failed_batch}." if run.failed_batch.is_file() else ""
+        raise TrainingError(f"{error}{kept}") from error
 
 
 class StopOnNonFiniteWeights(Callback):
