@@ -29,11 +29,14 @@ class EmbeddingSet:
     vectors: [N, D] float32, in memory or memory-mapped.
     ids: [N] int64, the sample ids (row numbers of the manifest), each at most once.
     labels: [N] int64, dense species numbers from 0; -1 if the species is unknown.
+    groups: [N] int64, images of one group are left out of each other's answers; None: each image is left out of its own
+        answers only.
     """
 
     vectors: FloatArray
     ids: IntArray
     labels: IntArray
+    groups: IntArray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.ids)
@@ -45,6 +48,8 @@ class EmbeddingSet:
             raise ValueError(f"embeddings, ids and labels must have one length; found {shapes}")
         if self.ids.dtype != np.int64 or self.labels.dtype != np.int64:
             raise ValueError(f"ids and labels must be int64; found {self.ids.dtype} and {self.labels.dtype}")
+        if self.groups is not None and (self.groups.shape != (count,) or self.groups.dtype != np.int64):
+            raise ValueError(f"groups must be {count} int64; found {self.groups.dtype} of {self.groups.shape}")
         if np.unique(self.ids).size != count:
             raise ValueError(f"sample ids must be unique; {count - np.unique(self.ids).size} of {count} are repeated")
 
@@ -66,7 +71,13 @@ class EmbeddingSet:
             raise KeyError(f"{missing.size} sample ids are not among these embeddings, first {missing[:5].tolist()}")
         adjacent = rows.size > 0 and np.array_equal(rows, np.arange(rows[0], rows[0] + rows.size))
         taken = slice(rows[0], rows[0] + rows.size) if adjacent else rows
-        return EmbeddingSet(self.vectors[taken], self.ids[taken], self.labels[taken])
+        groups = None if self.groups is None else self.groups[taken]
+        return EmbeddingSet(self.vectors[taken], self.ids[taken], self.labels[taken], groups)
+
+    @property
+    def left_out(self) -> IntArray:
+        """What an image shares with those that are left out of its answers: its group, or its own id. [N]"""
+        return self.ids if self.groups is None else self.groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +106,9 @@ class EvalResult:
         neighbor_ids, neighbor_paths, neighbor_labels, neighbor_scores, neighbor_hits (lists, nearest first, up to 10).
     facts: what was scored, as JSON values: name, subset, protocol, similarity, dimensions, queries, gallery,
         excluded (queries without a positive), sampled_from (how many queries a sample was drawn from), species,
-        geometry (see `metrics.geometry`), epoch; some are absent when arrays were scored.
+        geometry (see `metrics.geometry`), epoch; some are absent when arrays were scored. Where images have groups:
+        exclude_group, if a query's group was left out of its answers, and own_group, recall@1 `with` and `without` its
+        answers over the `queries` that have a positive outside their group.
     """
 
     metrics: Mapping[str, float]
@@ -141,6 +154,10 @@ def _facts(stored: Any) -> dict[str, Any]:
     for name, kind in {**dict.fromkeys(COUNTS, int), **dict.fromkeys(WORDS, str), "geometry": dict}.items():
         if type(stored.get(name)) not in (kind, type(None)):
             raise TypeError(f"its {name} is {stored[name]!r}")
+    if (found := stored.get("own_group")) is not None:
+        numbers = _numbers(found)
+        if set(numbers) != {"with", "without", "queries"}:
+            raise TypeError(f"its own_group is {found!r}")
     return stored
 
 

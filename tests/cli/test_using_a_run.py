@@ -13,7 +13,9 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+import conspecific as conspecific_api
 from conspecific.cli import evaluate
+from conspecific.config.overrides import override
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.load import load
 from conspecific.types import EvalResult
@@ -28,6 +30,32 @@ def copied(run: RunDirectory, tmp_path: Path) -> RunDirectory:
 
 
 @pytest.fixture
+def train_in_folder(tiny: list[str], cache: Path) -> Callable[..., RunDirectory]:
+    """Return a function that trains on bursts of three equal pictures in folders, without answers of the own burst."""
+
+    def train(folder: Path) -> RunDirectory:
+        rng = np.random.default_rng(0)
+        for species in ("owl", "wren", "robin", "jay"):
+            for burst in range(8):
+                (folder / "photos" / species / str(burst)).mkdir(parents=True)
+                picture = Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize((64, 64))
+                for place in range(3):
+                    picture.save(folder / "photos" / species / str(burst) / f"{place}.png")
+        own = [each for each in tiny if not each.startswith("data.")]
+        run = conspecific_api.train(
+            [
+                *("data=folder", f"data.root={folder / 'photos'}", "data.group_level=1", "exclude_group=true"),
+                *(*own, "trainer.max_epochs=1", "optimizer.backbone_lr=1e-6", "optimizer.head_lr=1e-6"),
+                *(override("paths.cache", str(cache)), f"hydra.run.dir={folder / 'run'}"),
+            ]
+        )
+        assert run is not None
+        return run.directory
+
+    return train
+
+
+@pytest.fixture
 def image(run: RunDirectory) -> Path:
     """An image of the run's test subset."""
     row = EvalResult.load(run.results / "test_model").per_query.row(0, named=True)
@@ -35,6 +63,23 @@ def image(run: RunDirectory) -> Path:
 
 
 # --- evaluate
+
+
+def test_a_run_on_groups_scores_with_and_without_them(
+    train_in_folder: Callable[..., RunDirectory], conspecific: Command, tmp_path: Path
+) -> None:
+    """Bursts of three; each image of a burst is the same picture, so that it is always found first."""
+    run = train_in_folder(tmp_path)
+    told = json.loads((run.results / "test_model.json").read_text())["facts"]["own_group"]
+    assert told["with"] == 1.0 > told["without"] and told["queries"] > 0
+    stored = EvalResult.load(run.results / "test_model")
+    assert stored.metrics["recall@1"] == pytest.approx(told["without"]) and stored.facts["exclude_group"]
+    report = run.report.read_text()
+    assert "may be answered by images of its own group" in report
+    found = conspecific("evaluate", str(run.path), "exclude_group=false")
+    assert found.returncode == 0, found.stderr
+    [folder] = (run.path / "evaluations").iterdir()
+    assert EvalResult.load(folder / "model").metrics["recall@1"] == 1.0
 
 
 def test_evaluate_gives_the_numbers_that_the_run_recorded(conspecific: Command, copied: RunDirectory) -> None:

@@ -24,7 +24,7 @@ def test_species_are_numbered_densely_by_name(make_manifest: Callable[..., Manif
 
 def test_missing_split_and_role_are_null(make_manifest: Callable[..., Manifest]) -> None:
     manifest = make_manifest(["robin", "wren"])
-    assert manifest.table.columns == ["path", "label", "split", "role"]
+    assert manifest.table.columns == ["path", "label", "split", "role", "group"]
     assert manifest.table["split"].to_list() == manifest.table["role"].to_list() == [None, None]
 
 
@@ -36,7 +36,7 @@ def test_empty_text_in_split_and_role_is_null(make_manifest: Callable[..., Manif
 
 def test_other_columns_are_left_out(tmp_path: Path) -> None:
     table = pl.DataFrame({"photographer": ["me"], "label": ["robin"], "path": ["a.jpg"]})
-    assert Manifest.from_table(tmp_path, table).table.columns == ["path", "label", "split", "role"]
+    assert Manifest.from_table(tmp_path, table).table.columns == ["path", "label", "split", "role", "group"]
 
 
 def test_numbers_are_labels_too(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_a_table_may_have_any_common_separator_and_encoding(separator: str, enco
 def test_columns_of_a_table_may_have_other_names(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,file,label,species,split\n1,a.jpg,x,robin,test\n")
     manifest = from_file(str(tmp_path / "list.csv"), image_column="file", label_column="species")
-    assert manifest.table.rows() == [("a.jpg", "robin", "test", None)]
+    assert manifest.table.rows() == [("a.jpg", "robin", "test", None, None)]
 
 
 def test_backslashes_are_slashes_where_that_is_a_file(tmp_path: Path) -> None:
@@ -300,3 +300,31 @@ def test_butterflies_are_drawn_once_and_kept(tmp_path: Path) -> None:
     assert len(first) == len(drawn) == 6
     assert again.fingerprint() == first.fingerprint()
     assert drawn == {path: path.stat().st_mtime_ns for path in again.root.rglob("*.jpg")}
+
+
+def test_a_folder_below_the_species_is_a_group(tmp_path: Path) -> None:
+    touch(tmp_path, "wren/1/a.jpg", "wren/1/deep/b.jpg", "wren/2/c.jpg", "owl/1/d.jpg", "owl/e.jpg")
+    manifest = from_folder(str(tmp_path), group_level=1)
+    groups = dict(zip(manifest.table["path"], manifest.groups.tolist(), strict=True))
+    assert groups["wren/1/a.jpg"] == groups["wren/1/deep/b.jpg"]
+    assert len(set(groups.values())) == 4, "a folder of another species, and an image above them, are by themselves"
+    assert "5 images of 2 species, 4 groups in" in manifest.describe()[0]
+    assert not from_folder(str(tmp_path)).grouped
+    for level, why in ((0, "folders that hold whole species"), (3, "no image lies in a folder so far down")):
+        with pytest.raises(DataError, match=why):
+            from_folder(str(tmp_path), group_level=level)
+
+
+def test_a_column_of_a_table_names_groups(tmp_path: Path) -> None:
+    table = tmp_path / "images.csv"
+    table.write_text("path,label,group,site\na.jpg,owl,x,1\nb.jpg,owl,,1\nc.jpg,owl,x,2\nd.jpg,wren,,2\n")
+    first, by_site = from_file(str(table)), from_file(str(table), group_column="site")
+    assert first.groups[0] == first.groups[2] and len(set(first.groups.tolist())) == 3
+    assert by_site.groups.tolist() == [0, 0, 1, 1]
+    with pytest.raises(DataError, match=r"no column burst, .*data\.group_column=COLUMN"):
+        from_file(str(table), group_column="burst")
+
+
+def test_the_fingerprint_holds_groups(tmp_path: Path) -> None:
+    touch(tmp_path, "wren/1/a.jpg", "wren/1/b.jpg", "owl/c.jpg")
+    assert from_folder(str(tmp_path)).fingerprint() != from_folder(str(tmp_path), group_level=1).fingerprint()

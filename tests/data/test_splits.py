@@ -19,9 +19,15 @@ def species_of(count: int, images: int) -> list[str]:
     return [f"species{number:03}" for number in range(count)] * images
 
 
-def listed(labels: list[str], split: list[str | None] | None = None, role: list[str | None] | None = None) -> Manifest:
+def listed(
+    labels: list[str],
+    split: list[str | None] | None = None,
+    role: list[str | None] | None = None,
+    group: list[str | None] | None = None,
+) -> Manifest:
     columns: dict[str, list[str] | list[str | None]] = {"path": [f"{n:04}.jpg" for n in range(len(labels))]}
     columns |= {"label": labels} | ({"split": split} if split else {}) | ({"role": role} if role else {})
+    columns |= {"group": group} if group else {}
     return Manifest.from_table(Path("/images"), pl.DataFrame(columns))
 
 
@@ -306,3 +312,84 @@ def test_a_division_of_species_is_refused_for_seen() -> None:
     column = ["test" if label > "species002" else "train" for label in labels]
     with pytest.raises(DataError, match=r"no species in both train and test\. As they are, .* protocol=unseen"):
         split(listed(labels, split=column), "seen")
+
+
+grouped_species = st.lists(st.lists(st.integers(2, 5), min_size=4, max_size=8), min_size=6, max_size=10)
+
+
+@given(grouped_species, st.sampled_from(["seen", "unseen"]), shares, st.integers(0, 9))
+def test_a_group_is_on_one_side(sizes: list[list[int]], protocol: str, share: float, seed: int) -> None:
+    rows = [
+        (f"s{own:02}", f"{own}-{burst}") for own, bursts in enumerate(sizes) for burst in bursts for _ in "x" * burst
+    ]
+    names = [
+        f"s{own:02}-{place}"
+        for own, bursts in enumerate(sizes)
+        for place, burst in enumerate(bursts)
+        for _ in "x" * burst
+    ]
+    manifest = listed([name for name, _ in rows], group=list(names))
+    splits = split(manifest, protocol, seed=seed, test_share=0.5, val_share=share)
+    parts = [set(manifest.groups[ids].tolist()) for ids in (splits.train, splits.val.ids, splits.test.ids)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == len(set(names)), "no group is in two parts, none is lost"
+    assert splits.apart == 0
+    if protocol == "seen":
+        for ids in (splits.train, splits.test.ids):
+            assert species(manifest, ids) == set(range(len(sizes))), "every species has four groups or more"
+
+
+def test_about_a_share_of_the_images_is_drawn_in_groups() -> None:
+    labels = species_of(20, 60)
+    manifest = listed(labels, group=[f"{name}-{place // 20 // 5}" for place, name in enumerate(labels)])
+    splits = split(manifest, "seen", test_share=0.5, val_share=0.2)
+    counts = np.bincount(manifest.labels[splits.test.ids])
+    assert counts.min() >= 25 and counts.max() <= 35 and len(splits.test.ids) == pytest.approx(600, abs=30)
+
+
+def test_a_group_of_several_species_is_not_divided() -> None:
+    """Sites: each has two images of two of ten species."""
+    labels, sites = [], []
+    for site in range(40):
+        for place in range(2):
+            labels += [f"species{(site + place) % 10}"] * 2
+            sites += [f"site {site}"] * 2
+    manifest = listed(labels, group=list(sites))
+    seen = split(manifest, "seen", test_share=0.4)
+    assert not set(manifest.groups[seen.train]) & set(manifest.groups[seen.test.ids]) and seen.apart == 0
+    assert species(manifest, seen.test.ids) == species(manifest, seen.train) == set(range(10))
+    assert len(seen.test.ids) == pytest.approx(64, abs=16)
+    unseen = split(manifest, "unseen", test_share=0.2, val_share=0.1)
+    assert not set(manifest.groups[unseen.train]) & set(manifest.groups[unseen.test.ids])
+    assert unseen.apart > 0
+    assert unseen.apart + sum(map(len, (unseen.train, unseen.val.ids, unseen.test.ids))) == 160
+
+
+def test_where_groups_leave_nothing_to_train_on_it_is_said() -> None:
+    labels = species_of(10, 6)
+    with pytest.raises(DataError, match=r"no images for: train, .*; 30 of them left out because others of their group"):
+        split(listed(labels, group=["one site"] * 60), "unseen")
+
+
+def test_a_split_column_that_divides_a_group_loses_its_training_images() -> None:
+    labels = ["owl"] * 7 + ["wren"] * 7
+    named: list[str | None] = ["train", "train", "val", "val", "test", "test", "train"] * 2
+    bursts: list[str | None] = ["a", "b", "b", None, "a", None, None] + [None] * 7
+    splits = split(listed(labels, split=named, group=bursts), "seen")
+    assert splits.train.tolist() == [6, 7, 8, 13], "0 is in the group of 4, 1 in that of 2"
+    assert splits.val.ids.tolist() == [2, 3, 9, 10] and splits.test.ids.tolist() == [4, 5, 11, 12]
+    assert splits.apart == 2
+
+
+def test_a_test_without_answers_outside_the_group_is_refused_before_training() -> None:
+    labels = species_of(4, 12)
+    manifest = listed(labels, group=[f"{name}-{place // 4 % 3}" for place, name in enumerate(labels)])
+    assert len(split(manifest, "seen").test.ids) == 16, "one of the three groups of each species"
+    with pytest.raises(DataError, match="0 species in validation with a query and another image, of another group"):
+        split(manifest, "seen", exclude_group=True)
+
+
+def test_positives_of_ones_own_group_are_not_counted() -> None:
+    labels, groups = np.array([0, 0, 0, 1, 1, -1]), np.array([7, 7, 8, 7, 9, 7])
+    everything = np.arange(6)
+    assert Subset(everything, everything).count_positives(labels, groups).tolist() == [1, 1, 2, 1, 1, 0]
+    assert Subset(np.array([0, 3]), np.array([1, 2, 4])).count_positives(labels, groups).tolist() == [1, 1]

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conspecific.config.refine import RefineConfig
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
-from conspecific.errors import DataError
+from conspecific.errors import ConfigError, DataError
 from conspecific.evaluation import without_queries
 from conspecific.evaluation.evaluate import evaluate
+from conspecific.evaluation.refined import evaluate_refined
 from conspecific.metrics import Geometry, describe_geometry, metric_names
 from conspecific.types import EmbeddingSet, EvalResult, Similarity
 
@@ -268,3 +270,35 @@ def test_agrees_with_a_brute_force(seed: int, count: int, species: int, metric: 
     result = evaluate(embedded(vectors, manifest), subset, manifest, metric)
     expected = by_brute_force(distances, manifest.labels, subset)
     assert result.metrics == pytest.approx(expected)
+
+
+def test_answers_of_ones_own_group_are_left_out() -> None:
+    """Bursts: the nearest image of each query is of its own burst, the next one of another burst or species."""
+    labels = [0, 0, 0, 0, 1, 1, 1]
+    manifest = listed(labels)
+    bursts = ["a", "a", "b", "b", "c", "c", None]
+    manifest = Manifest.from_table(manifest.root, manifest.table.with_columns(group=pl.Series(bursts)))
+    embeddings = embedded([0.0, 0.1, 3.0, 3.1, 2.0, 2.1, 9.0], manifest)
+    with_own = evaluate(embeddings, everything(manifest), manifest, "l2", {})
+    without = evaluate(embeddings, everything(manifest), manifest, "l2", {}, exclude_group=True)
+    assert with_own.metrics["recall@1"] == pytest.approx(6 / 7) and "exclude_group" not in with_own.facts
+    assert without.facts["exclude_group"] is True
+    assert without.per_query["positives"].to_list() == [2, 2, 2, 2, 1, 1, 2]
+    assert without.per_query["recall@1"].to_list() == [0, 0, 0, 0, 0, 0, 0]
+    assert without.per_query["neighbor_ids"][0].to_list() == [4, 5, 2, 3, 6], "neither itself nor image 1"
+    assert without.per_query["mrr"].to_list() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1 / 3, 1 / 5, 1 / 5, 1 / 3])
+    assert without.per_query["group"].to_list() == with_own.per_query["group"].to_list() == manifest.groups.tolist()
+
+
+def test_refinements_by_which_a_group_would_lend_itself_answers_are_refused() -> None:
+    manifest = listed([0, 0, 1, 1])
+    manifest = Manifest.from_table(manifest.root, manifest.table.with_columns(group=pl.Series(["a", None, "a", None])))
+    embeddings, subset = embedded(np.eye(4), manifest), everything(manifest)
+    found = evaluate_refined(
+        embeddings, None, subset, manifest, "cosine", RefineConfig("query_expansion"), {}, exclude_group=True, ks=(1,)
+    )
+    assert found.facts["exclude_group"] and 2 not in found.per_query["neighbor_ids"][0].to_list()
+    with pytest.raises(ConfigError, match="leaves out the query alone, not its group"):
+        evaluate_refined(
+            embeddings, None, subset, manifest, "cosine", RefineConfig("k_reciprocal"), {}, exclude_group=True, ks=(1,)
+        )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -33,8 +35,8 @@ def score_plainly(query, other, metric):
 def rank_plainly(queries, images, metric):
     """For each query the (score, id, label) of every other image, nearest first."""
     rankings = []
-    for row, own in enumerate(queries.ids):
-        others = [place for place in range(len(images)) if images.ids[place] != own]
+    for row, own in enumerate(queries.left_out):
+        others = [place for place in range(len(images)) if images.left_out[place] != own]
         scored = [(score_plainly(queries.vectors[row], images.vectors[place], metric), place) for place in others]
         scored.sort(reverse=True)
         rankings.append([(score, images.ids[place], images.labels[place]) for score, place in scored])
@@ -274,3 +276,38 @@ def test_what_cannot_be_searched_is_refused(small_blocks):
             call(clusters(2, dimensions=3))
         with pytest.raises(ValueError, match=r"1 of 2 query embeddings are not finite .* \[41\]"):
             call(embed([[0.0] * 16, [np.inf] * 16], first_id=40))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("blocks", ["one block", "many blocks"])
+def test_a_querys_group_is_left_out_of_its_answers_and_ranks(metric, blocks, request):
+    if blocks == "many blocks":
+        request.getfixturevalue("small_blocks")
+    rng = np.random.default_rng(3)
+    images = clusters(90, first_id=2)
+    images = replace(images, groups=rng.integers(0, 12, len(images)))
+    queries = images.select(images.ids[:40])
+    stranger = clusters(10, seed=4, first_id=500)
+    queries = EmbeddingSet(
+        np.vstack([queries.vectors, stranger.vectors]),
+        np.append(queries.ids, stranger.ids),
+        np.append(queries.labels, stranger.labels),
+        np.append(queries.groups, rng.integers(0, 14, 10)),
+    )
+    searcher, rankings = Searcher(images, metric), rank_plainly(queries, images, metric)
+    found = searcher.search(queries, 88)
+    for row, ranking in enumerate(rankings):
+        wanted = [number for _, number, _ in ranking[:88]]
+        assert found.ids[row].tolist() == wanted + [-1] * (88 - len(wanted))
+    ranks = [first_plainly(label, ranking) for label, ranking in zip(queries.labels, rankings, strict=True)]
+    assert searcher.rank_of_first_positive(queries).tolist() == ranks
+
+
+def test_queries_and_gallery_both_have_groups_or_neither():
+    images = clusters(20)
+    grouped = replace(images, groups=np.zeros(20, np.int64))
+    with pytest.raises(ValueError, match="only the queries of a search have groups"):
+        Searcher(images, "cosine").search(grouped, 3)
+    with pytest.raises(ValueError, match="only the gallery of a search have groups"):
+        Searcher(grouped, "cosine").rank_of_first_positive(images)
+    assert (Searcher(grouped, "cosine").search(grouped, 3).ids == -1).all(), "all are of one group"

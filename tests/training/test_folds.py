@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -64,6 +65,20 @@ def test_query_gallery_folds_search_in_the_training_images(make_manifest: Callab
     assert len(folds) == 3
     for fold in folds:
         assert np.array_equal(fold.val.gallery, fold.train) and not np.isin(fold.val.query, fold.train).any()
+
+
+@pytest.mark.parametrize("protocol", ["seen", "unseen"])
+def test_a_group_is_on_one_side_of_a_fold(make_manifest: Callable[..., Manifest], protocol: str) -> None:
+    labels = [f"species {number:03}" for number in range(12) for _ in range(12)]
+    manifest = make_manifest(labels)
+    bursts = [f"{label} {place % 12 // 2}" for place, label in enumerate(labels)]
+    manifest = Manifest.from_table(manifest.root, manifest.table.with_columns(group=pl.Series(bursts)))
+    splits = split(manifest, protocol)
+    folds = folds_of(splits, manifest.labels, 3, manifest.groups)
+    assert len(folds) >= 2
+    for fold in folds:
+        assert not set(manifest.groups[fold.train]) & set(manifest.groups[fold.val.query])
+        assert len(fold.train) + len(fold.val.query) >= 0.8 * len(everything(splits))
 
 
 def test_many_images_have_one_validation_part_and_are_trained_once(make_manifest: Callable[..., Manifest]) -> None:

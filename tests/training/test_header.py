@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
+import pytest
 import torch
 from rich.console import Console
 
@@ -13,6 +15,7 @@ from conspecific.config.schema import TrainConfig
 from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
 from conspecific.data.splits import split
+from conspecific.errors import DataError
 from conspecific.evaluation import Evaluator
 from conspecific.training.header import header, print_header
 
@@ -60,3 +63,19 @@ def test_images_that_are_never_drawn_are_counted_where_species_differ_much(
         "equally often; 260 of them are of the 400 of gull. More epochs draw more of them (trainer.max_epochs)."
     )
     assert not [line for epochs in (0, 20) for line in lines[epochs] if line.startswith("Sampling")]
+
+
+def test_groups_and_what_they_cost_are_said(make_manifest: Callable[..., Manifest], tmp_path: Path) -> None:
+    manifest = make_manifest(["wren"] * 12 + ["owl"] * 12)
+    bursts = [f"burst {place // 2}" for place in range(24)]
+    manifest = Manifest.from_table(manifest.root, manifest.table.with_columns(group=pl.Series(bursts)))
+    splits = replace(split(manifest, "seen"), apart=3)
+    config = typed(compose_config("train", [f"paths.run={tmp_path}", "trainer.accelerator=cpu"]), TrainConfig)
+    for exclude, answers in ((False, "among its answers (exclude_group=false)"), (True, "left out of its answers")):
+        evaluator = Evaluator(manifest, splits, "", 96, 0, torch.device("cpu"), Console(), exclude_group=exclude)
+        lines = header(config, evaluator)
+        assert lines[0].startswith("Data: 24 images of 2 species, 12 groups in")
+        assert f"Groups: none is divided between training and test; a query's own group is {answers}" in lines
+        assert any(line.startswith("Left out: 3 images of training or validation") for line in lines)
+    with pytest.raises(DataError, match="no image has a group"):
+        replace(evaluator, manifest=make_manifest(["wren", "owl"]))

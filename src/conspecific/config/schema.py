@@ -131,7 +131,8 @@ class TrainConfig:
     """Everything that a training run depends on.
 
     seed: of weights, batches and augmentation. leaks: report images that are in both training and test, drop them from
-    training, or stop with an error. monitor: the validation metric that chooses the epoch. dry_run: build everything,
+    training, or stop with an error. exclude_group: leave a query's own group out of its answers, wherever they are
+    scored; for images with groups. monitor: the validation metric that chooses the epoch. dry_run: build everything,
     read a few images and stop. final: after the test, train once more on all images, into the folder `final` of the
     run. resume: the run directory to continue. allow: modules whose classes a `_target_` may
     name besides the parts of this package; not read from a run directory. Raises ConfigError for a key that would have
@@ -142,6 +143,7 @@ class TrainConfig:
     seed: int = 0
     protocol: str = "seen"
     leaks: str = "report"
+    exclude_group: bool = False
     monitor: str = "map@r"
     dry_run: bool = False
     final: bool = False
@@ -207,12 +209,14 @@ class UseConfig:
 @dataclass
 class EvaluateConfig(UseConfig):
     """Keys of `evaluate`. output: the folder of the results; null: in the run directory. subset: test or val. protocol:
-    null: that of the run. refine: whether answers are refined, and how, for one more table against the plain search.
+    null: that of the run. exclude_group: leave a query's own group out of its answers; null: as the run did. refine:
+    whether answers are refined, and how, for one more table against the plain search.
     """
 
     output: str | None = None
     subset: str = "test"
     protocol: str | None = None
+    exclude_group: bool | None = None
     refine: RefineConfig = field(default_factory=RefineConfig)
     split: OtherSplitConfig = field(default_factory=OtherSplitConfig)
     metrics: OtherMetricsConfig = field(default_factory=OtherMetricsConfig)

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Self, get_args
 
@@ -20,7 +21,7 @@ from conspecific.types import IntArray
 
 SPLITS = ("train", "val", "test")
 ROLES = ("query", "gallery")
-COLUMNS = ("path", "label", "split", "role")
+COLUMNS = ("path", "label", "split", "role", "group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class Manifest:
     """Images under one root folder. The row number is the sample id.
 
     table: columns path (relative to root, posix), label (species name; null for all images if species are not known),
-        split (train, val, test or null), role (query, gallery or null).
+        split (train, val, test or null), role (query, gallery or null), group (what several images of one occasion have
+        in common, as a burst, a visit or an individual; null: the image is by itself).
     species: their sorted names; a single empty one if species are not known.
     labels: [N] int64, species numbered densely from 0 in the order of `species`.
     empty: species folders without an image.
@@ -84,7 +86,7 @@ class Manifest:
         reading: Reading = Reading(),
         labelled: bool = True,
     ) -> Self:
-        """Build from a table with the columns path and label, and optionally split and role.
+        """Build from a table with the columns path and label, and optionally split, role and group.
 
         Empty text and NaN count as null, and each species gets one spelling, see `labels.one_spelling`. labelled: False
         where the labels are no species; they are dropped.
@@ -109,6 +111,18 @@ class Manifest:
     def path(self, sample_id: int) -> Path:
         """Return the path of the image with this sample id."""
         return self.root / str(self.table["path"][sample_id])
+
+    @cached_property
+    def groups(self) -> IntArray:
+        """The number of each image's group, [N] int64 from 0; an image by itself has a number of its own."""
+        own = pl.concat_str(pl.lit("\0"), pl.col("path"))  # no group is called so
+        found: IntArray = self.table.select(pl.col("group").fill_null(own).rank("dense") - 1).to_series().to_numpy()
+        return found.astype(np.int64)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether images have groups."""
+        return self.table["group"].null_count() < len(self)
 
     @property
     def labelled(self) -> bool:
@@ -142,7 +156,8 @@ class Manifest:
         """Return lines on what was found: images and species, how they were read, and what is left out."""
         species = f" of {len(self.species):,} species" if self.labelled else ""
         unknown = "" if self.labelled else ", species not known: no folder of its own for each"
-        found = f"Data: {len(self):,} images{species} in {self.root}{unknown}"
+        groups = f", {len(np.unique(self.groups)):,} groups" if self.grouped else ""
+        found = f"Data: {len(self):,} images{species}{groups} in {self.root}{unknown}"
         return [line for line in (found, *self.notes, self.describe_left_out()) if line]
 
     def describe_left_out(self) -> str:
@@ -157,13 +172,14 @@ class Manifest:
         return " ".join([*sentences, _left_out(self.left_out, self.empty)]).strip()
 
     def fingerprint(self, leaving_out: Collection[str] = ()) -> str:
-        """Return a hash of every path, label, split and role, and of each file's size and time of modification.
+        """Return a hash of every path, label, split, role and group, and of each file's size and time of modification.
 
         Caches take two manifests with the same fingerprint for the same images. leaving_out: paths that are not looked
         at. Raises OSError for a missing file.
         """
         digest = hashlib.sha256()
-        for row in self.table.iter_rows():
+        table = self.table if self.grouped else self.table.drop("group")
+        for row in table.iter_rows():
             if row[0] not in leaving_out:
                 stat = os.stat(os.path.join(self.root, row[0]))  # three times as fast as by a Path
                 digest.update(repr((row, stat.st_size, stat.st_mtime_ns)).encode())
@@ -176,7 +192,7 @@ def _with_columns(table: pl.DataFrame) -> pl.DataFrame:
     if missing:
         found = ", ".join(table.columns)
         raise DataError(f"a manifest needs the columns path and label; missing: {', '.join(missing)} (found: {found})")
-    optional = [pl.lit(None, pl.String).alias(name) for name in ("split", "role") if name not in table.columns]
+    optional = [pl.lit(None, pl.String).alias(name) for name in COLUMNS[2:] if name not in table.columns]
     try:
         table = table.with_columns(label_text(table["label"]), *optional)
         return table.select(pl.col(COLUMNS).cast(pl.String).replace("", None))

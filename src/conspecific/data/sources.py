@@ -23,7 +23,11 @@ SPLIT_FOLDERS = {
 
 
 def from_folder(
-    root: str, on_bad: str = "error", max_bad_share: float = 0.01, max_pixels: int = MAX_PIXELS
+    root: str,
+    on_bad: str = "error",
+    max_bad_share: float = 0.01,
+    max_pixels: int = MAX_PIXELS,
+    group_level: int | None = None,
 ) -> Manifest:
     """Read an image folder: each folder in `root` is a species, with its images anywhere below it.
 
@@ -31,6 +35,7 @@ def from_folder(
     names the split. Hidden files are ignored, symbolic links are followed. Other files, and images beside the species
     folders, are counted in `Manifest.left_out`.
 
+    group_level: images below one folder of this level are a group; the species folders are level 0, or 1 below splits.
     on_bad, max_bad_share, max_pixels: see `Reading`. Raises DataError if the folder is missing or holds no
     species folders.
     """
@@ -49,6 +54,7 @@ def from_folder(
         if len(path.parts) > level + 1
     ]
     table = pl.DataFrame(rows, schema=dict.fromkeys(("path", "label", "split"), pl.String), orient="row")
+    table = table.with_columns(_folder_groups(table["path"], group_level, level + 1))
     species = [name for folder in _folders(base) for name in (_folders(base / folder) if level else [folder])]
     beside = [base / path for path in images if len(path.parts) <= level + 1]
     loose = (LeftOut.of("beside the species folders", beside, base),) if beside else ()
@@ -57,7 +63,7 @@ def from_folder(
         table,
         empty=tuple(sorted(set(species) - set(table["label"]))),
         left_out=(*loose, *other_files(files, base)),
-        notes=_layout_notes(images, level),
+        notes=_layout_notes(images, level) if group_level is None else (),
         own_links=True,
         reading=Reading(on_bad, max_bad_share, max_pixels),
     )
@@ -90,6 +96,20 @@ def _layout_notes(images: list[Path], level: int) -> tuple[str, ...]:
     )
 
 
+def _folder_groups(paths: pl.Series, level: int | None, least: int) -> pl.Series:
+    """Return the folder of a level that holds each image, null where it lies above. least: the first useful level."""
+    if level is not None and level < least:
+        raise DataError(
+            f"data.group_level={level} names folders that hold whole species: groups are folders below them, of level "
+            f"{least} or more"
+        )
+    parts = [path.split("/") for path in paths]
+    found = ["/".join(each[: level + 1]) if level is not None and len(each) > level + 1 else None for each in parts]
+    if level is not None and not any(found):
+        raise DataError(f"data.group_level={level}: no image lies in a folder so far down, as {paths[0]}")
+    return pl.Series("group", found, pl.String)
+
+
 def from_images(
     root: str, on_bad: str = "error", max_bad_share: float = 0.01, max_pixels: int = MAX_PIXELS
 ) -> Manifest:
@@ -117,18 +137,20 @@ def from_file(
     on_bad: str = "error",
     max_bad_share: float = 0.01,
     max_pixels: int = MAX_PIXELS,
+    group_column: str | None = None,
 ) -> Manifest:
-    """Read a CSV or Parquet table with one row per image: path, label, and optionally split and role.
+    """Read a CSV or Parquet table with one row per image: path, label, and optionally split, role and group.
 
     path: the table. root: the folder that image paths are relative to, by default that of the table.
-    image_column, label_column: what the columns path and label are called in the table.
+    image_column, label_column, group_column: what the columns path, label and group are called in the table; null
+        for the last one: `group`, where there is such a column.
     on_bad, max_bad_share, max_pixels: see `Reading`; a missing file counts as one that cannot be read.
 
     Raises DataError for a missing or unreadable file and for missing columns.
     """
     file = _existing(path, "data.path", Path.is_file, "a CSV or Parquet file")
     base = file.parent if root is None else _existing(root, "data.root", Path.is_dir, "a folder")
-    table = read_table(file, image_column, label_column)
+    table = read_table(file, image_column, label_column, group_column)
     paths, notes = slashes(path_text(table["path"], file), base)
     reading = Reading(on_bad, max_bad_share, max_pixels)
     return Manifest.from_table(base, table.with_columns(paths), notes=notes, reading=reading)

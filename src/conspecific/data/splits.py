@@ -1,7 +1,7 @@
 """The division into training, validation and test: three protocols, deterministic from a seed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from conspecific.config.choices import Protocol
+from conspecific.data.groups import draw_groups
 from conspecific.data.manifest import Manifest
 from conspecific.errors import DataError, did_you_mean
 from conspecific.files import write_whole
@@ -30,25 +31,39 @@ class Subset:
         """The sample ids of queries and gallery, each once, ascending."""
         return np.union1d(self.query, self.gallery)
 
-    def count_positives(self, labels: IntArray) -> IntArray:
+    def count_positives(self, labels: IntArray, groups: IntArray | None = None) -> IntArray:
         """Return R of each query [Q]: the number of images of its species in the gallery, without itself.
 
-        labels: species number of each sample id, -1 for an unknown species, which has no positives.
+        labels: species number of each sample id, -1 for an unknown species, which has no positives. groups: number of
+        the group of each sample id, where images of the query's group do not count either.
         """
         gallery, query = labels[self.gallery], labels[self.query]
         support = np.bincount(gallery[gallery >= 0], minlength=int(labels.max(initial=0)) + 1)
-        found = support[query] - np.isin(self.query, self.gallery)
-        return np.where(query >= 0, found, 0).astype(np.int64)
+        own = np.isin(self.query, self.gallery) if groups is None else self._in_own_group(labels, groups)
+        return np.where(query >= 0, support[query] - own, 0).astype(np.int64)
+
+    def _in_own_group(self, labels: IntArray, groups: IntArray) -> IntArray:
+        """Return how many images of the gallery have both species and group of each query, [Q]."""
+        both = groups * (int(labels.max(initial=0)) + 2) + labels + 1  # a number for each pair
+        pairs, counts = np.unique(both[self.gallery], return_counts=True)
+        place = np.minimum(np.searchsorted(pairs, both[self.query]), len(pairs) - 1)
+        found: IntArray = np.where(pairs[place] == both[self.query], counts[place], 0)
+        return found
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Sample ids of the training images, and of the validation and test subsets."""
+    """Sample ids of the training images, and of the validation and test subsets.
+
+    apart: how many images were left out of training or validation because others of their group are in validation or
+        test.
+    """
 
     protocol: Protocol
     train: IntArray
     val: Subset
     test: Subset
+    apart: int = 0
 
     def table(self, manifest: Manifest, contents: Sequence[str]) -> pl.DataFrame:
         """Return a row an image: path, label, content (a hash of each file) and one bool column for each use."""
@@ -81,6 +96,7 @@ def split(
     val_share: float = 0.2,
     gallery_images: int = 10,
     query_images: int = 3,
+    exclude_group: bool = False,
 ) -> Splits:
     """Divide a manifest into training, validation and test under a protocol.
 
@@ -95,12 +111,17 @@ def split(
         train, or else the gallery. In the latter case validation queries are `val_share` of each species' training
         images, and the validation gallery is the rest of them.
 
+    Groups are drawn whole. Where species are divided, or the split column divides a group, images of training are left
+    out whose group is in validation or test, and images of validation whose group is in test; under query_gallery,
+    which trains on its gallery, the test is left as it is.
+
     Args:
         manifest: the images.
         protocol: seen, unseen or query_gallery.
         seed: of the random draws.
         test_share, val_share: shares in (0, 1).
         gallery_images, query_images: numbers of images per species.
+        exclude_group: whether queries will be scored without the answers of their own group.
 
     Raises:
         DataError: the protocol is unknown, a share is out of range, a subset is empty or has too few species to train
@@ -126,7 +147,8 @@ def split(
             splits = _unseen(manifest, rng, test_share, val_share)
         else:
             splits = _query_gallery(manifest, rng, val_share, gallery_images, query_images)
-        require_usable(splits, manifest)
+        splits = _groups_apart(splits, manifest)
+        require_usable(splits, manifest, exclude_group)
         return splits
 
     try:
@@ -225,6 +247,8 @@ def _draw_images(
     manifest: Manifest, ids: IntArray, share: float, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray]:
     """Draw a share of each species' images. At least two are drawn, so that each has a positive, and two are kept."""
+    if manifest.grouped:
+        return draw_groups(manifest, ids, share, rng)
     kept, drawn = [ids[:0]], [ids[:0]]
     for label in np.unique(manifest.labels[ids]):
         own = rng.permutation(ids[manifest.labels[ids] == label])
@@ -232,6 +256,17 @@ def _draw_images(
         drawn.append(own[:count])
         kept.append(own[count:])
     return np.sort(np.concatenate(kept)), np.sort(np.concatenate(drawn))
+
+
+def _groups_apart(splits: Splits, manifest: Manifest) -> Splits:
+    """Leave images out of training and validation where others of their group are in a later subset."""
+    if not manifest.grouped or splits.protocol == "query_gallery":
+        return splits
+    groups = manifest.groups
+    val = splits.val.ids[~np.isin(groups[splits.val.ids], groups[splits.test.ids])]
+    train = splits.train[~np.isin(groups[splits.train], groups[np.union1d(val, splits.test.ids)])]
+    apart = len(splits.val.ids) + len(splits.train) - len(val) - len(train)
+    return replace(splits, train=train, val=Subset(val, val), apart=apart) if apart else splits
 
 
 def _draw_species(
@@ -244,8 +279,13 @@ def _draw_species(
     return ids[~drawn], ids[drawn]
 
 
-def require_usable(splits: Splits, manifest: Manifest) -> None:
-    """Raise DataError if a subset is empty or has too few species to train on or to score."""
+def _told_apart(splits: Splits) -> str:
+    found = f"{splits.apart} of them left out because others of their group are in a later part"
+    return f"; {found}" if splits.apart else ""
+
+
+def require_usable(splits: Splits, manifest: Manifest, exclude_group: bool = False) -> None:
+    """Raise DataError if a subset is empty or has too few species to train on or to score; see `split`."""
     subsets = {
         "train": splits.train,
         "validation queries": splits.val.query,
@@ -257,17 +297,19 @@ def require_usable(splits: Splits, manifest: Manifest) -> None:
     if empty:
         raise DataError(
             f"protocol={splits.protocol} leaves no images for: {', '.join(empty)} "
-            f"({len(manifest)} images of {len(manifest.species)} species). Add images, or change the split "
-            "column or the split.* shares."
+            f"({len(manifest)} images of {len(manifest.species)} species{_told_apart(splits)}). Add images, or change "
+            "the split column or the split.* shares."
         )
     if np.unique(manifest.labels[splits.train]).size < 2:
         raise DataError(f"protocol={splits.protocol} leaves one species in train; two are needed. Add species.")
     # the test is scored last, with intervals over species: a test that cannot be scored must be refused before training
     for name, subset, needed in (("validation", splits.val, 1), ("test", splits.test, 2)):
-        answerable = subset.query[subset.count_positives(manifest.labels) > 0]
+        positives = subset.count_positives(manifest.labels, manifest.groups if exclude_group else None)
+        answerable = subset.query[positives > 0]
         species = np.unique(manifest.labels[answerable]).size
         if species < needed:
             raise DataError(
-                f"protocol={splits.protocol} leaves {species} species in {name} with a query and another image to "
-                f"find; {needed} needed. Add images or species, or change the split column or the split.* shares."
+                f"protocol={splits.protocol} leaves {species} species in {name} with a query and another image"
+                f"{', of another group,' if exclude_group else ''} to find; {needed} needed. Add images or species, or "
+                "change the split column or the split.* shares."
             )

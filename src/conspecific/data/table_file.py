@@ -12,13 +12,13 @@ from conspecific.errors import DataError, name_some
 SEPARATORS = (",", ";", "\t", "|")
 
 
-def read_table(file: Path, image_column: str, label_column: str) -> pl.DataFrame:
-    """Return the columns of a manifest: path, label, and split and role if the file has them.
+def read_table(file: Path, image_column: str, label_column: str, group_column: str | None = None) -> pl.DataFrame:
+    """Return the columns of a manifest: path, label, and split, role and group if the file has them.
 
     A CSV may be UTF-8 or UTF-16, separated by comma, semicolon, tab or |. Its values are kept as text, so that a
     species named 007 keeps its zeros.
 
-    image_column, label_column: what path and label are called in the file.
+    image_column, label_column, group_column: what path, label and group are called in the file.
 
     Raises DataError for a file that cannot be read as such a table and for missing columns.
     """
@@ -32,10 +32,13 @@ def read_table(file: Path, image_column: str, label_column: str) -> pl.DataFrame
     except (pl.exceptions.PolarsError, OSError) as error:
         kind = file.suffix[1:] or "CSV"
         raise DataError(f"{file} cannot be read as a {kind} table: {str(error).partition(chr(10))[0]}") from error
+    group = [_column(file, table, group_column, "group_column").alias("group")] if group_column else []
+    optional = ("split", "role") if group else ("split", "role", "group")
     return table.select(
         _column(file, table, image_column, "image_column").alias("path"),
         _column(file, table, label_column, "label_column").alias("label"),
-        *(pl.col(name) for name in ("split", "role") if name in table.columns),
+        *group,
+        *(pl.col(name) for name in optional if name in table.columns),
     )
 
 

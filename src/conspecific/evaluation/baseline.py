@@ -44,6 +44,8 @@ def _key(evaluator: Evaluator, subset: str, backbone: str, weights: str) -> str:
     ids: Subset = evaluator.subset(subset)
     splits, metrics = evaluator.splits, metric_names(evaluator.ks)
     facts = [SCORING, evaluator.fingerprint, splits.protocol, evaluator.image_size, metrics]
+    if evaluator.exclude_group:
+        facts.append("exclude_group")
     if (precision := evaluator.precision(subset)) != "float32":
         facts.append(precision)  # that of the model that is compared with them
     digest = hashlib.sha256(json.dumps([*facts, backbone, weights_identity(backbone, weights)]).encode())

@@ -31,21 +31,34 @@ def evaluate(
     ks: Sequence[int] = KS,
     device: "torch.device | None" = None,
     searcher: GallerySearcher | None = None,
+    exclude_group: bool = False,
 ) -> EvalResult:
     """Score embeddings of a manifest: search every query of `subset` in its gallery, itself left out, compare species.
 
     embeddings: must hold every image of the subset. ks: cut-offs of recall. device: see `Searcher`.
-    searcher: of the gallery, where it is not to be an exact one.
+    searcher: of the gallery, where it is not to be an exact one. exclude_group: whether a query's group is left out of
+        its answers too; a searcher must then have been made of embeddings with groups, see `with_groups`.
     Queries without a positive are left out of the means and counted in `facts["excluded"]`.
     Raises DataError when no query has a positive.
     """
+    if exclude_group:
+        embeddings = with_groups(embeddings, manifest)
     queries, gallery = embeddings.select(subset.query), embeddings.select(subset.gallery)
     species = pl.Series([*manifest.species, None], dtype=pl.String)
     result = score(
         queries, gallery, Names(manifest.table["path"], species), metric, ks, device=device, searcher=searcher
     )
     geometry = describe_geometry(embeddings.vectors, embeddings.labels).to_json()
-    return replace(result, facts={**(facts or {}), **result.facts, "geometry": geometry})
+    told = {**(facts or {}), **({"exclude_group": True} if exclude_group else {})}
+    if manifest.grouped:
+        groups = manifest.groups[result.per_query["id"].to_numpy()]
+        result = replace(result, per_query=result.per_query.with_columns(group=pl.Series(groups)))
+    return replace(result, facts={**told, **result.facts, "geometry": geometry})
+
+
+def with_groups(embeddings: EmbeddingSet, manifest: Manifest) -> EmbeddingSet:
+    """Return embeddings that know the groups of a manifest, so that a search leaves a query's group out."""
+    return replace(embeddings, groups=manifest.groups[embeddings.ids])
 
 
 class Names(NamedTuple):
@@ -68,16 +81,17 @@ def score(
 ) -> EvalResult:
     """Search queries in a gallery and score the answers; a query leaves itself out by its sample id.
 
-    Sample ids are below `len(names.paths)`. max_queries: search a seeded sample of so many of the queries that have a
-    positive; `facts["sampled_from"]` is then the number of those. device: see `Searcher`.
-    searcher: of the gallery; None: an exact one.
+    Where the embeddings have groups, it leaves its group out. Sample ids are below `len(names.paths)`.
+    max_queries: search a seeded sample of so many of the queries that have a positive; `facts["sampled_from"]` is then
+    the number of those. device: see `Searcher`. searcher: of the gallery; None: an exact one.
     Raises DataError when no query has a positive.
     """
     labels = np.full(len(names.paths), -1)
     labels[gallery.ids], labels[queries.ids] = gallery.labels, queries.labels
-    positives = Subset(queries.ids, gallery.ids).count_positives(labels)
+    positives = Subset(queries.ids, gallery.ids).count_positives(labels, _groups(queries, gallery, len(labels)))
     if not positives.any():
-        raise DataError(f"none of {len(queries)} queries has another image of its species in the gallery")
+        outside = ", outside its own group" if queries.groups is not None else ""
+        raise DataError(f"none of {len(queries)} queries has another image of its species in the gallery{outside}")
     answerable = np.flatnonzero(positives)
     chosen = _sample(answerable, max_queries)
     scored, positives = queries.select(queries.ids[chosen]), positives[chosen]
@@ -97,6 +111,15 @@ def score(
     if len(chosen) < len(answerable):
         counts["sampled_from"] = len(answerable)
     return _result(pl.concat(tables), metric_names(ks), counts)
+
+
+def _groups(queries: EmbeddingSet, gallery: EmbeddingSet, count: int) -> IntArray | None:
+    """Return the group of each sample id below `count`, None where there are none."""
+    if queries.groups is None or gallery.groups is None:
+        return None
+    groups = np.full(count, -1)
+    groups[gallery.ids], groups[queries.ids] = gallery.groups, queries.groups
+    return groups
 
 
 def _sample(rows: IntArray, most: int | None) -> IntArray:

@@ -18,6 +18,7 @@ from conspecific.data.splits import Splits, Subset
 from conspecific.encoding import Encoder, Encoders, KeptActivations, Rows, torch_encoder
 from conspecific.encoding.encoders import digest
 from conspecific.encoding.machine import versions
+from conspecific.errors import DataError
 from conspecific.evaluation.embed import Activations, embed, frozen_activations
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.evaluation.frozen import VERSION, FrozenActivations, FrozenEncoder, group_name
@@ -26,7 +27,7 @@ from conspecific.files import cache_key, write_json
 from conspecific.metrics import KS
 from conspecific.models import Backbone, Embedder, FrozenStages, pooled_reference
 from conspecific.progress import Phases, progress_bar
-from conspecific.types import EmbeddingSet, EvalResult, IntArray
+from conspecific.types import EmbeddingSet, EvalResult, IntArray, Similarity
 
 MOST_MOVED = 0.002  # of recall@1 and map@r, by a reduced precision
 
@@ -40,6 +41,7 @@ class Evaluator:
     ks: cut-offs of recall, see `metrics.metric_names`. encoders: how networks are run. frozen: what computes
     activations. phases: where the time goes, `encoding` and `scoring` among others. kept: activations of earlier runs.
     contents: a hash of the content of each image, by which `kept` knows it; empty: nothing is found by content.
+    exclude_group: whether a query's group is left out of its answers.
     """
 
     manifest: Manifest
@@ -56,6 +58,14 @@ class Evaluator:
     phases: Phases = field(default_factory=Phases)
     kept: KeptActivations = field(default_factory=KeptActivations)
     contents: Sequence[str] = ()
+    exclude_group: bool = False
+
+    def __post_init__(self) -> None:
+        if self.exclude_group and not self.manifest.grouped:
+            raise DataError(
+                "exclude_group=true, but no image has a group: give a table with a column group (data=manifest), or "
+                "data.group_level=1 for folders below the species"
+            )
 
     def subset(self, name: str) -> Subset:
         """The subset called `val` or `test`."""
@@ -233,19 +243,52 @@ class Evaluator:
         with self.phases.measure("scoring"), progress_bar(self.console) as progress:
             results = {
                 name: evaluate(
-                    found[name], ids, self.manifest, embedder.metric, {"name": name, **facts}, self.ks, searched_on
+                    found[name],
+                    ids,
+                    self.manifest,
+                    embedder.metric,
+                    {"name": name, **facts},
+                    self.ks,
+                    searched_on,
+                    exclude_group=self.exclude_group,
                 )
                 for name, embedder in progress.track(embedders.items(), description="Searching")
             }
+            if self.manifest.grouped and subset == "test":
+                for name, embedder in embedders.items():
+                    results[name] = self._with_own_group(results[name], found[name], ids, embedder.metric)
         if refine is not None and refine.name:
             flipped = self._flipped(embedders, ids.ids, encoder) if refine.flip else {}
             with self.phases.measure("scoring"):
                 for name, embedder in embedders.items():
                     told, other = {"name": f"{name}_{refine.name}", **facts}, flipped.get(name)
                     results[f"{name}_{refine.name}"] = evaluate_refined(
-                        found[name], other, ids, self.manifest, embedder.metric, refine, told, self.ks
+                        found[name],
+                        other,
+                        ids,
+                        self.manifest,
+                        embedder.metric,
+                        refine,
+                        told,
+                        self.ks,
+                        self.exclude_group,
                     )
         return results
+
+    def _with_own_group(
+        self, result: EvalResult, embeddings: EmbeddingSet, ids: Subset, metric: Similarity
+    ) -> EvalResult:
+        """Return the result with the fact `own_group`: recall@1 with and without answers of a query's own group, over
+        the queries that have a positive outside it."""
+        outside = ids.count_positives(self.manifest.labels, self.manifest.groups) > 0
+        if not outside.any():
+            return result
+        answerable = Subset(ids.query[outside], ids.gallery)
+        recall = {
+            name: evaluate(embeddings, answerable, self.manifest, metric, exclude_group=exclude).metrics["recall@1"]
+            for name, exclude in (("with", False), ("without", True))
+        }
+        return replace(result, facts={**result.facts, "own_group": {**recall, "queries": int(outside.sum())}})
 
     def _flipped(
         self, embedders: Mapping[str, Embedder], ids: IntArray, encoder: Encoder | None

@@ -1,13 +1,13 @@
 """Score refined answers through the one scoring path."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from conspecific.config.refine import RefineConfig
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
-from conspecific.evaluation.evaluate import evaluate
+from conspecific.evaluation.evaluate import evaluate, with_groups
 from conspecific.index.flip import flip_averaged
 from conspecific.index.refined import make_refined
 from conspecific.index.whitening import whiten
@@ -23,18 +23,21 @@ def evaluate_refined(
     config: RefineConfig,
     facts: Mapping[str, Any],
     ks: Sequence[int],
+    exclude_group: bool = False,
 ) -> EvalResult:
     """Score what `config` makes of embeddings: averaged with those of mirrored images, whitened, then searched.
 
     flipped: embeddings of the same images, mirrored; None where `config.flip` is false. The axes of the whitening come
-    from the gallery.
+    from the gallery. exclude_group: see `evaluate`.
     """
     if flipped is not None:
         embeddings = flip_averaged(embeddings, flipped, metric)
+    if exclude_group:
+        embeddings = with_groups(embeddings, manifest)
     gallery = embeddings.select(subset.gallery)
     if config.whitening:
-        vectors = whiten(embeddings.vectors, gallery.vectors)
-        embeddings = EmbeddingSet(vectors, embeddings.ids, embeddings.labels)
+        embeddings = replace(embeddings, vectors=whiten(embeddings.vectors, gallery.vectors))
         gallery = embeddings.select(subset.gallery)
     searcher = make_refined(gallery, metric, config)
-    return evaluate(embeddings, subset, manifest, metric, {**facts, "refine": asdict(config)}, ks, searcher=searcher)
+    told = {**facts, "refine": asdict(config)}
+    return evaluate(embeddings, subset, manifest, metric, told, ks, searcher=searcher, exclude_group=exclude_group)

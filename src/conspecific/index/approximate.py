@@ -6,7 +6,14 @@ from typing import Any
 import faiss
 import numpy as np
 
-from conspecific.index.gallery import block_slices, prepared, random_order, require_finite
+from conspecific.index.gallery import (
+    block_slices,
+    largest_group,
+    prepared,
+    random_order,
+    require_finite,
+    require_groups,
+)
 from conspecific.index.kinds import SHORTLIST, Kind, build
 from conspecific.index.searcher import Searcher, without_own
 from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Similarity
@@ -44,16 +51,19 @@ class ApproximateSearcher:
         given, needed = queries.vectors.shape[1], self.gallery.vectors.shape[1]
         if given != needed:
             raise ValueError(f"queries have {given} dimensions and the gallery {needed}; they must be equal")
+        require_groups(queries, self.gallery.groups is not None)
         require_finite(queries, self.metric, "query")
-        candidates = min(len(self.gallery), SHORTLIST.get(self.kind, 1) * (k + 1))
-        width = max(candidates, k + 1)
+        most = k + largest_group(self.gallery)
+        candidates = min(len(self.gallery), SHORTLIST.get(self.kind, 1) * most)
+        width = max(candidates, most)
         ids, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
         for part in block_slices(len(queries), 4 * needed * width):
             vectors = prepared(queries.vectors[part], self.metric)
             near = np.full((len(vectors), width), -1)
             near[:, :candidates] = self.structure.search(vectors, candidates)[1]
-            found_ids, found_scores = self._ordered(vectors, near)
-            ids[part], scores[part] = without_own(found_ids[:, : k + 1], found_scores[:, : k + 1], queries.ids[part])
+            found, found_scores, groups = self._ordered(vectors, near)
+            own = groups == queries.left_out[part, None]
+            ids[part], scores[part] = without_own(found, found_scores, own, k)
         return Neighbors(ids, scores)
 
     def rank_of_first_positive(self, queries: EmbeddingSet, beyond: int = 0) -> IntArray:
@@ -75,8 +85,8 @@ class ApproximateSearcher:
         self.add(vectors, self.gallery.ids)
         return self.structure
 
-    def _ordered(self, queries: FloatArray, near: IntArray) -> tuple[IntArray, FloatArray]:
-        """Return candidates [Q, W] and their exact scores, the nearest first, ties as in `Gallery`; -1 last."""
+    def _ordered(self, queries: FloatArray, near: IntArray) -> tuple[IntArray, FloatArray, IntArray]:
+        """Return candidates [Q, W], their exact scores and groups, the nearest first, ties as in `Gallery`; -1 last."""
         ids = self.gallery.ids
         rows = self._order[np.minimum(np.searchsorted(ids, near, sorter=self._order), len(ids) - 1)]
         vectors = prepared(self.gallery.vectors[rows.ravel()], self.metric).reshape(*rows.shape, -1)
@@ -86,7 +96,9 @@ class ApproximateSearcher:
             scores = -np.square(queries[:, None] - vectors).sum(axis=2)
         scores = np.where(near < 0, -np.inf, scores).astype(np.float32)
         order = np.lexsort((self._place[rows], -scores), axis=-1)
-        return np.take_along_axis(near, order, 1), np.take_along_axis(scores, order, 1)
+        groups = np.where(near < 0, -1, self.gallery.left_out[rows])
+        found, scores, groups = (np.take_along_axis(each, order, 1) for each in (near, scores, groups))
+        return found, scores, groups
 
 
 AnySearcher = Searcher | ApproximateSearcher

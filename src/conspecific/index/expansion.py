@@ -1,5 +1,7 @@
 """Refine a search by averaging: queries with their answers, or images of the gallery with their neighbours."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +43,7 @@ class QueryExpansion:
         for part in block_slices(len(queries), 4 * vectors.shape[1] * (self._count + 1)):
             near = self._gallery.vectors[rows_of(self._gallery, found[part])]
             vectors[part] = expand(queries.vectors[part], near, found[part] >= 0, self._alpha, self._metric)
-        return EmbeddingSet(vectors, queries.ids, queries.labels)
+        return replace(queries, vectors=vectors)
 
 
 def expand(

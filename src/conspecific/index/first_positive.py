@@ -7,23 +7,22 @@ from conspecific.types import FloatArray, IntArray
 
 
 class FirstPositives:
-    """Counts the images nearer than each query's nearest positive.
+    """Counts the images nearer than each query's nearest positive, those of its own group left out.
 
     Every tile of scores must pass `find_best` before any tile passes `count_before`; a tile that holds all images of a
     query may pass both at once. Memory beyond a tile is a few arrays of the size of its positives.
 
-    own, labels: [Q] sample ids and labels of the queries; label -1 has no positive.
+    groups, labels: [Q] groups (`EmbeddingSet.left_out`) and labels of the queries; label -1 has no positive.
     """
 
-    def __init__(self, gallery: Gallery, own: IntArray, labels: IntArray) -> None:
+    def __init__(self, gallery: Gallery, groups: IntArray, labels: IntArray) -> None:
         self._labels, self._wanted = gallery.labels, labels
-        order = np.argsort(gallery.ids)  # the first is -1, the id of no image
-        found = order[np.minimum(np.searchsorted(gallery.ids, own, sorter=order), len(order) - 1)]
-        self._own = np.where(gallery.ids[found] == own, found, -1)  # places; -1: not in the gallery
-        self._block, self._order = np.empty(0, np.int64), np.empty(0, np.int64)
-        self._best = np.full(len(own), -np.inf, np.float32)
-        self._first = np.full(len(own), len(gallery.ids) - 1)
-        self._before = np.zeros(len(own), np.int64)
+        self._groups, self._own = gallery.groups, groups
+        self._block = np.empty(0, np.int64)
+        self._by_label, self._by_group = self._block, self._block
+        self._best = np.full(len(labels), -np.inf, np.float32)
+        self._first = np.full(len(labels), len(gallery.ids) - 1)
+        self._before = np.zeros(len(labels), np.int64)
 
     def find_best(self, rows: slice, places: IntArray, scores: FloatArray) -> None:
         """Keep the best positive of a tile where it is nearer than those before; of equals, the lower place is nearer.
@@ -43,10 +42,7 @@ class FirstPositives:
         """Add the images of a tile that are nearer than the best positive. Overwrites the scores of positives."""
         # No positive precedes the best one; excluding all positives avoids effects of rounding.
         scores[self._positives(rows, places)] = -np.inf
-        own = self._own[rows]
-        column = np.minimum(np.searchsorted(places, own), len(places) - 1)
-        row = np.flatnonzero(places[column] == own)
-        scores[row, column[row]] = -np.inf
+        scores[_equal(self._own[rows], self._groups[places], self._by_group)] = -np.inf
         for query, line in enumerate(scores, rows.start):
             tied = places[np.flatnonzero(line == self._best[query])]
             self._before[query] += np.count_nonzero(line > self._best[query])
@@ -57,14 +53,24 @@ class FirstPositives:
         return np.where(self._best > -np.inf, self._before + 1, 0)
 
     def _positives(self, rows: slice, places: IntArray) -> tuple[IntArray, IntArray]:
-        """Return rows and columns of a tile at which an image has the query's label and is not the query."""
-        wanted, labels = self._wanted[rows], self._labels[places]
+        """Return rows and columns of a tile at which an image has the query's label and is not of its group."""
         if places is not self._block:  # sorted once for all tiles of a block
-            self._block, self._order = places, np.argsort(labels, kind="stable")
-        start, stop = (np.searchsorted(labels, wanted, side, sorter=self._order) for side in ("left", "right"))
-        count = np.where(wanted < 0, 0, stop - start)
-        row = np.repeat(np.arange(len(wanted)), count)
-        within = np.arange(len(row)) - np.repeat(count.cumsum() - count, count)
-        column = self._order[np.repeat(start, count) + within]
-        others = places[column] != self._own[rows][row]
+            self._block = places
+            self._by_label, self._by_group = (
+                np.argsort(values[places], kind="stable") for values in (self._labels, self._groups)
+            )
+        row, column = _equal(self._wanted[rows], self._labels[places], self._by_label)
+        others = self._groups[places][column] != self._own[rows][row]
         return row[others], column[others]
+
+
+def _equal(wanted: IntArray, values: IntArray, order: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the rows and columns of all pairs of equal numbers that are not negative.
+
+    wanted: [rows]. values: [columns]. order: what sorts them.
+    """
+    start, stop = (np.searchsorted(values, wanted, side, sorter=order) for side in ("left", "right"))
+    count = np.where(wanted < 0, 0, stop - start)
+    row = np.repeat(np.arange(len(wanted)), count)
+    within = np.arange(len(row)) - np.repeat(count.cumsum() - count, count)
+    return row, order[np.repeat(start, count) + within]

@@ -38,6 +38,18 @@ def require_finite(embeddings: EmbeddingSet, metric: Similarity, role: str) -> N
         raise ValueError(f"{count} are not finite or overflow, first sample ids {broken[:5].tolist()}")
 
 
+def largest_group(gallery: EmbeddingSet) -> int:
+    """Return how many images of a gallery a query may have to leave out."""
+    return 1 if gallery.groups is None else int(np.unique(gallery.groups, return_counts=True)[1].max())
+
+
+def require_groups(queries: EmbeddingSet, grouped: bool) -> None:
+    """Raise ValueError where either queries or gallery have groups, and the others do not."""
+    if (queries.groups is not None) != grouped:
+        with_groups = "the gallery" if grouped else "the queries"
+        raise ValueError(f"only {with_groups} of a search have groups; both need them, or neither")
+
+
 def random_order(count: int) -> IntArray:
     """Return the seeded random order [N] of the rows of a gallery: row by place."""
     return np.random.default_rng(ORDER_SEED).permutation(count)
@@ -49,7 +61,7 @@ class Gallery:
     If scores tie, the lower place is nearer. With images sorted by species, ties would decide the metrics.
     A block holds consecutive rows, so that a memory-mapped file is read sequentially, ordered by place.
 
-    ids, labels: [N + 1] int64 by place; the last, place N, is -1: no image.
+    ids, labels, groups: [N + 1] int64 by place; the last, place N, is -1: no image. groups: `EmbeddingSet.left_out`.
     """
 
     def __init__(self, embeddings: EmbeddingSet, metric: Similarity) -> None:
@@ -62,6 +74,8 @@ class Gallery:
         self._row = random_order(len(embeddings))
         self._place = np.argsort(self._row)
         self.ids, self.labels = np.append(embeddings.ids[self._row], -1), np.append(embeddings.labels[self._row], -1)
+        self.groups = np.append(embeddings.left_out[self._row], -1)
+        self.grouped, self.largest_group = embeddings.groups is not None, largest_group(embeddings)
         parts = self._parts()
         self._kept = self._index(parts[0]) if len(parts) == 1 else None
 

@@ -1,17 +1,21 @@
 """A search whose answers are refined without training."""
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from conspecific.config.choices import NO_REFINING, REFINEMENTS, check_choice
 from conspecific.config.refine import RefineConfig
+from conspecific.errors import ConfigError
 from conspecific.index.expansion import AugmentedScores, QueryExpansion
-from conspecific.index.gallery import block_slices, random_order
+from conspecific.index.gallery import block_slices, random_order, require_groups
 from conspecific.index.reciprocal import ReciprocalScores
 from conspecific.index.searcher import GallerySearcher, Searcher
 from conspecific.index.whitening import whiten
 from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Similarity
+
+LENDING = "database_augmentation", "k_reciprocal"  # images of the gallery lend to each other
 
 
 class AllScores(Protocol):
@@ -32,7 +36,8 @@ class ScoreSearcher:
     def __init__(self, gallery: EmbeddingSet, scores: AllScores) -> None:
         order = random_order(len(gallery))  # ties are ordered as in an exact search
         self._order, self._scores = order, scores
-        self._ids, self._labels = gallery.ids[order], gallery.labels[order]
+        self._ids, self._labels, self._groups = gallery.ids[order], gallery.labels[order], gallery.left_out[order]
+        self._grouped = gallery.groups is not None
 
     @property
     def gallery_bytes(self) -> int:
@@ -40,7 +45,7 @@ class ScoreSearcher:
         return self._scores.nbytes
 
     def search(self, queries: EmbeddingSet, k: int) -> Neighbors:
-        """Return the k nearest gallery images of each query, other than itself; see `Searcher.search`."""
+        """Return the k nearest gallery images of each query, other than itself and its group; see `Searcher.search`."""
         if k < 1:
             raise ValueError(f"k must be at least 1; found {k}")
         ids = np.full((len(queries), k), -1)
@@ -65,9 +70,10 @@ class ScoreSearcher:
         return ranks
 
     def _ranked(self, queries: EmbeddingSet) -> tuple[FloatArray, IntArray]:
-        """Return scores [Q, N] by place, -inf for the query itself, and the places, nearest first."""
+        """Return scores [Q, N] by place, -inf for the query itself and its group, and the places, nearest first."""
+        require_groups(queries, self._grouped)
         scores = self._scores(queries)[:, self._order]
-        scores[self._ids == queries.ids[:, None]] = -np.inf
+        scores[self._groups == queries.left_out[:, None]] = -np.inf
         return scores, np.argsort(-scores, axis=1, kind="stable")
 
     def _parts(self, queries: EmbeddingSet) -> list[slice]:
@@ -89,8 +95,8 @@ def search_refined(
     config.require_unflipped()
     if config.whitening:
         asked = whiten(queries.vectors, gallery.vectors)
-        gallery = EmbeddingSet(whiten(gallery.vectors, gallery.vectors), gallery.ids, gallery.labels)
-        queries, searcher = EmbeddingSet(asked, queries.ids, queries.labels), None
+        gallery = replace(gallery, vectors=whiten(gallery.vectors, gallery.vectors))
+        queries, searcher = replace(queries, vectors=asked), None
     return make_refined(gallery, metric, config, searcher).search(queries, k)
 
 
@@ -103,6 +109,11 @@ def make_refined(
     search, and a threshold on these means nothing for them. Raises ConfigError for an unknown method.
     """
     check_choice("refine.method", config.method, REFINEMENTS)
+    if gallery.groups is not None and config.method in LENDING:
+        raise ConfigError(
+            f"refine.method={config.method} compares images of the gallery with each other and leaves out the query "
+            "alone, not its group: with exclude_group=true choose query_expansion or none"
+        )
     searcher = searcher or Searcher(gallery, metric)
     if config.method == NO_REFINING:
         return searcher

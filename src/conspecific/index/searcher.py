@@ -5,9 +5,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from conspecific.index.first_positive import FirstPositives
-from conspecific.index.gallery import Gallery, block_slices, prepared, require_finite, stored_vectors
+from conspecific.index.gallery import (
+    Gallery,
+    block_slices,
+    prepared,
+    require_finite,
+    require_groups,
+    stored_vectors,
+)
 from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Similarity
 
 if TYPE_CHECKING:
@@ -15,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class GallerySearcher(Protocol):
-    """What evaluation needs of a search: a query leaves itself out by its sample id; see `Searcher`."""
+    """What evaluation needs of a search: a query leaves itself, or its group, out; see `Searcher`."""
 
     @property
     def gallery_bytes(self) -> int: ...
@@ -26,9 +34,10 @@ class GallerySearcher(Protocol):
 
 
 class Searcher:
-    """Exact search with faiss; a query excludes itself by its sample id.
+    """Exact search with faiss; a query excludes itself by its sample id, or all of its group.
 
-    gallery: N >= 1 embeddings, finite, sample ids >= 0; the vectors may be memory-mapped and larger than memory.
+    gallery: N >= 1 embeddings, finite, sample ids >= 0; the vectors may be memory-mapped and larger than memory. With
+        groups, queries must have groups too.
     metric: "cosine" scores with the cosine similarity, 0 for a zero vector; "l2" with minus the squared distance.
     device: where `search` multiplies; None searches with faiss on the processor. The same float32 scores are summed in
         another order there, so that images whose scores differ by rounding alone may change places.
@@ -56,7 +65,7 @@ class Searcher:
         return self._gallery.vectors.nbytes
 
     def search(self, queries: EmbeddingSet, k: int) -> Neighbors:
-        """Return the k nearest gallery images of each query, other than itself.
+        """Return the k nearest gallery images of each query, other than itself and its group.
 
         queries: Q embeddings of the gallery's dimension. A negative sample id belongs to no gallery image.
         Returns ids and scores [Q, k], padded with -1 and -inf where the gallery has fewer than k others.
@@ -66,11 +75,13 @@ class Searcher:
         self._require_searchable(queries)
         ids = np.empty((len(queries), k), np.int64)
         scores = np.empty((len(queries), k), np.float32)
-        # Merging k candidates takes a few arrays of 8 bytes each, which for short vectors outweigh the query.
-        for part in block_slices(len(queries), 4 * queries.vectors.shape[1] + 64 * (k + 1)):
+        width = k + self._gallery.largest_group
+        # Merging candidates takes a few arrays of 8 bytes each, which for short vectors outweigh the query.
+        for part in block_slices(len(queries), 4 * queries.vectors.shape[1] + 64 * width):
             vectors = prepared(queries.vectors[part], self._gallery.metric)
-            found_ids, found_scores = self._nearest(vectors, k + 1)
-            ids[part], scores[part] = without_own(found_ids, found_scores, queries.ids[part])
+            places, found = self._nearest(vectors, width)
+            own = self._gallery.groups[places] == queries.left_out[part, None]
+            ids[part], scores[part] = without_own(self._gallery.ids[places], found, own, k)
         return Neighbors(ids, scores)
 
     def rank_of_first_positive(self, queries: EmbeddingSet, beyond: int = 0) -> IntArray:
@@ -85,11 +96,11 @@ class Searcher:
         ranks = np.zeros(len(queries), np.int64)
         for part in block_slices(len(queries), 4 * queries.vectors.shape[1]):
             vectors = prepared(queries.vectors[part], self._gallery.metric)
-            ranks[part] = self._ranks(vectors, queries.ids[part], queries.labels[part])
+            ranks[part] = self._ranks(vectors, queries.left_out[part], queries.labels[part])
         return np.where(ranks > 0, np.maximum(ranks, beyond + 1), 0)
 
     def _nearest(self, vectors: FloatArray, width: int) -> tuple[IntArray, FloatArray]:
-        """Return ids and scores [Q, width] of the nearest in all blocks, the query itself included."""
+        """Return places and scores [Q, width] of the nearest in all blocks, the query itself included."""
         places = np.empty((len(vectors), 0), np.int64)
         scores = np.empty((len(vectors), 0), np.float32)
         for block_places, index in self._gallery.blocks():
@@ -107,7 +118,7 @@ class Searcher:
         if (missing := width - places.shape[1]) > 0:
             places = np.pad(places, ((0, 0), (0, missing)), constant_values=len(self._gallery.ids) - 1)
             scores = np.pad(scores, ((0, 0), (0, missing)), constant_values=-np.inf)
-        return self._gallery.ids[places], scores
+        return places, scores
 
     def _search_block(self, vectors: FloatArray, index: faiss.IndexFlat, k: int) -> tuple[FloatArray, IntArray]:
         """Return scores, descending, and columns [Q, k] of the nearest in one block."""
@@ -118,8 +129,8 @@ class Searcher:
         found, columns = index.search(vectors, k)
         return (found if self._gallery.metric == "cosine" else 0 - found), columns
 
-    def _ranks(self, vectors: FloatArray, own: IntArray, labels: IntArray) -> IntArray:
-        counted = FirstPositives(self._gallery, own, labels)
+    def _ranks(self, vectors: FloatArray, groups: IntArray, labels: IntArray) -> IntArray:
+        counted = FirstPositives(self._gallery, groups, labels)
         if self._gallery.is_whole:  # a tile then holds all images, and one pass finds the best and counts
             for tile in self._score_tiles(vectors):
                 counted.find_best(*tile)
@@ -139,6 +150,7 @@ class Searcher:
                 yield rows, places, score_matrix(vectors[rows], stored, self._gallery.metric)
 
     def _require_searchable(self, queries: EmbeddingSet) -> None:
+        require_groups(queries, self._gallery.grouped)
         found, needed = queries.vectors.shape[1], self._gallery.vectors.shape[1]
         if found != needed:
             raise ValueError(f"queries have {found} dimensions and the gallery {needed}; they must be equal")
@@ -160,9 +172,12 @@ def score_matrix(queries: FloatArray, gallery: FloatArray, metric: Similarity) -
     return scores
 
 
-def without_own(ids: IntArray, scores: FloatArray, own: IntArray) -> tuple[IntArray, FloatArray]:
-    """Remove each query's own id from [Q, k + 1], or the last column if it is absent: [Q, k]."""
-    keep = (ids != own[:, None]) | (ids < 0)
-    keep[keep.all(axis=1), -1] = False
-    shape = (len(ids), ids.shape[1] - 1)
-    return ids[keep].reshape(shape), scores[keep].reshape(shape)
+def without_own(ids: IntArray, scores: FloatArray, own: NDArray[np.bool_], k: int) -> tuple[IntArray, FloatArray]:
+    """Return the first k ids and scores [Q, k] of each query that are not its own; -1 and -inf where fewer remain.
+
+    ids, scores: [Q, W], nearest first, W at least k. own: [Q, W], what is left out.
+    """
+    order = np.argsort(own, axis=1, kind="stable")[:, :k]
+    kept = ~np.take_along_axis(own, order, 1)
+    found = np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+    return np.where(kept, found[0], -1), np.where(kept, found[1], np.float32(-np.inf))

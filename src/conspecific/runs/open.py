@@ -239,6 +239,8 @@ class OpenRun:
         subset, protocol = self.config.subset, evaluator.splits.protocol
         refine = vars(self.config.refine) if self.config.refine.name else {}
         changes = _set(self.config.split) | _set(self.config.metrics) | refine
+        if evaluator.exclude_group != self.trained.exclude_group:
+            changes |= {"exclude_group": evaluator.exclude_group}
         other = f"_{cache_key(changes)}" if changes else ""
         name = f"{subset}_{protocol}_{evaluator.image_size}px_{evaluator.fingerprint}{other}{self.suffix}"
         return (self.run.path if self.run else Path.cwd()) / "evaluations" / name
@@ -248,12 +250,13 @@ class OpenRun:
         asked = self.config if isinstance(self.config, EvaluateConfig) else EvaluateConfig()
         protocol, shares = asked.protocol or self.trained.protocol, {**vars(self.trained.split), **_set(asked.split)}
         recorded = self.has_own_images and (protocol, shares) == (self.trained.protocol, vars(self.trained.split))
+        exclude_group = self.trained.exclude_group if asked.exclude_group is None else asked.exclude_group
         manifest, fingerprint = self.checked(console, scored=not recorded)
         own = self._own_images(manifest, fingerprint, console, f"{asked.subset}_query" if recorded else None)
         if own is not None and own.differ and recorded:
             splits = own.splits(protocol)
         else:
-            splits = split(manifest, protocol, **shares)
+            splits = split(manifest, protocol, **shares, exclude_group=exclude_group)
         device, workers = device_for(self.config.device), workers_for(self.config.workers)
         ks = self.trained.metrics.ks if asked.metrics.ks is None else asked.metrics.ks
         encoders = Encoders.of(self.config.encode, device, self.cache, console)
@@ -269,6 +272,7 @@ class OpenRun:
             encoders=encoders,
             kept=KeptActivations(self.cache / "activations", encoders.say),
             contents=image_hashes(manifest, fingerprint, self.cache, workers, console).contents,
+            exclude_group=exclude_group,
         )
 
 

@@ -68,5 +68,5 @@ class OwnImages:
         def ids(use: str) -> IntArray:
             return self.same.filter(use)["id"].sort().to_numpy()
 
-        subsets = (Subset(ids(f"{name}_query"), ids(f"{name}_gallery")) for name in ("val", "test"))
-        return Splits(next(name for name in PROTOCOLS if name == protocol), ids("train"), *subsets)
+        val, test = (Subset(ids(f"{name}_query"), ids(f"{name}_gallery")) for name in ("val", "test"))
+        return Splits(next(name for name in PROTOCOLS if name == protocol), ids("train"), val, test)

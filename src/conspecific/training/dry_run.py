@@ -42,6 +42,7 @@ def try_everything(config: TrainConfig, evaluator: Evaluator, copies: polars.Dat
         short = _shortened(config, run.path)
         start_record(run, short, [], evaluator.fingerprint)
         quiet = replace(evaluator, splits=few, console=Console(quiet=True), encoders=Encoders(), kept=KeptActivations())
+        quiet = replace(quiet, exclude_group=False)  # so few images may all be of one group
         return train_and_test(short, quiet, copies, run, loggers=[], resumed=None)
 
 

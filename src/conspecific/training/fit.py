@@ -130,7 +130,9 @@ def _divisions(
     trained: Trained, config: TrainConfig, evaluator: Evaluator, copies: polars.DataFrame, asked: int | None
 ) -> list[Division]:
     """Train on every fold but that of the run, of which `trained` is made."""
-    folds, divisions = folds_of(evaluator.splits, evaluator.manifest.labels, asked), []
+    manifest = evaluator.manifest
+    groups = manifest.groups if manifest.grouped else None
+    folds, divisions = folds_of(evaluator.splits, manifest.labels, asked, groups), []
     for number, fold in enumerate(folds, 1):
         if fold is evaluator.splits:
             divisions.append(Division(trained, evaluator))

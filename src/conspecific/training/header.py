@@ -31,6 +31,7 @@ def header(config: TrainConfig, evaluator: Evaluator) -> list[str]:
         f"Splits: {len(splits.train):,} training, {len(splits.val.ids):,} validation and {len(splits.test.ids):,} test "
         f"images (protocol {config.protocol}, split seed {config.split.seed})",
         *more,
+        *_apart(evaluator),
         *_unused(evaluator),
         *_undrawn(config, evaluator),
         *_test_share(config, evaluator),
@@ -70,10 +71,26 @@ def _undrawn(config: TrainConfig, evaluator: Evaluator) -> list[str]:
     ]
 
 
+def _apart(evaluator: Evaluator) -> list[str]:
+    """Say whether a query's group is among its answers, and how many images were left out to keep groups together."""
+    splits, lines = evaluator.splits, []
+    if evaluator.manifest.grouped:
+        answers = "left out of its answers" if evaluator.exclude_group else "among its answers (exclude_group=false)"
+        lines.append(f"Groups: none is divided between training and test; a query's own group is {answers}")
+        if splits.protocol == "query_gallery":
+            lines = [f"Groups: a query's own group is {answers}"]
+    if splits.apart:
+        lines.append(
+            f"Left out: {splits.apart:,} images of training or validation, since others of their group are in a later "
+            "part"
+        )
+    return lines
+
+
 def _unused(evaluator: Evaluator) -> list[str]:
     """Say how many images are in no split."""
     splits = evaluator.splits
-    unused = len(evaluator.manifest) - len(splits.train) - len(splits.val.ids) - len(splits.test.ids)
+    unused = len(evaluator.manifest) - len(splits.train) - len(splits.val.ids) - len(splits.test.ids) - splits.apart
     return [f"Left out: {unused:,} images that are in no split"] if unused else []
 
 

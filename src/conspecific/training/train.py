@@ -148,7 +148,7 @@ def _evaluator(config: TrainConfig, cache: Path, console: Console, phases: Phase
     with phases.measure("reading"):
         found: Manifest = build(config.data, "data", config.allow)
         manifest, fingerprint = check_manifest(found, cache)
-    splits = split(manifest, config.protocol, **vars(config.split))
+    splits = split(manifest, config.protocol, **vars(config.split), exclude_group=config.exclude_group)
     loader = config.loader
     device, workers = device_for("auto"), workers_for(loader.workers)
     encoders = Encoders.of(config.encode, device, cache, console)
@@ -164,6 +164,7 @@ def _evaluator(config: TrainConfig, cache: Path, console: Console, phases: Phase
         encoders=encoders,
         phases=phases,
         kept=KeptActivations(cache / "activations", encoders.say),
+        exclude_group=config.exclude_group,
     )
 
 

@@ -35,8 +35,8 @@ class Finding:
 
 
 def findings(run: Subject) -> list[Finding]:
-    """Return what is to be known before the numbers: the difference, the leaks and the protocol."""
-    return [_outcome(run, run.judged), leaks_finding(run), _protocol(run)]
+    """Return what is to be known before the numbers: the difference, the leaks, the groups and the protocol."""
+    return [_outcome(run, run.judged), leaks_finding(run), *_own_group(run), _protocol(run)]
 
 
 def _outcome(run: Subject, judged: Verdict | None) -> Finding:
@@ -85,6 +85,20 @@ def _leaked(run: Subject) -> Finding:
     if before == after:
         return Finding("caution", "Few leaks.", f"{found}; without them, {metric} is the same, {after}.")
     return Finding("bad", "Leaks.", f"{found}; without them, {metric} is {after} instead of {before}.")
+
+
+def _own_group(run: Subject) -> list[Finding]:
+    """Say what images of a query's own group are worth, where images have groups; see `Evaluator.score`."""
+    facts = run.best.result.facts
+    if not (found := facts.get("own_group")):
+        return []
+    counted = "without" if facts.get("exclude_group") else "with"
+    text = (
+        f"Recall@1 is {number(found['with'])} where a query may be answered by images of its own group, and "
+        f"{number(found['without'])} where it may not (of {plural(found['queries'], 'query', 'queries')} that have "
+        f"another group to find). The scores of this report are {counted} them."
+    )
+    return [Finding("open" if counted == "without" else "caution", "Own group.", text)]
 
 
 def _protocol(run: Subject) -> Finding:

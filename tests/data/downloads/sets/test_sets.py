@@ -102,7 +102,7 @@ def test_addresses_are_of_the_web_and_checksums_are_whole(name: str) -> None:
 def test_birds_are_numbered_and_named(bench: Callable[[str], Any]) -> None:
     manifest = bench("cub200").fetched()
     assert manifest.species[0] == "001.Bird_1"
-    assert manifest.table.row(0) == ("images/001.Bird_1/Bird_1_0000.jpg", "001.Bird_1", "train", None)
+    assert manifest.table.row(0) == ("images/001.Bird_1/Bird_1_0000.jpg", "001.Bird_1", "train", None, None)
 
 
 def test_cars_are_in_the_order_of_their_numbers(bench: Callable[[str], Any]) -> None:
@@ -112,7 +112,7 @@ def test_cars_are_in_the_order_of_their_numbers(bench: Callable[[str], Any]) -> 
 
 def test_cars_in_one_folder_are_read_too(cars_in_one_folder: Path) -> None:
     table = downloads.cars196("cache", root=str(cars_in_one_folder)).table
-    assert table.row(5) == ("car_ims/000005.jpg", "002.Car E C-V", "test", None)
+    assert table.row(5) == ("car_ims/000005.jpg", "002.Car E C-V", "test", None, None)
     assert table["split"].value_counts().sort("split").rows() == [("test", 12), ("train", 12)]
 
 
