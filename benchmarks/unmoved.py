@@ -24,7 +24,7 @@ RENAMED = {
     "tuned_share": "wise_ft_alpha",
     "rewhitened": "whitening_refitted",
 }
-IGNORED = {"minutes", "training_minutes", "seconds", "peak_memory_gb", "data_root", "schema_version"}
+IGNORED = {"minutes", "training_minutes", "seconds", "peak_memory_gb", "data_root", "schema_version", "checksum"}
 SHOWN = 20
 
 

@@ -26,14 +26,15 @@ RANKS = {
     "images": 1,
     "montage": 1,
     "metrics": 0,
-    "files": -1,
-    "reading": -1,
+    "parquet": -1,
+    "files": -2,
+    "reading": -3,
     "progress": 0,
     "types": 0,
     "tables": 0,
     "cached": 0,
     "reachable": 0,
-    "errors": -2,  # files, reading and errors are of rank 0 in the design; their siblings may import them
+    "errors": -4,  # parquet, files, reading and errors are of rank 0 in the design; their siblings may import them
 }
 
 # Which packages may import these at all.

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from conspecific.errors import RunError, name_some
+from conspecific.reading import CHECKSUM, checksum_of
 
 DIGITS = 12  # of the hexadecimal number in a temporary name
 ABANDONED = f".partial-{'?' * DIGITS}-"  # how a temporary name begins, as a pattern
@@ -166,6 +167,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, indented and with a line break at its end, whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_checked_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON as `write_json` does, with a checksum that `reading.read_json` compares."""
+    write_json(path, {**content, CHECKSUM: checksum_of(content)})
 
 
 def cache_key(*facts: Any) -> str:

@@ -1,11 +1,22 @@
 """Reading files that may come from elsewhere: regular files only, of bounded size, and plain values only."""
 
 import errno
+import hashlib
 import json
+import math
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from tokenize import TokenError
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+CHECKSUM = "checksum"  # the key of a JSON file that holds that of the other values
+MOST_JSON = 2**24  # bytes of a file of a run or an index; those of a million images have some thousands
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -32,11 +43,57 @@ def read_bounded(path: Path, most: int) -> bytes:
     return content
 
 
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of MOST_JSON bytes at the most holds, without its checksum, which is compared.
+
+    Raises OSError where it is larger, or cannot be read, and ValueError where it is no JSON, or was changed.
+    """
+    try:
+        found = json.loads(read_bounded(path, MOST_JSON))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if isinstance(found, dict) and CHECKSUM in found and found.pop(CHECKSUM) != checksum_of(found):
+        raise ValueError("it was changed: its checksum differs")
+    return found
+
+
+def checksum_of(content: Mapping[str, Any]) -> str:
+    """Return a hash of JSON values, 128 bits in hexadecimal, which survives writing and reading them."""
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
+
+
 def json_keys(path: Path) -> frozenset[str]:
-    """Return the keys of a JSON file of any size; none where it cannot be read, or holds no mapping."""
+    """Return the keys of a JSON file of any size but CHECKSUM; none where it cannot be read, or holds no mapping."""
     try:
         with open_regular(path) as file:
             found = json.load(file)
     except (OSError, ValueError, RecursionError):
         return frozenset()
-    return frozenset(found) if isinstance(found, dict) else frozenset()
+    return frozenset(found) - {CHECKSUM} if isinstance(found, dict) else frozenset()
+
+
+def open_vectors(path: Path) -> NDArray[np.float32]:
+    """Return the vectors [N, D] float32 of a .npy file, memory-mapped.
+
+    Raises OSError where it cannot be read, and ValueError where it holds anything else, or more or fewer bytes than its
+    header says.
+    """
+    with open_regular(path) as file:
+        shape, order, dtype = _npy_header(file)
+        start, size = file.tell(), os.fstat(file.fileno()).st_size
+    if dtype != np.float32 or len(shape) != 2 or min(shape) < 1:
+        raise ValueError(f"it holds {dtype} of shape {shape}, and not vectors in float32")
+    if start + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"its {size:,} bytes are not those of {shape[0]:,} vectors of {shape[1]:,} dimensions")
+    return np.memmap(path, np.float32, "r", start, shape, order)
+
+
+def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any]]:
+    """Return shape, order and type of an array. Raises ValueError where the header is none."""
+    try:
+        version = npy.read_magic(file)
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
+        shape, in_columns, dtype = read(file)
+    except (KeyError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
+        raise ValueError("its header is damaged, or of an unknown version") from error
+    return shape, "F" if in_columns else "C", dtype

@@ -1,7 +1,6 @@
 """The values that cross layers: each is validated when it is made, and is immutable."""
 
 import importlib.util
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from conspecific.errors import RunError
-from conspecific.files import write_json, write_whole
-from conspecific.reading import json_keys, open_regular
+from conspecific.files import write_checked_json, write_whole
+from conspecific.parquet import read_parquet, write_parquet
+from conspecific.reading import json_keys, open_regular, read_json
 
 Similarity = Literal["cosine", "l2"]
 COUNTS = ("queries", "gallery", "excluded", "species", "dimensions")  # among the facts of a result
@@ -117,11 +117,11 @@ class EvalResult:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, stem: Path) -> None:
-        """Write `stem`.json (facts and metrics) and `stem`.parquet (the per-query table)."""
+        """Write `stem`.json (facts and metrics) and `stem`.parquet (the per-query table), each with a checksum."""
         with write_whole(Path(f"{stem}.parquet")) as temporary:
-            self.per_query.write_parquet(temporary)
+            write_parquet(self.per_query, temporary)
         content = {"facts": dict(self.facts), "metrics": dict(self.metrics), "macro": dict(self.macro)}
-        write_json(Path(f"{stem}.json"), content)  # last: if it exists, the result is complete
+        write_checked_json(Path(f"{stem}.json"), content)  # last: if it exists, the result is complete
 
     def to_pandas(self) -> Any:
         """Return the per-query table as a pandas DataFrame. Raises ImportError if pandas is not installed."""
@@ -133,10 +133,10 @@ class EvalResult:
     def load(cls, stem: Path) -> "EvalResult":
         """Read what `save` wrote. Raises RunError if a file is missing or holds anything else."""
         try:
-            stored = json.loads(Path(f"{stem}.json").read_text())
-            table = pl.read_parquet(f"{stem}.parquet", glob=False)
+            stored = read_json(Path(f"{stem}.json"))
+            table = read_parquet(Path(f"{stem}.parquet"))
             return cls(_numbers(stored["metrics"]), _numbers(stored["macro"]), table, _facts(stored["facts"]))
-        except (OSError, ValueError, LookupError, TypeError, RecursionError, pl.exceptions.PolarsError) as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise RunError(f"{stem}.json / .parquet is not a stored evaluation result: {error}") from error
 
 

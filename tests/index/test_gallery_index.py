@@ -1,11 +1,14 @@
 """Indexes of every kind: what they find, how they change, and what they refuse to read."""
 
+import hashlib
+import io
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from conspecific.errors import ConfigError, DataError, RunError
@@ -145,12 +148,29 @@ def _change(folder: Path, **facts: Any) -> None:
     (folder / "index.json").write_text(json.dumps({**stored, **facts}))
 
 
+def _swap(folder: Path, name: str, content: bytes) -> None:
+    """Put another file in place of one, as somebody would who knows about the checksums."""
+    _write(folder / name, content)
+    files = json.loads((folder / "index.json").read_text())["files"]
+    _change(folder, files={**files, name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}})
+
+
+def _bomb() -> bytes:
+    pl.DataFrame({"id": pl.repeat(True, 2**24, eager=True)}).write_parquet(content := io.BytesIO())
+    return content.getvalue()
+
+
 DAMAGE = {
+    "bytes stand for 33,554,432 values": lambda folder: _swap(folder, "images.parquet", _bomb()),
+    "are not those of 900,700 vectors": lambda folder: _swap(
+        folder, "vectors.npy", (folder / "vectors.npy").read_bytes().replace(b"(700, 16), }   ", b"(900700, 16), }")
+    ),
+    "Larger than 16 MiB": lambda folder: _write(folder / "index.json", b" " * 2**24 + b"{}"),
     "index.faiss has .* bytes and should have": _truncate,
     "index.faiss was changed: its checksum differs": _flip,
     "vectors.npy is missing or not listed": _lose,
     "more.py is missing or not listed": _plant,
-    "vectors.npy holds float32 of shape": lambda folder: _change(folder, dimensions=8),
+    "vectors.npy holds vectors of shape": lambda folder: _change(folder, dimensions=8),
     "is an index of version 9": lambda folder: _change(folder, schema_version=9),
     "names kind 'zip'": lambda folder: _change(folder, kind="zip"),
     "Expecting value": lambda folder: _write(folder / "index.json", b"[" * 9),

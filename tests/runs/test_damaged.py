@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conspecific.errors import ConspecificError, RunError
+from conspecific.parquet import write_parquet
+from conspecific.reading import CHECKSUM, MOST_JSON, read_json
 from conspecific.runs.groups import compare_runs
 from conspecific.runs.overview import read_overview
+from conspecific.runs.record import read_record
 from conspecific.runs.tested import read_run
 from conspecific.types import EvalResult
 
@@ -30,8 +34,9 @@ def places(tree: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def with_junk(text: str, number: int, junk: Any) -> str:
-    """JSON with one value replaced."""
+    """JSON with one value replaced, and without a checksum, which who does it on purpose would make anew."""
     tree = json.loads(text)
+    tree.pop(CHECKSUM, None)
     *above, last = (found := list(places(tree)))[number % len(found)]
     node = tree
     for key in above:
@@ -74,6 +79,31 @@ def two_runs(make_run: MakeRun) -> tuple[Path, Path]:
     return runs
 
 
+@pytest.mark.parametrize("name", [*TABLES, "leaks.parquet", *FILES[:-1], "epochs.jsonl"])
+def test_a_file_that_stands_for_very_much_is_refused(name: str, two_runs: tuple[Path, Path]) -> None:
+    run, other = two_runs
+    if name == "leaks.parquet":
+        (run / "leaks.json").write_text('{"inside": 0, "compared": 1, "blank": 0, "species": [], "synonyms": []}')
+    if name.endswith(".parquet"):
+        pl.DataFrame({"content": pl.repeat(True, 2**24, eager=True)}).write_parquet(run / name)
+    else:
+        (run / name).write_text("0" * (MOST_JSON + 1))
+    with pytest.raises(RunError, match=f"{run / Path(name).with_suffix('')}.*(stand for|Larger than 16 MiB)"):
+        read_record(run)
+        compare_runs([read_run(other), read_run(run)]).to_json()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_flipped_bit_of_a_table_is_noticed(name: str, two_runs: tuple[Path, Path]) -> None:
+    file = two_runs[0] / name
+    write_parquet(pl.read_parquet(file), file)
+    content = bytearray(file.read_bytes())
+    content[40] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(RunError, match="it was changed: its checksum differs"):
+        read_everything(*two_runs)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -87,7 +117,7 @@ def two_runs(make_run: MakeRun) -> tuple[Path, Path]:
 def test_a_result_of_other_types_is_refused(change: dict[str, Any], told: str, two_runs: tuple[Path, Path]) -> None:
     stem = two_runs[0] / "results" / "test_model"
     file = Path(f"{stem}.json")
-    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    file.write_text(json.dumps({**read_json(file), **change}))
     with pytest.raises(RunError) as caught:
         EvalResult.load(stem)
     assert str(caught.value).startswith(f"{stem}.json / .parquet is not a stored evaluation result: {told}")

@@ -9,6 +9,7 @@ import pytest
 from conspecific.cli.main import main
 from conspecific.errors import RunError
 from conspecific.metrics import metric_names
+from conspecific.reading import read_json
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.overview import differing, read_overview
 from conspecific.runs.record import Epoch, append_epoch
@@ -97,8 +98,7 @@ def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
 
 def test_a_metric_that_is_no_number_is_not_shown(make_listed: MakeListed, tmp_path: Path) -> None:
     stored = RunDirectory(make_listed("0", [0.2])).results / "test_model.json"
-    content = json.loads(stored.read_text())
-    stored.write_text(json.dumps({**content, "metrics": {"map@r": float("nan"), "recall@1": 0.5}}))
+    stored.write_text(json.dumps({**read_json(stored), "metrics": {"map@r": float("nan"), "recall@1": 0.5}}))
     [run] = read_overview(tmp_path / "runs").runs
     assert run.test == {"recall@1": 0.5}
 

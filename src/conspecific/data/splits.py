@@ -13,6 +13,7 @@ from conspecific.data.groups import draw_groups
 from conspecific.data.manifest import Manifest
 from conspecific.errors import DataError, did_you_mean
 from conspecific.files import write_whole
+from conspecific.parquet import write_parquet
 from conspecific.types import IntArray
 
 SMALLEST_SEEN = 6  # images of a species that can be in train, validation and test, with a positive in each
@@ -82,9 +83,9 @@ class Splits:
         return manifest.table.select("path", "label").with_columns(columns)
 
     def save(self, path: Path, manifest: Manifest, contents: Sequence[str]) -> None:
-        """Write `table` as Parquet."""
+        """Write `table` as Parquet, with a checksum."""
         with write_whole(path) as temporary:
-            self.table(manifest, contents).write_parquet(temporary)
+            write_parquet(self.table(manifest, contents), temporary)
 
 
 def split(

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from conspecific.errors import DataError, name_some
+from conspecific.parquet import read_parquet
 
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -24,12 +25,14 @@ def read_table(file: Path, image_column: str, label_column: str, group_column: s
     """
     try:
         if file.suffix.lower() in (".parquet", ".pq"):
-            table = pl.read_parquet(file, glob=False)
+            table = read_parquet(file)
         else:
             text = _text(file)
             table = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False, separator=_separator(text))
         table = table.rename(str.strip)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except DataError:
+        raise
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         kind = file.suffix[1:] or "CSV"
         raise DataError(f"{file} cannot be read as a {kind} table: {str(error).partition(chr(10))[0]}") from error
     group = [_column(file, table, group_column, "group_column").alias("group")] if group_column else []

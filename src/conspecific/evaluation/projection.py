@@ -10,6 +10,7 @@ from conspecific.encoding import Encoder
 from conspecific.evaluation.evaluator import Evaluator
 from conspecific.files import write_whole
 from conspecific.models import Embedder
+from conspecific.parquet import write_parquet
 from conspecific.types import FloatArray, IntArray
 
 MOST, FEWEST = 600, 5  # images of a map: time and the size of a report, and what t-SNE can use
@@ -43,7 +44,7 @@ def write_map(
     labels = [manifest.species[label] for label in manifest.labels[chosen]]
     table = pl.DataFrame({"path": manifest.table["path"].gather(chosen), "label": labels, **columns})
     with write_whole(file) as temporary:
-        table.write_parquet(temporary)
+        write_parquet(table, temporary)
 
 
 def spread(labels: IntArray, most: int) -> IntArray:

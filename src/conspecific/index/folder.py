@@ -23,13 +23,14 @@ from conspecific.errors import RunError
 from conspecific.files import refuse_other_content, write_json, write_text, write_whole_folder
 from conspecific.index.kinds import KINDS, Kind
 from conspecific.index.seal import is_sealed, seal
+from conspecific.parquet import read_parquet
+from conspecific.reading import MOST_JSON, open_vectors, read_bounded, read_json
 from conspecific.types import FloatArray, Similarity
 
 SCHEMA_VERSION = 1  # raise it when a file of the folder changes its meaning
 FACTS, IMAGES, VECTORS, STRUCTURE, SEAL = "index.json", "images.parquet", "vectors.npy", "index.faiss", "seal"
 ENCODER = ("encoder.onnx", "encoder.xml", "encoder.bin")  # files of the network, of which an index has some or none
 COLUMNS = {"id": pl.Int64, "path": pl.String, "label": pl.String, "content": pl.String}
-MOST_JSON = 1 << 24  # bytes of index.json
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def require_replaceable(folder: Path) -> None:
 def _has_facts(folder: Path) -> bool:
     """Whether index.json of a folder says that it is that of an index, of whatever version and however damaged."""
     try:
-        facts = json.loads(_small(folder / FACTS))
+        facts = read_json(folder / FACTS)
     except (OSError, ValueError):
         return False
     return isinstance(facts, dict) and {"schema_version", "files"} <= facts.keys()
@@ -128,21 +129,21 @@ def read_folder(folder: Path, cache: Path) -> Contents:
             f"{folder} is not an index: it has no {FACTS}. Make one with conspecific index RUN output=FOLDER"
         )
     try:
-        content = _small(folder / FACTS)
+        content = read_bounded(folder / FACTS, MOST_JSON)
         facts = json.loads(content)
         stored = _stored(folder, facts)
         _check_files(folder, facts["files"])
-        images = _images(pl.read_parquet(folder / IMAGES, glob=False), stored)
-        vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-        if vectors.shape != (stored.images, stored.dimensions) or vectors.dtype != np.float32:
-            raise ValueError(f"{VECTORS} holds {vectors.dtype} of shape {vectors.shape}")
-        sealed = (folder / SEAL).is_file() and is_sealed(content, _small(folder / SEAL).decode(), cache)
+        images = _images(read_parquet(folder / IMAGES), stored)
+        vectors = open_vectors(folder / VECTORS)
+        if vectors.shape != (stored.images, stored.dimensions):
+            raise ValueError(f"{VECTORS} holds vectors of shape {vectors.shape}")
+        given = read_bounded(folder / SEAL, MOST_JSON).decode() if (folder / SEAL).is_file() else ""
     except RunError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = str(error).partition("\n")[0]
         raise RunError(f"{folder} is damaged: {reason}. Make the index again with conspecific index RUN") from error
-    return Contents(folder, stored, images, vectors, sealed)
+    return Contents(folder, stored, images, vectors, is_sealed(content, given, cache))
 
 
 def _stored(folder: Path, facts: Mapping[str, Any]) -> Stored:
@@ -193,12 +194,6 @@ def _images(table: pl.DataFrame, stored: Stored) -> pl.DataFrame:
     if len(outside):
         raise ValueError(f"{len(outside)} paths in {IMAGES} lead out of the root folder, first {outside[0]}")
     return table
-
-
-def _small(file: Path) -> bytes:
-    if file.stat().st_size > MOST_JSON:
-        raise ValueError(f"{file.name} has more than {MOST_JSON:,} bytes")
-    return file.read_bytes()
 
 
 def _sha256(path: Path) -> str:

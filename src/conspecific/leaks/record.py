@@ -1,14 +1,15 @@
 """The record of a leak check: what the subsets of one division share."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
 
 from conspecific.errors import RunError, name_some
-from conspecific.files import write_json, write_whole
+from conspecific.files import write_checked_json, write_whole
 from conspecific.leaks.spelling import SpellingMatch
+from conspecific.parquet import read_parquet, write_parquet
+from conspecific.reading import read_json
 from conspecific.types import IntArray
 
 MATCHES = ("species", "synonyms")
@@ -61,22 +62,22 @@ class Leaks:
     def save(self, stem: Path) -> None:
         """Write `stem`.parquet (the pairs), then `stem`.json (the rest): where the JSON is, the record is complete."""
         with write_whole(stem.with_name(f"{stem.name}.parquet")) as temporary:
-            self.pairs.write_parquet(temporary)
+            write_parquet(self.pairs, temporary)
         facts = {
             name: getattr(self, name) for name in ("inside", "compared", "blank", "crops", "respelt", "two_species")
         }
         facts |= {name: [asdict(match) for match in getattr(self, name)] for name in MATCHES}
-        write_json(stem.with_name(f"{stem.name}.json"), facts)
+        write_checked_json(stem.with_name(f"{stem.name}.json"), facts)
 
     @classmethod
     def load(cls, stem: Path) -> "Leaks":
         """Read what `save` wrote. Raises RunError if either file is missing or not such a record."""
         try:
-            facts = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
+            facts = read_json(Path(f"{stem}.json"))
             facts |= {name: tuple(SpellingMatch(**match) for match in facts[name]) for name in MATCHES}
             facts |= {name: tuple(facts.get(name, ())) for name in ("respelt", "two_species")}
-            return cls(pairs=pl.read_parquet(f"{stem}.parquet", glob=False), **facts)
-        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+            return cls(pairs=read_parquet(Path(f"{stem}.parquet")), **facts)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{stem}.json / .parquet is not the record of a leak check: {error}") from error
 
 

@@ -1,6 +1,5 @@
 """The costs of indexes, measured on the test images of a run and kept in its record."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from conspecific.evaluation import Evaluator
 from conspecific.evaluation.index_costs import Flipped, IndexCost, index_costs
 from conspecific.files import write_json
 from conspecific.progress import progress_bar
+from conspecific.reading import read_json
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.open import OpenRun
 from conspecific.types import IntArray
@@ -65,6 +65,6 @@ def read_costs(run: RunDirectory) -> Sequence[IndexCost]:
     if not run.index_costs.is_file():
         return ()
     try:
-        return [IndexCost.from_json(stored) for stored in json.loads(run.index_costs.read_text(encoding="utf-8"))]
+        return [IndexCost.from_json(stored) for stored in read_json(run.index_costs)]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(f"{run.index_costs} does not hold costs of indexes: {error!r}") from error

@@ -16,7 +16,9 @@ from conspecific.errors import RunError
 from conspecific.evaluation import Difference, compare
 from conspecific.files import write_json, write_text
 from conspecific.leaks.record import Leaks
+from conspecific.parquet import read_parquet
 from conspecific.progress import format_duration
+from conspecific.reading import MOST_JSON, read_bounded, read_json
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.environment import Environment, current_environment
 from conspecific.types import EvalResult
@@ -355,8 +357,9 @@ def read_epochs(run: RunDirectory) -> list[Epoch]:
     if not run.epochs.exists():
         return []
     try:
-        return [Epoch.from_json(json.loads(line)) for line in run.epochs.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        lines = read_bounded(run.epochs, MOST_JSON).decode().splitlines()
+        return [Epoch.from_json(json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{run.epochs} cannot be read: {error}") from error
 
 
@@ -373,9 +376,9 @@ def read_scores(run: RunDirectory, subset: str, name: str) -> dict[str, Any]:
 def read_splits(run: RunDirectory) -> pl.DataFrame:
     """Read which image a run used for what, as `Splits.save` wrote it. Raises RunError where it cannot be read."""
     try:
-        table = pl.read_parquet(run.splits, glob=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{run.splits} cannot be read: {str(error).splitlines()[0]}") from error
+        table = read_parquet(run.splits)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{run.splits} cannot be read: {error}") from error
     if "content" not in table.columns:
         raise RunError(f"{run.path} was made by an older version, which kept no hash of its images. Run it again.")
     return table
@@ -399,7 +402,7 @@ def _part(kind: type[Part], summary: Mapping[str, Any]) -> Part:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read: {error}") from error
     if not isinstance(found, dict):

@@ -15,6 +15,7 @@ from PIL import Image
 from conspecific.errors import ConspecificError, RunError
 from conspecific.evaluation.projection import MOST
 from conspecific.montage import EMPTY, square
+from conspecific.parquet import read_parquet
 from conspecific.reporting.page.wording import percent, species_name
 from conspecific.reporting.run.subject import Encoder, Subject
 
@@ -59,9 +60,9 @@ def read_map(file: Path, names: Sequence[str]) -> pl.DataFrame | None:
         return None
     columns = [f"{name}_{axis}" for name in names for axis in "xy"]
     try:
-        table = pl.read_parquet(file, n_rows=MOST, glob=False).select(pl.col("path", "label").cast(pl.String), *columns)
+        table = read_parquet(file).head(MOST).select(pl.col("path", "label").cast(pl.String), *columns)
         numbers = table.select(pl.col(columns).cast(pl.Float64).clip(0, 1))
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
     if not np.isfinite(numbers.to_numpy()).all() or table.select("path", "label").null_count().sum_horizontal().item():
         raise RunError(f"{file} is no map of embeddings: a path, a label or a coordinate is missing")
