@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import uvicorn
 from PIL import Image
 from starlette.types import ASGIApp
 
@@ -18,6 +17,7 @@ from conspecific.data.sources import from_folder
 from conspecific.evaluation.score_precision import ScorePrecision
 from conspecific.models import Embedder, build_embedder, pooled_reference
 from conspecific.serving.gallery import Encoded, ServedGallery
+from conspecific.serving.server import make_server
 from conspecific.types import EmbeddingSet
 
 SIZE = 64
@@ -68,7 +68,7 @@ def encoded_image(kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
 def running(app: ASGIApp) -> Iterator[str]:
     """Serve an application on a port of its own, in a thread; the address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+        server = make_server(app)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:

@@ -6,14 +6,15 @@ import socket
 
 import uvicorn
 from rich.console import Console
+from starlette.types import ASGIApp
 
 from conspecific.config.schema import ServeConfig
 from conspecific.errors import ConfigError
+from conspecific.serving import connection
 from conspecific.serving.app import create_app
 from conspecific.serving.gallery import ServedGallery
 from conspecific.serving.warm_up import warm_up
 
-CONNECTIONS = 200
 LAST_SECONDS = 2  # for answers under way when the server is told to end
 
 
@@ -37,20 +38,27 @@ def address_of(listening: socket.socket, host: str) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
 
 
+def make_server(app: ASGIApp) -> uvicorn.Server:
+    """Return the server of an application, which gives up slow clients."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=connection.Connection,
+            ws="none",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=connection.CONNECTIONS,
+            timeout_graceful_shutdown=LAST_SECONDS,
+        )
+    )
+
+
 def serve(gallery: ServedGallery, config: ServeConfig, listening: socket.socket, console: Console) -> None:
     """Answer until Ctrl-C."""
     app = create_app(gallery, config.limits, [config.host, *config.names])
     asyncio.run(warm_up(app))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=LAST_SECONDS,
-        )
-    )
+    server = make_server(app)
     count = f"{len(gallery.manifest):,} images"
     console.print(f"Search page of {count}: {address_of(listening, config.host)} (Ctrl-C ends it)", soft_wrap=True)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all answers are sent
