@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
+from conspecific.errors import visible
 from conspecific.images import open_rgb
 from conspecific.runs.record import RunRecord
 from conspecific.training.tracked_images import answers_table, project
@@ -39,16 +40,18 @@ def log_outcome(logger: Logger, record: RunRecord, step: int) -> None:
 def log_report(logger: Logger, report: Path, images: Sequence[Path], step: int) -> None:
     """Log the report's path as text and the images, as each kind of logger takes them.
 
-    CSV takes text in a column, and no images. Weights & Biases shows the path in the summary of the run.
+    CSV takes text in a column, and no images. Weights & Biases shows the path in the summary of the run. TensorBoard
+    takes text for Markdown, and four spaces before it for code.
     """
+    told = visible(str(report))
     if isinstance(logger, WandbLogger):
-        logger.experiment.summary["report"] = str(report)
+        logger.experiment.summary["report"] = told
         logger.log_image("test/examples", [str(path) for path in images], caption=[path.stem for path in images])
     elif isinstance(logger, TensorBoardLogger):
-        logger.experiment.add_text("report", str(report), step)
+        logger.experiment.add_text("report", f"    {told}", step)
         for path in images:
             logger.experiment.add_image(
                 f"test/examples/{path.stem}", np.asarray(open_rgb(path)), step, dataformats="HWC"
             )
     elif isinstance(logger, CSVLogger):
-        logger.log_metrics({"report": str(report)}, step)  # type: ignore[dict-item]
+        logger.log_metrics({"report": told}, step)  # type: ignore[dict-item]

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build_each
-from conspecific.errors import ConfigError
+from conspecific.errors import ConfigError, visible
 from conspecific.evaluation import Difference
 from conspecific.files import write_text
 from conspecific.reachable import is_reachable
@@ -206,7 +206,7 @@ def wandb_logger(project: str, name: str, save_dir: str) -> WandbLogger:
     mode = os.environ.get("WANDB_MODE") or ("online" if _has_wandb_key() else "offline")
     known: dict[str, Any] = {key: value for key, value in WAITS.items() if key in Settings.model_fields}  # by version
     options = {"mode": mode, "reinit": "finish_previous", "settings": Settings(**known)}
-    return WandbRun(project=project, name=name, id=run_id, save_dir=save_dir, **options)
+    return WandbRun(project=project, name=visible(name), id=run_id, save_dir=save_dir, **options)
 
 
 def tensorboard_logger(save_dir: str) -> TensorBoardLogger:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from conspecific.data.dataset import evenly_spaced
+from conspecific.errors import visible
 from conspecific.images import center_crop, image_tensor, open_rgb
 from conspecific.runs.load import load
 from conspecific.runs.record import RunRecord
@@ -33,11 +34,11 @@ def answers_table(record: RunRecord) -> Any:
         answers: list[Any] = []
         found = zip(*(row[f"neighbor_{name}"] for name in ("paths", "labels", "scores", "hits")), strict=True)
         for path, label, score, hit in list(found)[:ANSWERS]:
-            caption = f"{'right' if hit else 'wrong'}: {label}, {score:.3f}"
+            caption = visible(f"{'right' if hit else 'wrong'}: {label}, {score:.3f}")
             answers.append(wandb.Image(_thumbnail(root / path), caption=caption, file_type="jpg"))
         answers += [None] * (ANSWERS - len(answers))
-        query = wandb.Image(_thumbnail(root / row["path"]), caption=row["path"], file_type="jpg")
-        table.add_data(query, row["label"], row[metric], *answers)
+        query = wandb.Image(_thumbnail(root / row["path"]), caption=visible(row["path"]), file_type="jpg")
+        table.add_data(query, visible(row["label"]), row[metric], *answers)
     return table
 
 
@@ -47,9 +48,8 @@ def project(record: RunRecord, writer: "SummaryWriter", step: int) -> None:
     paths = [Path(record.counts.data_root) / path for path in chosen["path"]]
     vectors = load(record.path).embed(paths)
     images = torch.stack([image_tensor(path, THUMBNAIL) for path in paths]) / 255
-    writer.add_embedding(
-        torch.from_numpy(vectors), metadata=chosen["label"].to_list(), label_img=images, global_step=step, tag="test"
-    )
+    species = [visible(label) for label in chosen["label"]]  # a line each: no label holds a tab or a line break
+    writer.add_embedding(torch.from_numpy(vectors), metadata=species, label_img=images, global_step=step, tag="test")
 
 
 def _some(table: pl.DataFrame, most: int) -> pl.DataFrame:
