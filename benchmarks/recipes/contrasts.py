@@ -96,8 +96,9 @@ def compare_seeds(ours: Sequence[EvalResult], other: Sequence[EvalResult]) -> li
         np.mean([paired_values(first.per_query, result.per_query, metrics)[2] for result in side], axis=0)
         for side in (ours, other)
     )
-    species = first.per_query.sort("path")["label"]
-    return differences(metrics, species, mine, theirs, over_species=first.facts["protocol"] == "unseen")
+    return differences(
+        metrics, first.per_query.sort("path"), mine, theirs, over_species=first.facts["protocol"] == "unseen"
+    )
 
 
 def cells(row: dict[str, Any]) -> list[str]:

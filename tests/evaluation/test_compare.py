@@ -94,3 +94,22 @@ def test_results_with_other_cut_offs_are_compared_by_the_metrics_of_both() -> No
 def test_too_few_to_resample_is_an_error_to_read() -> None:
     with pytest.raises(RunError, match="cannot be compared: a paired comparison needs at least 2 groups"):
         compare(result_of([0, 1], "aa", "unseen"), result_of([1, 1], "aa", "unseen"))
+
+
+def test_queries_of_a_group_are_resampled_together() -> None:
+    """Ten bursts of twelve queries, each of which gains or loses as one."""
+    bursts = np.repeat(np.arange(10), 12)
+    gains = np.repeat([0.5, -0.1, 0.3, 0.0, 0.4, -0.2, 0.1, 0.2, 0.0, 0.3], 12)
+    species = ["wren", "owl"] * 60
+    model, other = result_of(gains, species), result_of(np.zeros(120), species)
+    alone = compare(model, other)[0]
+    grouped = [
+        EvalResult(each.metrics, each.macro, each.per_query.with_columns(group=bursts), each.facts)
+        for each in (model, other)
+    ]
+    together = compare(*grouped)[0]
+    assert (alone.unit, together.unit) == ("queries", "groups")
+    assert astuple(together.interval) == pytest.approx(astuple(interval_of(gains, bursts)))
+    assert together.interval.high - together.interval.low > 2 * (alone.interval.high - alone.interval.low)
+    assert together.p_value == sign_flip_test(gains[:, None], bursts)[0]
+    assert Difference.from_json(json.loads(json.dumps(together.to_json()))) == together

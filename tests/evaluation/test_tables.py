@@ -108,6 +108,8 @@ def test_the_interval_that_counts_is_the_one_that_colours() -> None:
 
 
 def test_which_interval_counts_is_said() -> None:
+    grouped = printed(difference_table("", ("B", "A"), [difference_of("mrr", grouped=True)]), width=120)
+    assert any("Intervals over groups of queries (these count), below over species" in line for line in grouped)
     unseen = printed(difference_table("", ("B", "A"), [difference_of("mrr", over_species=True)]), width=120)
     assert any("below over species (these count)" in line for line in unseen)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from conspecific.data.butterflies import DRAWING_VERSION, write_butterflies
+from conspecific.data.exif_groups import exif_groups
 from conspecific.data.listing import LeftOut, is_image, list_files, other_files
 from conspecific.data.manifest import Manifest, Reading
 from conspecific.data.table_file import path_text, read_table, slashes
@@ -28,6 +29,8 @@ def from_folder(
     max_bad_share: float = 0.01,
     max_pixels: int = MAX_PIXELS,
     group_level: int | None = None,
+    group_exif: str | None = None,
+    group_minutes: float = 5.0,
 ) -> Manifest:
     """Read an image folder: each folder in `root` is a species, with its images anywhere below it.
 
@@ -36,8 +39,8 @@ def from_folder(
     folders, are counted in `Manifest.left_out`.
 
     group_level: images below one folder of this level are a group; the species folders are level 0, or 1 below splits.
-    on_bad, max_bad_share, max_pixels: see `Reading`. Raises DataError if the folder is missing or holds no
-    species folders.
+    group_exif, group_minutes: see `exif_groups`. on_bad, max_bad_share, max_pixels: see `Reading`. Raises DataError if
+    the folder is missing or holds no species folders.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
     if not _folders(base):
@@ -55,6 +58,7 @@ def from_folder(
     ]
     table = pl.DataFrame(rows, schema=dict.fromkeys(("path", "label", "split"), pl.String), orient="row")
     table = table.with_columns(_folder_groups(table["path"], group_level, level + 1))
+    table, exif_notes = _with_exif_groups(table, base, group_exif, group_minutes)
     species = [name for folder in _folders(base) for name in (_folders(base / folder) if level else [folder])]
     beside = [base / path for path in images if len(path.parts) <= level + 1]
     loose = (LeftOut.of("beside the species folders", beside, base),) if beside else ()
@@ -63,7 +67,7 @@ def from_folder(
         table,
         empty=tuple(sorted(set(species) - set(table["label"]))),
         left_out=(*loose, *other_files(files, base)),
-        notes=_layout_notes(images, level) if group_level is None else (),
+        notes=(*(_layout_notes(images, level) if group_level is None else ()), *exif_notes),
         own_links=True,
         reading=Reading(on_bad, max_bad_share, max_pixels),
     )
@@ -110,23 +114,44 @@ def _folder_groups(paths: pl.Series, level: int | None, least: int) -> pl.Series
     return pl.Series("group", found, pl.String)
 
 
+def _with_exif_groups(
+    table: pl.DataFrame, base: Path, kind: str | None, minutes: float
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the table with groups by EXIF data, and what is to be said of them, where a kind is asked for."""
+    if kind is None or table.is_empty():
+        return table, ()
+    if "group" in table.columns and table["group"].null_count() < table.height:
+        raise DataError(f"data.group_exif={kind}, but the images have groups already: drop one of the two")
+    groups, told = exif_groups(base, table["path"].fill_null("").to_list(), kind, minutes)
+    return table.with_columns(groups), (told,)
+
+
 def from_images(
-    root: str, on_bad: str = "error", max_bad_share: float = 0.01, max_pixels: int = MAX_PIXELS
+    root: str,
+    on_bad: str = "error",
+    max_bad_share: float = 0.01,
+    max_pixels: int = MAX_PIXELS,
+    group_exif: str | None = None,
+    group_minutes: float = 5.0,
 ) -> Manifest:
     """Read every image below a folder; its label is the name of the folder that directly holds it.
 
     Species are not known if all images are in `root` itself. For embedding and for galleries.
 
-    on_bad, max_bad_share, max_pixels: see `Reading`. Raises DataError if there is no image.
+    on_bad, max_bad_share, max_pixels: see `Reading`. group_exif, group_minutes: see `exif_groups`. Raises DataError if
+    there is no image.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
     files = list_files(base)
     rows = [(path.relative_to(base).as_posix(), path.parent.name) for path in files if is_image(path)]
     table = pl.DataFrame(rows, schema={"path": pl.String, "label": pl.String}, orient="row")
+    table, notes = _with_exif_groups(table, base, group_exif, group_minutes)
     reading = Reading(on_bad, max_bad_share, max_pixels)
     labelled = any("/" in path for path, _ in rows)
     left_out = other_files(files, base)
-    return Manifest.from_table(base, table, left_out=left_out, own_links=True, reading=reading, labelled=labelled)
+    return Manifest.from_table(
+        base, table, left_out=left_out, notes=notes, own_links=True, reading=reading, labelled=labelled
+    )
 
 
 def from_file(
@@ -138,12 +163,15 @@ def from_file(
     max_bad_share: float = 0.01,
     max_pixels: int = MAX_PIXELS,
     group_column: str | None = None,
+    group_exif: str | None = None,
+    group_minutes: float = 5.0,
 ) -> Manifest:
     """Read a CSV or Parquet table with one row per image: path, label, and optionally split, role and group.
 
     path: the table. root: the folder that image paths are relative to, by default that of the table.
     image_column, label_column, group_column: what the columns path, label and group are called in the table; null
         for the last one: `group`, where there is such a column.
+    group_exif, group_minutes: see `exif_groups`.
     on_bad, max_bad_share, max_pixels: see `Reading`; a missing file counts as one that cannot be read.
 
     Raises DataError for a missing or unreadable file and for missing columns.
@@ -153,7 +181,8 @@ def from_file(
     table = read_table(file, image_column, label_column, group_column)
     paths, notes = slashes(path_text(table["path"], file), base)
     reading = Reading(on_bad, max_bad_share, max_pixels)
-    return Manifest.from_table(base, table.with_columns(paths), notes=notes, reading=reading)
+    table, exif_notes = _with_exif_groups(table.with_columns(paths), base, group_exif, group_minutes)
+    return Manifest.from_table(base, table, notes=(*notes, *exif_notes), reading=reading)
 
 
 def butterflies(cache: str, species: int = 100, images: int = 20, size: int = 224, seed: int = 0) -> Manifest:

@@ -12,7 +12,7 @@ from conspecific.progress import format_duration
 from conspecific.tables import plain_table
 
 NAMES = {"flatten": "the flatten baseline", "pooled": "the pooled reference"}
-NOTE = "Intervals over queries{queries}, below over species{species}{seeds}; p by sign flips{groups}"
+NOTE = "Intervals over {unit}{queries}, below over species{species}{seeds}; p by sign flips{groups}"
 COUNTS = " (these count)"
 
 
@@ -79,7 +79,9 @@ def difference_table(
     seeds = {metric: found for metric, found in (over_seeds or {}).items() if found is not None}
     groups = ", adjusted for the number of groups" if adjusted else ""
     over_species = any(found.over_species for found in differences)
+    grouped = any(found.grouped for found in differences)
     table.caption = NOTE.format(
+        unit="groups of queries" if grouped else "queries",
         queries="" if over_species else COUNTS,
         species=COUNTS if over_species else "",
         seeds=", then over seeds" if seeds else "",

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from conspecific.config.targets import TARGET
+from conspecific.evaluation.compare import resampled_together
 from conspecific.evaluation.tables import NAMES, format_interval
 from conspecific.exporting.int8 import Int8
 from conspecific.exporting.network import ExportedNetwork
@@ -132,7 +133,7 @@ def _scores(record: RunRecord | None) -> str:
     metrics = [name for name in METRICS if name in best.metrics]
     values = best.per_query.select(metrics).cast(pl.Float64).to_numpy()
     over_species = best.facts.get("protocol") == "unseen"
-    groups = best.per_query["label"].rank("dense").to_numpy().astype("int64") if over_species else None
+    groups = resampled_together(best.per_query, over_species)
     names = [name for name in NAMES if name in record.test and name != record.best]
     gains = {(name, each.metric): each for name in names for each in record.gains.get(name, ())}
     head = ["metric", *(NAMES[name].removeprefix("the ") for name in names), "this model (95 % interval)"]
@@ -146,7 +147,7 @@ def _scores(record: RunRecord | None) -> str:
             cells.append(f"{found.interval.mean:+.3f} ({format_interval(found.interval)})" if found else "")
         rows.append(cells)
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
-    facts, unit = best.facts, "species" if over_species else "queries"
+    facts, unit = best.facts, "species" if over_species else "queries" if groups is None else "groups of queries"
     counts = f"{facts['queries']:,} queries in {facts['gallery']:,} images of {facts['species']:,} species"
     meanings = "\n".join(f"- `{name}`: {explain(name)}" for name in metrics)
     return (

@@ -160,7 +160,7 @@ def _group(letter: str, runs: Sequence[TestedRun], metrics: Sequence[str], name:
 
 def _contrast(group: Group, first: Group) -> Contrast:
     table, metrics = first.runs[0].result, list(first.means)
-    queries = table.per_query.sort("path")["label"]
+    queries = table.per_query.sort("path")
     mine, theirs = (
         np.mean([paired_values(table.per_query, run.result.per_query, metrics)[2] for run in side.runs], axis=0)
         for side in (group, first)

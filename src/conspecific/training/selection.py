@@ -8,7 +8,7 @@ import numpy as np
 
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator, joined
-from conspecific.evaluation.compare import paired_values
+from conspecific.evaluation.compare import paired_values, resampled_together
 from conspecific.metrics import standard_error
 from conspecific.runs.record import SelectedWeights
 from conspecific.tables import plain_table
@@ -121,9 +121,8 @@ def _behind(best: EvalResult, result: EvalResult, metric: str) -> tuple[float, f
     """Return how far a result is below the best, and the standard error of that difference."""
     queries, mine, theirs = paired_values(best.per_query, result.per_query, [metric])
     over_species = best.facts.get("protocol") == "unseen"
-    groups = queries["label"].rank("dense").to_numpy().astype(np.int64) if over_species else None
     try:
-        [noise] = standard_error(mine - theirs, groups)
+        [noise] = standard_error(mine - theirs, resampled_together(queries, over_species))
     except ValueError:  # one query or species
         noise = np.inf
     return float((mine - theirs).mean()), float(noise)

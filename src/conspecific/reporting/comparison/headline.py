@@ -4,7 +4,6 @@ from conspecific.evaluation.compare import Difference
 from conspecific.evaluation.tables import format_p_value
 from conspecific.metrics import Interval
 from conspecific.reporting.comparison.subject import Subject, difference_of, is_significant, ordered
-from conspecific.reporting.page.statistics import unit
 from conspecific.reporting.page.wording import (
     MAIN_METRIC,
     number,
@@ -48,7 +47,7 @@ def lead(subject: Subject) -> list[str]:
         f"{plural(facts['gallery'], 'gallery image')} and {plural(facts['species'], 'species', 'species')}. "
         f"{protocol_sentence(facts['protocol'])}",
         f"Paired difference {names[best.letter]} minus {names[other.letter]}: {signed(interval.mean)} in {MAIN_METRIC} "
-        f"({percent(CONFIDENCE)} interval over {unit(difference.over_species)} {signed(interval.low)} to "
+        f"({percent(CONFIDENCE)} interval over {difference.unit} {signed(interval.low)} to "
         f"{signed(interval.high)}, p {_p(difference)}).",
         _about_seeds(over_seeds, _has_seeds(main)),
     ]

@@ -36,6 +36,11 @@ class Subject:
         return self.found.contrasts[0].differences[0].over_species
 
     @property
+    def fine_unit(self) -> str:
+        """What is resampled where species are not: queries, or groups of them."""
+        return "groups" if self.found.contrasts[0].differences[0].grouped else "queries"
+
+    @property
     def has_seeds(self) -> bool:
         """Whether a group has several runs."""
         return any(len(group.runs) > 1 for group in self.found.groups)

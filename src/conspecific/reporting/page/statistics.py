@@ -37,8 +37,3 @@ def statistic(difference: Difference) -> Statistic:
         counts=(f"{difference.won:,}", f"{difference.unchanged:,}", f"{difference.lost:,}"),
         shares=(won, unchanged, lost),
     )
-
-
-def unit(over_species: bool) -> str:
-    """Return the unit of resampling whose interval decides: 'species' or 'queries'."""
-    return "species" if over_species else "queries"

@@ -6,7 +6,6 @@ import polars as pl
 
 from conspecific.evaluation.compare import Difference
 from conspecific.reporting.page.answers import SHOWN
-from conspecific.reporting.page.statistics import unit
 from conspecific.reporting.page.tally import Tally, tally
 from conspecific.reporting.page.wording import number, percent, signed
 from conspecific.reporting.run.subject import Encoder, Subject
@@ -63,7 +62,7 @@ def _gain(best: Encoder, other: Encoder, differences: Sequence[Difference]) -> s
     mean, low, high = (signed(SHOWN * value, 2) for value in (interval.mean, interval.low, interval.high))
     return (
         f"{best.name} minus {other.phrase.removeprefix('the ')}: {mean} correct images in the top {SHOWN} "
-        f"({percent(0.95)} bootstrap interval over {unit(found.over_species)} {low} to {high})."
+        f"({percent(0.95)} bootstrap interval over {found.unit} {low} to {high})."
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from conspecific.evaluation.compare import Difference
 from conspecific.evaluation.tables import format_interval
 from conspecific.metrics import in_order
-from conspecific.reporting.page.statistics import Statistic, statistic, unit
+from conspecific.reporting.page.statistics import Statistic, statistic
 from conspecific.reporting.page.wording import MAIN_METRICS, explain, number, signed
 from conspecific.reporting.run.subject import Cell, Subject, judge
 from conspecific.runs.verdict import over_better_reference
@@ -36,10 +36,14 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class DifferenceTable:
-    """All statistics of the best encoder minus one other. unit: 'queries' or 'species', whose interval decides."""
+    """All statistics of the best encoder minus one other.
+
+    unit: 'queries', 'groups' or 'species', whose interval decides. grouped: whether queries are resampled in groups.
+    """
 
     other: str
     unit: str
+    grouped: bool
     rows: tuple[Statistic, ...]
 
 
@@ -84,7 +88,7 @@ def difference_tables(run: Subject) -> list[DifferenceTable]:
     """Return the best encoder minus the baseline and, where it is another, minus the pooled reference."""
     found = [("baseline", run.over_baseline), ("pooled reference", run.over_pooled)]
     return [
-        DifferenceTable(other, unit(rows[0].over_species), tuple(statistic(row) for row in _sorted(rows)))
+        DifferenceTable(other, rows[0].unit, rows[0].grouped, tuple(statistic(row) for row in _sorted(rows)))
         for other, rows in found
         if rows
     ]
@@ -115,6 +119,8 @@ def interval_sentence(run: Subject) -> str:
             "The interval is over species: the species of the test split are new to the encoder, and queries of one "
             "species are not independent."
         )
+    if run.over_baseline[0].grouped:
+        return "The interval is over groups: queries of one group, as a burst, are not independent."
     return "The interval is over queries: every species was trained on, so the queries are the sample."
 
 

@@ -5,7 +5,6 @@ from typing import Literal
 
 from conspecific.evaluation.evaluate import without_queries
 from conspecific.evaluation.tables import NAMES, format_interval
-from conspecific.reporting.page.statistics import unit
 from conspecific.reporting.page.wording import number, percent, plural, signed
 from conspecific.reporting.run.subject import Subject
 from conspecific.runs.verdict import Verdict
@@ -48,7 +47,7 @@ def _outcome(run: Subject, judged: Verdict | None) -> Finding:
     sure = "includes" if found.interval.holds_zero else "excludes"
     evidence = judged.reason or (
         f"{found.metric} {number(found.other)} → {number(found.value)} against {NAMES[judged.reference]}, the better "
-        f"one: {signed(found.interval.mean)}; the {percent(0.95)} interval over {unit(found.over_species)} "
+        f"one: {signed(found.interval.mean)}; the {percent(0.95)} interval over {found.unit} "
         f"({format_interval(found.interval, signed)}) {sure} zero."
     )
     text = f"{evidence} {judged.advice}".rstrip()
