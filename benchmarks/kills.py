@@ -56,6 +56,8 @@ SMALL = [
     "loader.samples_per_class=2",
     "trainer.accelerator=cpu",
     "trainer.max_epochs=4",
+    "model.backbone=test_resnet",
+    "model.weights=none",
 ]
 EVERYTHING = [
     "loss=triplet",
@@ -78,8 +80,6 @@ EVERYTHING = [
 ]
 CASES = {"all ways to train": EVERYTHING, "default, new views": ["recipe.cached_augmentations=0", "final=true"]}
 QUICK = [
-    "model.backbone=test_resnet",
-    "model.weights=none",
     "model.trainable_stages=null",
     "model.dimensions=16",
     "recipe=neutral",
@@ -133,17 +133,17 @@ def main() -> int:
         trained = [QUICK] if given.quick else CASES.values()
         cases = [uninterrupted(folder / f"whole{at}", [images, *words]) for at, words in enumerate(trained)]
         while sum(found.moments.values()) < kills:
-            case = cases[found.runs % len(cases)]
+            case, told = cases[found.runs % len(cases)], len(found.faults)
             killed_run(folder / f"run{found.runs}", case, drawn, kills, found)
             shutil.rmtree(folder / f"run{found.runs}")
             found.runs += 1
-            print(f"{sum(found.moments.values())} kills, {found.runs} runs, {len(found.faults)} faults", flush=True)
+            print(*found.faults[told:], f"{sum(found.moments.values())} kills, {found.runs} runs", sep="\n", flush=True)
     told = {"kills": dict(found.moments), "runs": found.runs, "faults": found.faults, "seed": given.seed}
     told |= {"seconds": [case.seconds for case in cases]}
     (HERE / "kills.json").write_text(json.dumps(told, indent=2) + "\n")
     print("| killed | times |\n|---|---|")
     print(*(f"| {moment} | {times} |" for moment, times in sorted(found.moments.items())), sep="\n")
-    print(*found.faults, f"{found.runs} runs ended, {len(found.faults)} faults", sep="\n")
+    print(f"{found.runs} runs ended, {len(found.faults)} faults")
     return 1 if found.faults else 0
 
 
@@ -153,7 +153,7 @@ def draw(folder: Path) -> Path:
     for species in range(5):
         (folder / f"species{species}").mkdir(parents=True)
         for number in range(8):
-            pixels = noise.integers(0, 120, (64, 64, 3)) + np.array([species % 2, species % 3, species // 2]) * 60
+            pixels = noise.integers(0, 220, (64, 64, 3)) + np.array([species % 2, species % 3, species // 2]) * 10
             Image.fromarray(pixels.astype(np.uint8)).save(folder / f"species{species}" / f"{number}.png")
     return folder
 

@@ -67,8 +67,9 @@ def test_a_disk_that_fills_up_during_a_run_is_named_with_how_to_go_on(
 ) -> None:
     cut = RunDirectory(Path(shutil.copytree(run.path, here / "cut")))
     cut.summary.unlink()
-    half = cut.checkpoints / ".partial-0123456789ab-last.ckpt"
-    half.touch()
+    for name in (".", "checkpoints", "results", "images", "logs/csv", "final"):
+        (cut.path / name).mkdir(parents=True, exist_ok=True)
+        (cut.path / name / ".partial-0123456789ab-x").touch()
 
     def write(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(cut.last))
@@ -77,7 +78,7 @@ def test_a_disk_that_fills_up_during_a_run_is_named_with_how_to_go_on(
     done = conspecific("train", "resume=cut")
     told = f"{cut.last} cannot be written: No space left on device. Set hydra.run.dir to another place"
     assert (done.returncode, done.stderr) == (2, f"error: {told}; to go on: conspecific train resume={cut.path}\n")
-    assert not half.exists(), "what a killed process left is removed"
+    assert not list(cut.path.rglob(".partial-*")), "what a killed process left is removed"
     assert cut.last.read_bytes() == run.last.read_bytes()
 
 

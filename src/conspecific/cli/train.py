@@ -155,7 +155,7 @@ def _how_to_go_on(run: RunDirectory) -> str:
 
 def _run_logged(config: DictConfig, run: RunDirectory, console: LoggedConsole, title: str | None) -> RunRecord | None:
     if config.resume is not None:
-        remove_abandoned_files(run.path, run.checkpoints, run.results, run.final.path)
+        remove_abandoned_files(*run.of_training)
     if title is not None:
         console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
     overrides = [absolute_override(text) for text in HydraConfig.get().overrides.task]

@@ -131,6 +131,17 @@ class RunDirectory:
         return self.path / "report.html"
 
     @property
+    def images(self) -> Path:
+        """The images of example queries that the report has."""
+        return self.path / "images"
+
+    @property
+    def of_training(self) -> tuple[Path, ...]:
+        """The folders that nothing but training and its report writes into."""
+        metrics = self.path / "logs" / "csv"
+        return self.path, self.checkpoints, self.results, self.images, metrics, self.final.path
+
+    @property
     def log(self) -> Path:
         """The output of the run as text."""
         return self.path / "train.log"

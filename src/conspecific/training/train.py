@@ -125,7 +125,7 @@ def _finish(
         with phases.measure("report"):
             report(record)
         for logger in loggers:
-            logger.log_report(run.report, sorted((run.path / "images").glob("*.png")))
+            logger.log_report(run.report, sorted(run.images.glob("query-*.png")))
     return end_record(record, phases.rounded())
 
 
