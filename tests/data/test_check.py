@@ -138,12 +138,13 @@ def test_more_bad_images_than_the_share_are_refused(damaged: Path, tmp_path: Pat
     assert "leave them out with data.on_bad=skip" in message_of(from_folder(str(damaged)), tmp_path / "cache")
 
 
-def test_a_species_that_would_be_left_with_one_image_is_named(damaged: Path, tmp_path: Path) -> None:
+def test_a_species_that_is_left_with_one_image_or_none_is_named(damaged: Path, tmp_path: Path) -> None:
     for number in (0, 1):
         (damaged / "wren" / f"0{number}.png").write_bytes(b"")
-    assert "1 species have a single image: wren." in message_of(
-        from_folder(str(damaged), "skip", 1), tmp_path / "cache"
-    )
+    found, _ = check_manifest(from_folder(str(damaged), "skip", 1), tmp_path / "cache")
+    assert "1 species with a single image: wren." in found.describe_lone()
+    with_two, _ = check_manifest(from_folder(str(damaged), "skip", 1, min_images=2), tmp_path / "cache")
+    assert with_two.few == ("wren",) and "1 species with fewer than 2 images" in with_two.describe_left_out()
     (damaged / "wren" / "03.png").write_bytes(b"")
     assert "1 species folders hold no image: wren." in message_of(
         from_folder(str(damaged), "skip", 1), tmp_path / "cache"
@@ -164,9 +165,10 @@ def test_how_images_are_read_is_checked(given: dict[str, Any], told: str) -> Non
 
 
 def test_other_faults_are_found_in_images_that_passed(birds: Manifest, tmp_path: Path) -> None:
-    alone = Manifest.from_table(birds.root, birds.table[:4])
-    check_manifest(alone, tmp_path / "cache", scored=False)
-    assert "1 species have a single image: wren" in message_of(alone, tmp_path / "cache")
+    (birds.root / "owl").mkdir()
+    empty = from_folder(str(birds.root))
+    check_manifest(empty, tmp_path / "cache", scored=False)
+    assert "1 species folders hold no image: owl" in message_of(empty, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("size", [0, 40])
@@ -261,11 +263,6 @@ def test_empty_species_folders_are_named(birds: Manifest, tmp_path: Path) -> Non
     assert "1 species folders hold no image: owl. Remove them or add images." in message
 
 
-def test_species_with_one_image_are_named(birds: Manifest, tmp_path: Path) -> None:
-    message = message_of(with_row(birds, "robin/00.png", label="owl"), tmp_path / "cache")
-    assert "1 species have a single image: owl." in message
-
-
 def test_images_that_are_not_scored_need_no_company(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     root = make_folder({"robin": 1, "wren": 1})
     (root / "owl").mkdir()
@@ -296,14 +293,15 @@ def test_everything_wrong_is_in_one_message(birds: Manifest, tmp_path: Path) -> 
         "  - 1 paths appear more than once: wren/00.png. Keep one row per image.",
         "  - split 'trian' is unknown. Did you mean train? role 'queries' is unknown. Did you mean query?",
         "  - 1 species folders hold no image: owl. Remove them or add images.",
-        "  - 1 species have a single image: kite. Add images or remove these species: each needs two.",
     ]
 
 
 def test_long_lists_are_counted_and_cut(make_folder: Callable[..., Path], tmp_path: Path) -> None:
-    root = make_folder({f"species{number}": 1 for number in range(8)})
+    root = make_folder({"robin": 2})
+    for number in range(8):
+        (root / f"species{number}").mkdir()
     message = message_of(from_folder(str(root)), tmp_path / "cache")
-    assert "8 species have a single image: species0, species1, species2, species3, species4 and 3 more." in message
+    assert "8 species folders hold no image: species0, species1, species2, species3, species4 and 3 more." in message
 
 
 @pytest.mark.parametrize(

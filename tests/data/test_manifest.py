@@ -88,3 +88,23 @@ def test_fingerprint_changes_with(change: str, make_folder: Callable[..., Path])
     else:
         table = table.with_columns(pl.lit("test").alias(change))
     assert Manifest.from_table(root, table).fingerprint() != before
+
+
+def test_species_with_a_single_image_are_named_and_counted(make_manifest: Callable[..., Manifest]) -> None:
+    manifest = make_manifest(["robin"] * 3 + ["wren", "owl"])
+    assert manifest.describe_lone().startswith("2 species with a single image: owl, wren. Nothing is left to find")
+    assert manifest.describe_lone() in manifest.describe()
+    assert make_manifest(["robin"] * 2).describe_lone() == ""
+
+
+def test_species_with_too_few_images_can_be_left_out(tmp_path: Path) -> None:
+    table = pl.DataFrame(
+        {"path": [f"{n}.jpg" for n in range(6)], "label": ["wren", "owl", "wren", "jay", "owl", "wren"]}
+    )
+    manifest = Manifest.from_table(tmp_path, table, min_images=3)
+    assert (manifest.species, manifest.few, len(manifest)) == (("wren",), ("jay", "owl"), 3)
+    assert manifest.describe_left_out() == "2 species with fewer than 3 images are left out: jay, owl."
+    with pytest.raises(DataError, match=r"no species has data.min_images=4 images: the largest of 3 has 3"):
+        Manifest.from_table(tmp_path, table, min_images=4)
+    with pytest.raises(DataError, match=r"data.min_images must be 1 or more; found 0"):
+        Manifest.from_table(tmp_path, table, min_images=0)

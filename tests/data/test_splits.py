@@ -393,3 +393,17 @@ def test_positives_of_ones_own_group_are_not_counted() -> None:
     everything = np.arange(6)
     assert Subset(everything, everything).count_positives(labels, groups).tolist() == [1, 1, 2, 1, 1, 0]
     assert Subset(np.array([0, 3]), np.array([1, 2, 4])).count_positives(labels, groups).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("protocol", ["seen", "unseen", "query_gallery"])
+def test_species_with_one_to_three_images_are_in_a_split_and_not_scored_alone(protocol: str) -> None:
+    labels = species_of(10, 8) + [f"rare{number}" for number in range(30) for _ in range(number % 3 + 1)]
+    manifest = listed(labels)
+    splits = split(manifest, protocol, gallery_images=5)
+    lone = np.flatnonzero(np.bincount(manifest.labels)[manifest.labels] == 1)
+    used = np.unique(np.concatenate([splits.train, splits.val.ids, splits.test.ids]))
+    assert len(used) == len(manifest) or protocol == "query_gallery"
+    scored = splits.test.query[splits.test.count_positives(manifest.labels) > 0]
+    assert scored.size and not np.isin(scored, lone).any()
+    if protocol == "seen":
+        assert np.isin(lone, splits.train).all(), "trained on"

@@ -12,10 +12,12 @@ import pytest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import RunError
-from conspecific.evaluation.diagnose import by_species, calibrate, confused_pairs, hubs
+from conspecific.evaluation.diagnose import by_species, calibrate, confused_pairs, describe_imbalance, hubs
 from conspecific.evaluation.evaluate import evaluate
 from conspecific.metrics import metric_names, skewness
 from conspecific.types import EmbeddingSet, EvalResult
+
+from ..runs.conftest import result_of
 
 IMAGES = ["a1", "a2", "b1", "b2", "c1", "u1"]
 SPECIES = {"a": "ant", "b": "bee", "c": "cat", "u": None}
@@ -238,3 +240,9 @@ def test_a_hundred_thousand_queries_take_seconds() -> None:
     assert hubs(result).skewness == pytest.approx(10**-0.5, abs=0.05), "counts at random are Poisson"
     assert calibrate(result, result, precision=0.0005).threshold is not None
     assert time.perf_counter() - start < 20
+
+
+def test_imbalance_is_told_where_the_largest_species_outweighs_the_median() -> None:
+    assert describe_imbalance(result_of([1.0] * 15, "aabbccddddddddd")) == ""
+    unequal = result_of([1.0] * 16, "aabbccdddddddddd")
+    assert describe_imbalance(unequal) == "Species have from 2 to 10 queries, the median 2"

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import PIL
-import polars as pl
 
 from conspecific.data.manifest import ROLES, SPLITS, Manifest
 from conspecific.errors import DataError, did_you_mean, name_some
@@ -24,10 +23,10 @@ def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> t
 
     Each image is decoded once; `cache` remembers which could be, for this manifest and this decoder.
 
-    scored: whether species will be compared; if not, a species may have a single image.
+    scored: whether species will be compared; if not, a species folder may hold no image.
 
     Raises DataError that counts and names every problem: paths outside the root folder, missing files, repeated paths,
-    unknown split or role names, species without an image or with a single one, images that cannot be decoded, and more
+    unknown split or role names, species without an image, images that cannot be decoded, and more
     of these and missing files than `reading.max_bad_share` allows.
     """
     if scored and not manifest.labelled:
@@ -45,7 +44,7 @@ def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> t
         if not any(unreadable):
             manifest = manifest.without(bad)
             fingerprint = manifest.fingerprint()
-    checks = _repeated, _unknown_names, *((_empty, _lone) if scored else ())
+    checks = _repeated, _unknown_names, *((_empty,) if scored else ())
     problems = [_outside(manifest), *unreadable, *(check(manifest) for check in checks)]
     found = [f"  - {problem}" for problem in problems if problem]
     if found:
@@ -126,15 +125,6 @@ def _unknown_names(manifest: Manifest) -> str | None:
 def _empty(manifest: Manifest) -> str | None:
     empty = list(manifest.empty)
     return _named("species folders hold no image", empty, "Remove them or add images.") if empty else None
-
-
-def _lone(manifest: Manifest) -> str | None:
-    lone = manifest.table.group_by("label").len().filter(pl.col("len") == 1)["label"].sort().to_list()
-    return (
-        _named("species have a single image", lone, "Add images or remove these species: each needs two.")
-        if lone
-        else None
-    )
 
 
 def _remembered(manifest: Manifest, missing: Mapping[str, str], folder: Path, fingerprint: str) -> dict[str, str]:

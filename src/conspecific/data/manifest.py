@@ -61,6 +61,7 @@ class Manifest:
     own_links: whether symbolic links may lead out of the root folder, because its owner made them, and not the author
         of a table.
     reading: how the files are read. unreadable: "path (reason)" of each image that `on_bad=skip` left out.
+    min_images: of a species. few: the species that were left out because they had fewer.
     """
 
     root: Path
@@ -73,6 +74,8 @@ class Manifest:
     own_links: bool = False
     reading: Reading = Reading()
     unreadable: tuple[str, ...] = ()
+    min_images: int = 1
+    few: tuple[str, ...] = ()
 
     @classmethod
     def from_table(
@@ -85,11 +88,12 @@ class Manifest:
         own_links: bool = False,
         reading: Reading = Reading(),
         labelled: bool = True,
+        min_images: int = 1,
     ) -> Self:
         """Build from a table with the columns path and label, and optionally split, role and group.
 
         Empty text and NaN count as null, and each species gets one spelling, see `labels.one_spelling`. labelled: False
-        where the labels are no species; they are dropped.
+        where the labels are no species; they are dropped. min_images: species with fewer are left out.
         `check.check_manifest` checks that the images exist and can be read.
 
         Raises DataError for missing columns, columns that are not text or numbers, an empty table, and null paths or
@@ -103,7 +107,8 @@ class Manifest:
         _require_filled(table)
         if not labelled:
             table = table.with_columns(pl.lit(None, pl.String).alias("label"))
-        return cls(root, table, *_numbered(table), empty, left_out, (*notes, *respelt), own_links, reading)
+        found = cls(root, table, *_numbered(table), empty, left_out, (*notes, *respelt), own_links, reading)
+        return found._without_few(min_images) if labelled else found
 
     def __len__(self) -> int:
         return self.table.height
@@ -144,7 +149,25 @@ class Manifest:
         species, labels = _numbered(table)
         empty = (*self.empty, *sorted(set(self.species) - set(species)))
         unreadable = (*self.unreadable, *(f"{path} ({reason})" for path, reason in reasons.items()))
-        return replace(self, table=table, species=species, labels=labels, empty=empty, unreadable=unreadable)
+        found = replace(self, table=table, species=species, labels=labels, empty=empty, unreadable=unreadable)
+        return found._without_few(self.min_images)
+
+    def _without_few(self, fewest: int) -> Self:
+        """Return the manifest without species of fewer images. Raises DataError if no image remains."""
+        if fewest < 1:
+            raise DataError(f"data.min_images must be 1 or more; found {fewest}")
+        counts = np.bincount(self.labels)
+        few = [name for name, count in zip(self.species, counts, strict=True) if count < fewest]
+        if not few:
+            return replace(self, min_images=fewest)
+        if len(few) == len(self.species):
+            raise DataError(
+                f"no species has data.min_images={fewest} images: the largest of {len(few)} has {counts.max()}"
+            )
+        table = self.table.filter(~pl.col("label").is_in(few))
+        species, labels = _numbered(table)
+        found = (*self.few, *few)
+        return replace(self, table=table, species=species, labels=labels, min_images=fewest, few=found)
 
     def only(self, paths: Collection[str]) -> "Manifest":
         """Return the manifest of some of its images, by their paths."""
@@ -158,7 +181,17 @@ class Manifest:
         unknown = "" if self.labelled else ", species not known: no folder of its own for each"
         groups = f", {len(np.unique(self.groups)):,} groups" if self.grouped else ""
         found = f"Data: {len(self):,} images{species}{groups} in {self.root}{unknown}"
-        return [line for line in (found, *self.notes, self.describe_left_out()) if line]
+        return [line for line in (found, *self.notes, self.describe_lone(), self.describe_left_out()) if line]
+
+    def describe_lone(self) -> str:
+        """Return a sentence on species with a single image; empty if there are none."""
+        if not self.labelled or not (lone := np.flatnonzero(np.bincount(self.labels) == 1)).size:
+            return ""
+        names = name_some([self.species[number] for number in lone])
+        return (
+            f"{lone.size:,} species with a single image: {names}. Nothing is left to find for it: it is trained on, or "
+            "in the gallery, and not scored."
+        )
 
     def describe_left_out(self) -> str:
         """Return sentences on images, other files and species folders that are left out; empty if there are none."""
@@ -169,6 +202,10 @@ class Manifest:
                 "1 image that cannot be read is" if one else f"{len(self.unreadable)} images that cannot be read are"
             )
             sentences.append(f"{count} left out: {name_some(self.unreadable)}.")
+        if self.few:
+            sentences.append(
+                f"{len(self.few)} species with fewer than {self.min_images} images are left out: {name_some(self.few)}."
+            )
         return " ".join([*sentences, _left_out(self.left_out, self.empty)]).strip()
 
     def fingerprint(self, leaving_out: Collection[str] = ()) -> str:

@@ -31,6 +31,7 @@ def from_folder(
     group_level: int | None = None,
     group_exif: str | None = None,
     group_minutes: float = 5.0,
+    min_images: int = 1,
 ) -> Manifest:
     """Read an image folder: each folder in `root` is a species, with its images anywhere below it.
 
@@ -39,7 +40,8 @@ def from_folder(
     folders, are counted in `Manifest.left_out`.
 
     group_level: images below one folder of this level are a group; the species folders are level 0, or 1 below splits.
-    group_exif, group_minutes: see `exif_groups`. on_bad, max_bad_share, max_pixels: see `Reading`. Raises DataError if
+    group_exif, group_minutes: see `exif_groups`. min_images: of a
+    species, below which it is left out. on_bad, max_bad_share, max_pixels: see `Reading`. Raises DataError if
     the folder is missing or holds no species folders.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
@@ -70,6 +72,7 @@ def from_folder(
         notes=(*(_layout_notes(images, level) if group_level is None else ()), *exif_notes),
         own_links=True,
         reading=Reading(on_bad, max_bad_share, max_pixels),
+        min_images=min_images,
     )
 
 
@@ -133,12 +136,14 @@ def from_images(
     max_pixels: int = MAX_PIXELS,
     group_exif: str | None = None,
     group_minutes: float = 5.0,
+    min_images: int = 1,
 ) -> Manifest:
     """Read every image below a folder; its label is the name of the folder that directly holds it.
 
     Species are not known if all images are in `root` itself. For embedding and for galleries.
 
-    on_bad, max_bad_share, max_pixels: see `Reading`. group_exif, group_minutes: see `exif_groups`. Raises DataError if
+    on_bad, max_bad_share, max_pixels: see `Reading`. group_exif, group_minutes: see `exif_groups`. min_images: of a
+    species, below which it is left out. Raises DataError if
     there is no image.
     """
     base = _existing(root, "data.root", Path.is_dir, "a folder")
@@ -150,7 +155,14 @@ def from_images(
     labelled = any("/" in path for path, _ in rows)
     left_out = other_files(files, base)
     return Manifest.from_table(
-        base, table, left_out=left_out, notes=notes, own_links=True, reading=reading, labelled=labelled
+        base,
+        table,
+        left_out=left_out,
+        notes=notes,
+        own_links=True,
+        reading=reading,
+        labelled=labelled,
+        min_images=min_images,
     )
 
 
@@ -165,13 +177,15 @@ def from_file(
     group_column: str | None = None,
     group_exif: str | None = None,
     group_minutes: float = 5.0,
+    min_images: int = 1,
 ) -> Manifest:
     """Read a CSV or Parquet table with one row per image: path, label, and optionally split, role and group.
 
     path: the table. root: the folder that image paths are relative to, by default that of the table.
     image_column, label_column, group_column: what the columns path, label and group are called in the table; null
         for the last one: `group`, where there is such a column.
-    group_exif, group_minutes: see `exif_groups`.
+    group_exif, group_minutes: see `exif_groups`. min_images: of a
+    species, below which it is left out.
     on_bad, max_bad_share, max_pixels: see `Reading`; a missing file counts as one that cannot be read.
 
     Raises DataError for a missing or unreadable file and for missing columns.
@@ -182,7 +196,7 @@ def from_file(
     paths, notes = slashes(path_text(table["path"], file), base)
     reading = Reading(on_bad, max_bad_share, max_pixels)
     table, exif_notes = _with_exif_groups(table.with_columns(paths), base, group_exif, group_minutes)
-    return Manifest.from_table(base, table, notes=(*notes, *exif_notes), reading=reading)
+    return Manifest.from_table(base, table, notes=(*notes, *exif_notes), reading=reading, min_images=min_images)
 
 
 def butterflies(cache: str, species: int = 100, images: int = 20, size: int = 224, seed: int = 0) -> Manifest:

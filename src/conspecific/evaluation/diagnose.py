@@ -13,6 +13,7 @@ from conspecific.metrics import k_occurrence, precision_curve, skewness, thresho
 from conspecific.types import EvalResult
 
 CURVE_POINTS = 200
+IMBALANCED = 5  # queries of the largest species for one of the median species
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,18 @@ def by_species(result: EvalResult) -> pl.DataFrame:
         pl.len().cast(pl.Int64).alias("queries"), *means
     )
     return table.sort("recall@1", "map@r", "label")
+
+
+def describe_imbalance(result: EvalResult) -> str:
+    """Return how many queries species have, where the largest has five times as many as the median; else nothing.
+
+    Means over queries then say little of most species: means over species belong first.
+    """
+    counts = np.unique(result.per_query["label"].to_numpy(), return_counts=True)[1]
+    fewest, median, most = int(counts.min()), int(np.median(counts)), int(counts.max())
+    if most < IMBALANCED * median:
+        return ""
+    return f"Species have from {fewest:,} to {most:,} queries, the median {median:,}"
 
 
 def confused_pairs(result: EvalResult, most: int = 8) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from conspecific.evaluation import Difference, without_queries
+from conspecific.evaluation.diagnose import describe_imbalance
 from conspecific.evaluation.tables import NAMES, difference_table
 from conspecific.runs.record import RunRecord
 from conspecific.runs.verdict import verdict
@@ -24,6 +25,7 @@ def print_conclusion(record: RunRecord, console: Console) -> None:
         title = f"Test, against {NAMES[reference]}"
         console.print(difference_table(title, (record.best, reference), differences), "")
     main = [name for name in MAIN if name in record.test[record.best].metrics]
+    _print_macro(record, main, console)
     for metric in dict.fromkeys([*main, record.config.monitor]):
         for reference, differences in record.gains.items():
             [found] = [each for each in differences if each.metric == metric]
@@ -41,6 +43,18 @@ def print_conclusion(record: RunRecord, console: Console) -> None:
     _print(console, f"Report: {record.directory.report.resolve()}")
     if record.selection is not None:
         _print(console, f"Next: {search_command(record)}")
+
+
+def _print_macro(record: RunRecord, metrics: Sequence[str], console: Console) -> None:
+    """Where species differ much in size, print the means over species first."""
+    best = record.test[record.best]
+    if not (told := describe_imbalance(best)):
+        return
+    _print(console, f"{told}. Each species counted equally (macro):", style="yellow")
+    for metric in metrics:
+        others = ((NAMES[name], record.test[name].macro[metric]) for name in record.gains)
+        compared = ", ".join(f"{value:.3f} of {name}" for name, value in others)
+        _print(console, f"{metric:<13}{best.macro[metric]:.3f}, {compared}")
 
 
 def gain_line(found: Difference, reference: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from conspecific.evaluation.diagnose import describe_imbalance
 from conspecific.evaluation.evaluate import without_queries
 from conspecific.evaluation.tables import NAMES, format_interval
 from conspecific.reporting.page.wording import number, percent, plural, signed
@@ -34,8 +35,8 @@ class Finding:
 
 
 def findings(run: Subject) -> list[Finding]:
-    """Return what is to be known before the numbers: the difference, the leaks, the groups and the protocol."""
-    return [_outcome(run, run.judged), leaks_finding(run), *_own_group(run), _protocol(run)]
+    """Return what is to be known before the numbers: difference, leaks, groups, unequal species and protocol."""
+    return [_outcome(run, run.judged), leaks_finding(run), *_own_group(run), *_imbalance(run), _protocol(run)]
 
 
 def _outcome(run: Subject, judged: Verdict | None) -> Finding:
@@ -98,6 +99,20 @@ def _own_group(run: Subject) -> list[Finding]:
         f"another group to find). The scores of this report are {counted} them."
     )
     return [Finding("open" if counted == "without" else "caution", "Own group.", text)]
+
+
+def _imbalance(run: Subject) -> list[Finding]:
+    """Give the means over species where species differ much in size."""
+    best, metric = run.best.result, run.record.config.monitor
+    if not (told := describe_imbalance(best)) or metric not in best.macro:
+        return []
+    values = ", ".join(
+        f"{number(encoder.result.macro[metric])} ({encoder.name})"
+        for encoder in run.encoders
+        if metric in encoder.result.macro
+    )
+    text = f"{told}: means over queries are of the large ones. Each species counted equally, {metric} is {values}."
+    return [Finding("caution", "Unequal species.", text)]
 
 
 def _protocol(run: Subject) -> Finding:
