@@ -397,4 +397,6 @@ def test_the_search_page_is_measured(
     serve.main()
     [row] = json.loads((tmp_path / "serve.json").read_text())["rows"]
     assert 0 < row["decode"] + row["networks"] + row["search"] < 10 * row["median"]
-    assert "| query | first | median | 95 % | decode | networks | search |" in capsys.readouterr().out
+    assert (
+        "| query | first | median | least | 95 % | processor | decode | networks | search |" in capsys.readouterr().out
+    )
