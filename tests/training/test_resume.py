@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 import torch
 
+from conspecific.config.compose import compose_config, typed
+from conspecific.config.schema import TrainConfig
 from conspecific.errors import RunError
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import Epoch, RunRecord, read_epochs
@@ -169,6 +171,13 @@ def test_a_run_cut_off_after_its_last_epoch_is_scored_when_resumed(tmp_path: Pat
     assert recorder.steps == []
     assert [run.results.joinpath(name).read_text() for name in results] == scored
     assert run.weights.is_file()
+
+
+def test_random_weights_of_the_baseline_are_drawn_the_same_when_resumed() -> None:
+    overrides = ["model=timm", "model.backbone=test_resnet", "model.weights=none"]
+    config = typed(compose_config("train", overrides), TrainConfig)
+    drawn = [digest(list(train_and_test.pretrained(config).parameters())) for _ in range(2)]
+    assert drawn[0] == drawn[1], "what was drawn before has no part in it"
 
 
 def test_other_seeds_see_other_batches(tmp_path: Path, recorder: Recorder) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars
+import torch
 
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator, references
@@ -62,8 +63,13 @@ def train_and_test(
 
 
 def pretrained(config: TrainConfig) -> Backbone:
-    """Return the backbone as it was before training, split where that of the model is."""
-    network = Backbone(config.model["backbone"], config.model["weights"])
+    """Return the backbone as it was before training, split where that of the model is.
+
+    Random weights, of model.weights=none, depend on the seed of the run alone: a resumed run draws the same.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = Backbone(config.model["backbone"], config.model["weights"])
     network.freeze(config.model.get("trainable_stages"), norms=True)
     return network
 
