@@ -48,8 +48,13 @@ def read_json(path: Path) -> Any:
 
     Raises OSError where it is larger, or cannot be read, and ValueError where it is no JSON, or was changed.
     """
+    return parse_json(read_bounded(path, MOST_JSON))
+
+
+def parse_json(content: bytes) -> Any:
+    """Return what `read_json` returns for a file of these bytes."""
     try:
-        found = json.loads(read_bounded(path, MOST_JSON))
+        found = json.loads(content)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if isinstance(found, dict) and CHECKSUM in found and found.pop(CHECKSUM) != checksum_of(found):

@@ -15,6 +15,7 @@ from conspecific.errors import ConfigError, DataError, RunError
 from conspecific.index import Index
 from conspecific.index.gallery_index import require_encoder
 from conspecific.index.kinds import KINDS, bytes_of, choose_kind
+from conspecific.reading import read_json
 from conspecific.types import EmbeddingSet, FloatArray, Similarity
 
 IMAGES, DIMENSIONS = 700, 16
@@ -144,8 +145,8 @@ def _plant(folder: Path) -> None:
 
 
 def _change(folder: Path, **facts: Any) -> None:
-    stored = json.loads((folder / "index.json").read_text())
-    (folder / "index.json").write_text(json.dumps({**stored, **facts}))
+    stored = read_json(folder / "index.json")
+    (folder / "index.json").write_text(json.dumps({**stored, **facts}))  # without its checksum
 
 
 def _swap(folder: Path, name: str, content: bytes) -> None:

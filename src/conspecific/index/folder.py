@@ -9,7 +9,6 @@ seal            of index.json, by the machine that wrote it
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -20,11 +19,11 @@ import numpy as np
 import polars as pl
 
 from conspecific.errors import RunError
-from conspecific.files import refuse_other_content, write_json, write_text, write_whole_folder
+from conspecific.files import refuse_other_content, write_checked_json, write_text, write_whole_folder
 from conspecific.index.kinds import KINDS, Kind
 from conspecific.index.seal import is_sealed, seal
 from conspecific.parquet import read_parquet
-from conspecific.reading import MOST_JSON, open_vectors, read_bounded, read_json
+from conspecific.reading import MOST_JSON, open_vectors, parse_json, read_bounded, read_json
 from conspecific.types import FloatArray, Similarity
 
 SCHEMA_VERSION = 1  # raise it when a file of the folder changes its meaning
@@ -115,7 +114,7 @@ def write_folder(
         for file in encoder:
             copyfile(file, temporary / file.name)
         files = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in temporary.iterdir()}
-        write_json(temporary / FACTS, {"schema_version": SCHEMA_VERSION, **asdict(stored), "files": files})
+        write_checked_json(temporary / FACTS, {"schema_version": SCHEMA_VERSION, **asdict(stored), "files": files})
         write_text(temporary / SEAL, seal((temporary / FACTS).read_bytes(), cache))
 
 
@@ -130,7 +129,7 @@ def read_folder(folder: Path, cache: Path) -> Contents:
         )
     try:
         content = read_bounded(folder / FACTS, MOST_JSON)
-        facts = json.loads(content)
+        facts = parse_json(content)
         stored = _stored(folder, facts)
         _check_files(folder, facts["files"])
         images = _images(read_parquet(folder / IMAGES), stored)
@@ -140,7 +139,7 @@ def read_folder(folder: Path, cache: Path) -> Contents:
         given = read_bounded(folder / SEAL, MOST_JSON).decode() if (folder / SEAL).is_file() else ""
     except RunError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise RunError(f"{folder} is damaged: {reason}. Make the index again with conspecific index RUN") from error
     return Contents(folder, stored, images, vectors, is_sealed(content, given, cache))
