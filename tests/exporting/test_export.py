@@ -119,6 +119,12 @@ def test_timm_loads_other_networks(
     pixels = network.prepared(network.noise(3))
     reopened = FORMATS["timm"].open(tmp_path, network)
     torch.testing.assert_close(reopened(pixels), network(pixels).detach())
+    if (file := tmp_path / "head.safetensors").is_file():
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match="is damaged: its checksum is not that of its tensors"):
+            FORMATS["timm"].open(tmp_path, network)
     pooled = timm.create_model("local-dir:.", pretrained=True, num_classes=0).eval()
     assert pooled(pixels).ndim == (3 if backbone == "test_vit2" else 2), "timm would pool it with weights it lacks"
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from conspecific.exporting.network import ExportedNetwork, Run
 from conspecific.files import write_json
 from conspecific.models import Embedder
 from conspecific.models.pooling import Average, ClassToken, GeM, Maximum
+from conspecific.models.tensor_file import read_tensors, save_tensors
 
 CONFIG, HEAD = "config.json", "head.safetensors"
 POOLED = {
@@ -25,25 +25,28 @@ POOLED = {
 
 
 def write(network: ExportedNetwork, folder: Path) -> None:
-    """Write `config.json` and `model.safetensors` of the backbone, and `head.safetensors` where there are weights
-    behind it."""
+    """Write `config.json` and `model.safetensors` of the backbone, and `head.safetensors`, with a checksum, where there
+    are weights behind it."""
     embedder = network.embedder
     net = copy.deepcopy(embedder.backbone.net).to(memory_format=torch.contiguous_format)
     dynamic = {"dynamic_img_size": True} if getattr(net, "dynamic_img_size", False) else {}
     timm.models.save_for_hf(net, str(folder), model_args={"global_pool": "", **dynamic}, safe_serialization=True)
     _complete(folder / CONFIG, network)
     if tensors := _head(embedder):
-        save_file(tensors, folder / HEAD)
+        save_tensors(tensors, folder / HEAD)
     for file in folder.glob("*.safetensors"):  # which are written for the user alone
         file.chmod((folder / CONFIG).stat().st_mode)
 
 
 def open_folder(folder: Path, network: ExportedNetwork) -> Run:
-    """Return a function from normalised images to embeddings, by the backbone and the head that the folder holds."""
+    """Return a function from normalised images to embeddings, by the backbone and the head that the folder holds.
+
+    Raises ConfigError where the head is damaged.
+    """
     embedder = copy.deepcopy(network.embedder)
     embedder.backbone.net = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).eval()
     if (folder / HEAD).is_file():
-        embedder.load_state_dict(load_file(folder / HEAD), strict=False)
+        embedder.load_state_dict(read_tensors(folder / HEAD), strict=False)
 
     def run(images: Tensor) -> Tensor:
         with torch.inference_mode():
