@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help check quick format lock
+.PHONY: help check quick format lock audit
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 9
@@ -19,3 +19,7 @@ lock:  ## upgrade and pin every package, with hashes, for Python 3.11 and later 
 		--custom-compile-command "make lock" -o requirements/run.txt
 	uv pip compile pyproject.toml -q --universal --generate-hashes --python-version 3.11 --all-extras --group dev \
 		--constraint requirements/run.txt --custom-compile-command "make lock" -o requirements/dev.txt
+
+audit:  ## compare the locked packages with known vulnerabilities (needs uv and the network)
+	uvx --from 'pip-audit>=2.9,<3' pip-audit --vulnerability-service osv --disable-pip --require-hashes \
+		--requirement requirements/run.txt --requirement requirements/dev.txt

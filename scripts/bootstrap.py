@@ -21,6 +21,7 @@ import time
 import venv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv"
@@ -46,9 +47,9 @@ def main() -> int:
         print(f"error: this is Python {sys.version.split()[0]}; 3.11 or later is needed")
         return 2
     extras, words = split_extras(words) if task == "train" else ([], words)
-    lock = LOCKS[task].read_text()
-    if extras:
-        lock += extra_pins(lock, LOCKS["test"].read_text(), extras)
+    lock, known = LOCKS[task].read_text(), declared()
+    requirements = [each for extra in extras for each in known["project"]["optional-dependencies"][extra]]
+    lock += missing_pins(lock, LOCKS["test"].read_text(), [*known["build-system"]["requires"], *requirements])
     install(lock, "-".join([LOCKS[task].stem, *extras]))
     return subprocess.call([BIN / "conspecific", "train", *words]) if task == "train" else check(words)
 
@@ -74,26 +75,25 @@ def split_extras(words: Sequence[str]) -> tuple[list[str], list[str]]:
             extras.add(value or next(words, ""))
         else:
             rest.append(word)
-    known = declared_extras()
+    known = declared()["project"]["optional-dependencies"]
     if unknown := extras - known.keys():
         raise SystemExit(f"error: --extra {unknown.pop()!r} does not exist; the extras are {', '.join(known)}")
     return sorted(extras), rest
 
 
-def declared_extras() -> dict[str, list[str]]:
-    """The requirements of each extra, from pyproject.toml."""
+def declared() -> dict[str, Any]:
+    """What pyproject.toml says."""
     import tomllib
 
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def extra_pins(base: str, lock: str, extras: Sequence[str]) -> str:
-    """The pins, with hashes, of the packages that the extras need, directly or through others, and `base` lacks.
+def missing_pins(base: str, lock: str, requirements: Sequence[str]) -> str:
+    """The pins, with hashes, of the packages that are required, directly or through others, and `base` lacks.
 
     `base` and `lock` are texts of lock files of uv, which name under each pin the packages that require it.
     """
-    declared = declared_extras()
-    needed = {re.match(r"[\w.-]+", requirement)[0] for extra in extras for requirement in declared[extra]}
+    needed = {re.match(r"[\w.-]+", requirement)[0] for requirement in requirements}
     present = set(re.findall(PIN, base, re.MULTILINE))
     blocks = {block.partition("==")[0]: block for block in re.split(r"^(?=[\w.-]+==)", lock, flags=re.MULTILINE)[1:]}
     requirers = {
@@ -117,7 +117,7 @@ def install(lock: str, name: str) -> None:
     pins.write_text(lock)
     pip = [BIN / "python", "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off"]
     run_pip([*pip, "--require-hashes", "--requirement", pins], len(re.findall(PIN, lock, re.MULTILINE)))
-    run_pip([*pip, "--no-deps", "--editable", ROOT], 1)
+    run_pip([*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT], 1)  # isolated, it would take any hatchling
     stamp.write_text(state)
 
 

@@ -51,11 +51,15 @@ def test_a_failure_of_pip_shows_all_that_pip_said(bootstrap: ModuleType) -> None
 
 def test_an_extra_brings_its_pins_and_what_they_need(bootstrap: ModuleType) -> None:
     base, lock = (bootstrap.LOCKS[task].read_text() for task in ("train", "test"))
-    pins = bootstrap.extra_pins(base, lock, ["sweep"])
+    pins = bootstrap.missing_pins(base, lock, ["optuna>=4,<6"])
     names = re.findall(bootstrap.PIN, pins, re.MULTILINE)
     assert {"optuna", "alembic", "mako"} <= set(names)  # mako is needed by alembic alone, alembic by optuna
     assert not {"numpy", "pytest", "tensorboard"} & set(names)
     assert pins.count("--hash=sha256:") >= len(names)
+    build = re.findall(bootstrap.PIN, bootstrap.missing_pins("", lock, ["hatchling>=1.27,<2"]), re.MULTILINE)
+    assert {"hatchling", "packaging", "pathspec", "pluggy", "trove-classifiers"} <= set(build), (
+        "all that the build needs"
+    )
 
 
 def test_extras_are_taken_out_of_the_words_of_train(bootstrap: ModuleType) -> None:
