@@ -98,6 +98,20 @@ def test_a_changed_byte_is_found(stored: tuple[Path, Manifest, EmbeddingSet]) ->
         load_embeddings(folder, stored[1])
 
 
+def test_embeddings_that_stand_for_very_much_are_refused(stored: tuple[Path, Manifest, EmbeddingSet]) -> None:
+    folder, manifest, _ = stored
+    (folder / "facts.json").write_text('{"weights": "f00d"}')  # without checksums, as of another program
+    vectors, table = folder / "vectors.npy", folder / "images.parquet"
+    whole = vectors.read_bytes()
+    vectors.write_bytes(whole.replace(b"(3, 4), }         ", b"(3000000000, 4), }"))
+    with pytest.raises(RunError, match=r"usable embeddings: its .* bytes are not those of 3,000,000,000 vectors"):
+        load_embeddings(folder, manifest)
+    vectors.write_bytes(whole)
+    pl.DataFrame({"id": pl.repeat(True, 2**24, eager=True)}).write_parquet(table)
+    with pytest.raises(RunError, match=r"usable embeddings: its .* bytes stand for 33,554,432 values"):
+        load_embeddings(folder, manifest)
+
+
 @pytest.mark.parametrize("other", [["robin", "wren"] * 3, LABELS[:4], [*LABELS[:4], "kite", "kite"]])
 def test_embeddings_of_another_data_set_are_refused(
     other: list[str], stored: tuple[Path, Manifest, EmbeddingSet], make_manifest: MakeManifest

@@ -1,6 +1,5 @@
 """Embeddings on disk: vectors.npy, images.parquet and facts.json in one folder."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +12,8 @@ from conspecific.config.choices import VectorStore
 from conspecific.data.manifest import Manifest
 from conspecific.errors import RunError
 from conspecific.files import refuse_other_content, write_json, write_whole_folder
+from conspecific.parquet import read_parquet
+from conspecific.reading import open_vectors, read_json
 from conspecific.types import EmbeddingSet
 
 FILES = VECTORS, IMAGES, FACTS = "vectors.npy", "images.parquet", "facts.json"
@@ -63,7 +64,7 @@ def embeddings_damage(folder: Path) -> str | None:
 
 def _read(folder: Path) -> dict[str, Any] | None:
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = read_json(folder / FACTS)
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) else None
@@ -97,8 +98,7 @@ def load_cached_embeddings(
 def _embeddings(folder: Path, manifest: Manifest) -> EmbeddingSet:
     if damage := embeddings_damage(folder):
         raise ValueError(damage)
-    vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-    table = pl.read_parquet(folder / IMAGES, glob=False)
+    vectors, table = open_vectors(folder / VECTORS), read_parquet(folder / IMAGES)
     ids = table["id"].to_numpy()
     if not manifest.table["path"].gather(ids).equals(table["path"].rename("path")):
         raise ValueError("its images are not those of this data set")
