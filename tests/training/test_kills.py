@@ -15,6 +15,8 @@ from rich.console import Console
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import RunError
+from conspecific.files import write_checked_json
+from conspecific.reading import read_json
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import RunRecord, has_ended, read_epochs
 from conspecific.training import train as training
@@ -82,7 +84,7 @@ def test_a_run_cut_off_in_its_report_is_reported_and_not_trained_again(
     whole: RunDirectory, tmp_path: Path, train_tiny: TrainTiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDirectory(Path(shutil.copytree(whole.path, tmp_path / "run")))
-    run.summary.write_text(run.summary.read_text().replace('"ended": true', '"ended": false'))
+    write_checked_json(run.summary, {**read_json(run.summary), "ended": False})
     monkeypatch.setattr(training, "train_and_test", lambda *_: pytest.fail("it is trained again"))
     reported: list[RunRecord] = []
     record = train_tiny(run.path, f"resume={run.path}", report=reported.append)

@@ -14,7 +14,7 @@ from conspecific.config.compose import load_typed, save_yaml
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import RunError
 from conspecific.evaluation import Difference, compare
-from conspecific.files import write_json, write_text
+from conspecific.files import write_checked_json, write_json, write_text
 from conspecific.leaks.record import Leaks
 from conspecific.parquet import read_parquet
 from conspecific.progress import format_duration
@@ -267,7 +267,7 @@ def finish_record(
         "gains": gains,
         "start": dict(start or {}),
     }
-    write_json(run.summary, summary)
+    write_checked_json(run.summary, summary)
     return read_record(run.path)
 
 
@@ -280,7 +280,7 @@ def end_record(record: RunRecord, seconds: Mapping[str, float]) -> RunRecord:
 def add_to_summary(record: RunRecord, **values: Any) -> None:
     """Set keys of the summary."""
     summary = record.directory.summary
-    write_json(summary, _read_json(summary) | values)
+    write_checked_json(summary, _read_json(summary) | values)
 
 
 def has_ended(run: RunDirectory) -> bool:
