@@ -52,6 +52,14 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def test_random_weights_are_the_same_whatever_was_drawn_before() -> None:
+    state = torch.get_rng_state()
+    first = baseline.untrained("test_resnet", "none").state_dict()
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(1)
+    assert all(map(torch.equal, first.values(), baseline.untrained("test_resnet", "none").state_dict().values()))
+
+
 def test_both_references_come_from_one_backbone(
     evaluator: Evaluator, weights: Path, tmp_path: Path, made: list[str]
 ) -> None:

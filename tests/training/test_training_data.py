@@ -1,16 +1,21 @@
 """Training batches, and the side of their crops."""
 
 from collections.abc import Callable
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conspecific.config.schema import LoaderConfig, RecipeConfig
 from conspecific.data.cached_augmentations import CachedAugmentations
+from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder
-from conspecific.data.splits import split
+from conspecific.data.splits import Splits, Subset, split
 from conspecific.training.training_data import TrainingData
+
+ROWS = 100_000
 
 
 @pytest.fixture
@@ -38,3 +43,29 @@ def test_cached_views_take_the_place_of_images(images: TrainingData) -> None:
     batch = next(iter(loader))
     assert batch["activations"].shape == (4, 3)
     assert "image" not in batch
+
+
+def private_megabytes(process: int) -> float:
+    """What a process shares with no other."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private")) / 1000
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").is_file(), reason="Linux says what processes share")
+def test_workers_copy_no_page_of_a_large_manifest(
+    make_manifest: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Python objects, the rows of the table would be copied as they are read, because reading counts references."""
+    monkeypatch.setattr("conspecific.data.manifest.open_rgb", lambda *_: Image.new("RGB", (32, 32)))
+    monkeypatch.setattr("conspecific.data.dataset._augmentation", lambda *_: lambda image: image)
+    manifest = make_manifest([f"species {number // 20:05}" for number in range(ROWS)])
+    nothing = Subset(np.arange(0), np.arange(0))
+    loader = LoaderConfig(train_size=32, classes_per_batch=100, samples_per_class=2, workers=2)
+    splits = Splits("seen", np.arange(ROWS), nothing, nothing)
+    batches = iter(TrainingData(manifest, splits, loader, RecipeConfig(), epochs=1, seed=0).train_dataloader())
+    private = []
+    for count in (10, 30):
+        for _ in range(count):
+            next(batches)
+        private.append(sum(private_megabytes(process.pid) for process in active_children() if process.pid))
+    assert private[1] - private[0] < 5, private

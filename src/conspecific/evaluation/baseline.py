@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import torch
+
 from conspecific.cached import cached
 from conspecific.data.splits import Subset
 from conspecific.evaluation.evaluator import Evaluator
@@ -27,8 +29,7 @@ def references(
     """
 
     def make(folder: Path) -> None:
-        network = Backbone(backbone, weights)
-        network.freeze(trainable_stages, norms=True)
+        network = untrained(backbone, weights, trainable_stages)
         encoder = None if evaluator.has_activations(network, subset) else evaluator.encoder(network)
         embedders = {name: create(network) for name, create in REFERENCES.items()}
         for name, result in evaluator.score(embedders, subset, f"Baseline on {subset}", encoder).items():
@@ -37,6 +38,19 @@ def references(
     key = _key(evaluator, subset, backbone, weights)
     folder = cached(cache / "references" / key, make, evaluator.encoders.say)
     return {name: EvalResult.load(folder / name) for name in REFERENCES}
+
+
+def untrained(backbone: str, weights: str, trainable_stages: int | None = None) -> Backbone:
+    """Return a backbone as it is before training, split where that of the model is.
+
+    Random weights (`weights=none`) are the same in every call, so that what is cached is of the network that others
+    see, and a resumed run compares with the one that it began with.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Backbone(backbone, weights)
+    network.freeze(trainable_stages, norms=True)
+    return network
 
 
 def _key(evaluator: Evaluator, subset: str, backbone: str, weights: str) -> str:

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars
-import torch
 
 from conspecific.config.schema import TrainConfig
 from conspecific.evaluation import Evaluator, references
-from conspecific.evaluation.baseline import REFERENCES
+from conspecific.evaluation.baseline import REFERENCES, untrained
 from conspecific.evaluation.projection import write_map
 from conspecific.models import Backbone, flatten_baseline
 from conspecific.runs.directory import RunDirectory
@@ -39,9 +38,9 @@ def train_and_test(
     selection, minutes, start = None, 0.0, None
     if config.trainer["max_epochs"] == 0:
         validation, test = (dict(references(evaluator, name, *network)) for name in ("val", "test"))
-        untrained = pretrained(config)
-        mapped = {name: make(untrained) for name, make in REFERENCES.items()}
-        write_map(run.embedding_map, evaluator, mapped, evaluator.encoder(untrained))
+        before = pretrained(config)
+        mapped = {name: make(before) for name, make in REFERENCES.items()}
+        write_map(run.embedding_map, evaluator, mapped, evaluator.encoder(before))
     else:
         parts = build_parts(config, evaluator) if resumed is None else resumed.parts
         # each image goes through the frozen stages once: for the references, every epoch and the final scores
@@ -63,15 +62,8 @@ def train_and_test(
 
 
 def pretrained(config: TrainConfig) -> Backbone:
-    """Return the backbone as it was before training, split where that of the model is.
-
-    Random weights, of model.weights=none, depend on the seed of the run alone: a resumed run draws the same.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        network = Backbone(config.model["backbone"], config.model["weights"])
-    network.freeze(config.model.get("trainable_stages"), norms=True)
-    return network
+    """Return the backbone as it was before training, split where that of the model is."""
+    return untrained(config.model["backbone"], config.model["weights"], config.model.get("trainable_stages"))
 
 
 def count_images(evaluator: Evaluator) -> Counts:
