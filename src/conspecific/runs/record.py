@@ -378,7 +378,8 @@ def read_splits(run: RunDirectory) -> pl.DataFrame:
     try:
         table = read_parquet(run.splits)
     except (OSError, ValueError) as error:
-        raise RunError(f"{run.splits} cannot be read: {error}") from error
+        reason = (isinstance(error, OSError) and error.strerror) or error  # it would repeat the path
+        raise RunError(f"{run.splits} cannot be read: {reason}") from error
     if "content" not in table.columns:
         raise RunError(f"{run.path} was made by an older version, which kept no hash of its images. Run it again.")
     return table
