@@ -123,10 +123,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the numbers of workers")
-    parser.add_argument("--quick", action="store_true", help="3 kills of a smaller training, as a trial")
+    parser.add_argument("--quick", action="store_true", help="2 kills of a smaller training, as a trial")
     given = parser.parse_args()
     importlib.import_module("conspecific.cli.train")  # once, before every process is forked from this one
-    kills, drawn, found = 3 if given.quick else given.kills, random.Random(given.seed), Found()
+    kills, drawn, found = 2 if given.quick else given.kills, random.Random(given.seed), Found()
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
         folder = Path(name)
         images = override("data.root", str(draw(folder / "images")))
