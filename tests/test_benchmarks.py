@@ -421,3 +421,16 @@ def test_the_search_page_is_measured(
     assert (
         "| query | first | median | least | 95 % | processor | decode | networks | search |" in capsys.readouterr().out
     )
+
+
+def test_swapped_labels_are_counted_among_the_suspect_ones(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_folder({"owl": 8, "wren": 8, "jay": 8})
+    rows = [f"{path.relative_to(folder)},{path.parent.name}" for path in sorted(folder.rglob("*.png"))]
+    (folder / "manifest.csv").write_text("\n".join(["path,label", *rows]))
+    words = ["suspects.py", "--data", str(folder / "manifest.csv"), "--quick", "--seeds", "3", "--share", "0.1"]
+    monkeypatch.setattr(sys, "argv", words)
+    load("suspects").main()
+    values = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].strip("|").split("|")]
+    assert values[:2] == ["3", "2"] and 0 <= float(values[2]) <= 1 and len(values) == 7

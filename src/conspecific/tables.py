@@ -1,6 +1,7 @@
 """Tables for the terminal and for spreadsheets."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -34,6 +35,17 @@ def plain_table(title: str, columns: Sequence[str]) -> Table:
     for number, column in enumerate(columns):
         table.add_column(Text(visible(column)), justify="left" if number == 0 else "right", no_wrap=True)
     return table
+
+
+def is_table_of(file: Path, columns: Sequence[str]) -> bool:
+    """Return whether a file is a CSV with these columns, as `csv_text` writes them."""
+    if not file.is_file():
+        return False
+    try:
+        with file.open(encoding="utf-8") as text:
+            return text.readline(1000).strip() == ",".join(columns)
+    except (OSError, ValueError):
+        return False
 
 
 def csv_text(table: pl.DataFrame) -> str:

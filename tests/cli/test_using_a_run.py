@@ -408,3 +408,21 @@ def test_an_interrupted_run_is_opened_at_its_best_epoch(
 def test_the_words_of_search_may_be_given_by_name(conspecific: Command, copied: RunDirectory, image: Path) -> None:
     done = conspecific("search", f"run={copied.path}", f"images=['{image}']", "k=1")
     assert done.returncode == 0, done.stderr
+
+
+# --- suspects
+
+
+def test_suspect_labels_are_written_as_a_table_and_a_page(conspecific: Command, copied: RunDirectory) -> None:
+    done = conspecific("suspects", str(copied.path), "most=2")
+    assert done.returncode == 0, done.stderr
+    table, page = copied.path / "suspects.csv", copied.path / "suspects.html"
+    rows = pl.read_csv(table)
+    assert f"{rows.height} images of 48 look more like another species" in done.stdout
+    assert f"Table: {table.resolve()}" in done.stdout and f"Page: {page.resolve()}" in done.stdout
+    assert (rows["label"] != rows["suggested"]).all() and rows["evidence"].is_sorted(descending=True)
+    assert page.read_text().count("<article") == min(2, rows.height)
+    table.write_text("my notes")
+    again = conspecific("suspects", str(copied.path))
+    assert again.returncode == 2 and "was not made by suspects" in again.stderr
+    assert table.read_text() == "my notes"

@@ -14,6 +14,7 @@ from conspecific.config.schema import (
     SearchConfig,
     ServeConfig,
     SoupConfig,
+    SuspectsConfig,
     TrainConfig,
 )
 
@@ -90,6 +91,18 @@ _LISTED = (
         groups=(),
         note="A few recipes are tested against the first, query by query. Trials of a sweep, and more than 26 "
         "settings, are sorted by their validation score instead: choose by it, and look at the test once.",
+    ),
+    Command(
+        "suspects",
+        "find images whose label may be wrong",
+        "RUN [KEY=VALUE ...]",
+        (
+            ("suspects RUN", "of the run's own images: a table and a page"),
+            ("suspects RUN data=folder data.root=PATH", "of other images"),
+        ),
+        SuspectsConfig,
+        places=("run",),
+        note="The network is that of the run before it was trained, and each label is judged by other images alone.",
     ),
     Command(
         "dashboard",

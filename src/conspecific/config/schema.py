@@ -311,6 +311,24 @@ class SoupConfig:
 
 
 @dataclass
+class SuspectsConfig(UseConfig):
+    """Keys of `suspects`.
+
+    output: the .csv file of all suspect images, with a page beside it; null: in the run. most: images on the page.
+    """
+
+    output: str | None = None
+    most: int = 60
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.output is not None and not self.output.lower().endswith(".csv"):
+            raise ConfigError(f"output must be the name of a .csv file; found {self.output}")
+        if self.most < 1:
+            raise ConfigError(f"most must be 1 or more; found {self.most}")
+
+
+@dataclass
 class IndexConfig(UseConfig):
     """Keys of `index`.
 

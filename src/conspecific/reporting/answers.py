@@ -15,7 +15,7 @@ from conspecific.montage import answer_sheet, square
 from conspecific.reading import json_keys
 from conspecific.reporting.page.wording import species_name
 from conspecific.runs.answers import Answers
-from conspecific.tables import csv_text
+from conspecific.tables import csv_text, is_table_of
 
 TABLES = (".csv", ".json")
 PICTURED = 100  # answers in a picture
@@ -97,8 +97,7 @@ def is_answer(file: Path) -> bool:
         return False
     try:
         if file.suffix.lower() == ".csv":
-            with file.open(encoding="utf-8") as text:
-                return text.readline(100).strip() == ",".join(each.name for each in fields(FoundImage))
+            return is_table_of(file, [each.name for each in fields(FoundImage)])
         if file.suffix.lower() == ".json":
             return json_keys(file) == KEYS
         with Image.open(file, formats=MARKED) as image:

@@ -29,3 +29,13 @@ def embed_by_reference(
     place = folder.with_name(f"{folder.name}_pooled_reference")
     identity = weights_identity(backbone, weights)
     return reference, opened.embedded(reference, identity, manifest, manifest.fingerprint(), place, console)
+
+
+def embed_untrained(opened: OpenRun, console: Console) -> tuple[Manifest, EmbeddingSet]:
+    """Check the images, and return them with their embeddings by the pooled reference of a run."""
+    if holds_pooled_reference(opened.weights):
+        _, manifest, embeddings = opened.embed_all(console)
+        return manifest, embeddings
+    manifest, fingerprint = opened.checked(console, scored=False)
+    folder = opened.embeddings_folder(fingerprint, opened.encoder_facts()["weights"])
+    return manifest, embed_by_reference(opened, manifest, folder, console)[1]
