@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 import conspecific as conspecific_api
 from conspecific.cli import evaluate
 from conspecific.config.overrides import override
+from conspecific.data.sources import from_file
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.load import load
 from conspecific.types import EvalResult
@@ -426,3 +427,33 @@ def test_suspect_labels_are_written_as_a_table_and_a_page(conspecific: Command, 
     again = conspecific("suspects", str(copied.path))
     assert again.returncode == 2 and "was not made by suspects" in again.stderr
     assert table.read_text() == "my notes"
+
+
+# --- cluster
+
+
+def test_clusters_are_a_table_to_train_from_and_a_page(
+    conspecific: Command, copied: RunDirectory, tmp_path: Path, cache: Path
+) -> None:
+    """Four pictures, each several times with a little noise, in one folder: no species is known."""
+    (tmp_path / "new").mkdir()
+    rng = np.random.default_rng(0)
+    for picture in range(4):
+        base = np.asarray(Image.fromarray(rng.integers(0, 255, (4, 4, 3), np.uint8)).resize((96, 96)))
+        for copy in range(6):
+            noise = rng.integers(-9, 10, base.shape)
+            pixels = np.clip(base + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "new" / f"{picture}{copy}.png")
+    words = ["data=images", f"data.root={tmp_path / 'new'}", f"output={tmp_path / 'new.csv'}"]
+    done = conspecific("cluster", str(copied.path), *words)
+    assert done.returncode == 0, done.stderr
+    assert "4 clusters of 24 images; 0 of 24 are in none." in done.stdout
+    rows = pl.read_csv(tmp_path / "new.csv")
+    pictures = rows.group_by("label").agg(pl.col("path").str.head(1).n_unique(), pl.len())
+    assert sorted(pictures["label"]) == [f"cluster {number:03}" for number in range(1, 5)]
+    assert pictures["path"].to_list() == [1] * 4 and pictures["len"].to_list() == [6] * 4
+    assert rows["nearest_species"].null_count() == 0 and rows["score"].is_between(-1, 1).all()
+    page = (tmp_path / "new.html").read_text()
+    assert page.count("<article") == 4 and "nearest known species" in page
+    manifest = from_file(str(tmp_path / "new.csv"), root=str(tmp_path / "new"))
+    assert len(manifest.species) == 4

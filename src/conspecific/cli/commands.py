@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conspecific.config.schema import (
+    ClusterConfig,
     CompareConfig,
     DashboardConfig,
     EmbedConfig,
@@ -103,6 +104,20 @@ _LISTED = (
         SuspectsConfig,
         places=("run",),
         note="The network is that of the run before it was trained, and each label is judged by other images alone.",
+    ),
+    Command(
+        "cluster",
+        "group images that nobody has labelled",
+        "RUN data=images data.root=FOLDER [KEY=VALUE ...]",
+        (
+            (
+                "cluster RUN data=images data.root=FOLDER output=new.csv",
+                "new.csv to correct and train from, and a page",
+            ),
+            ("cluster RUN", "of the run's own images"),
+        ),
+        ClusterConfig,
+        places=("run",),
     ),
     Command(
         "dashboard",

@@ -310,6 +310,28 @@ class SoupConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 
+def check_csv(output: str | None) -> None:
+    """Raise ConfigError where `output` names another kind of file than .csv."""
+    if output is not None and not output.lower().endswith(".csv"):
+        raise ConfigError(f"output must be the name of a .csv file; found {output}")
+
+
+@dataclass
+class ClusterConfig(UseConfig):
+    """Keys of `cluster`.
+
+    output: the .csv file of the clustered images, with a page beside it; null: in the run. min_images: of the smallest
+    cluster.
+    """
+
+    output: str | None = None
+    min_images: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_csv(self.output)
+
+
 @dataclass
 class SuspectsConfig(UseConfig):
     """Keys of `suspects`.
@@ -322,8 +344,7 @@ class SuspectsConfig(UseConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.output is not None and not self.output.lower().endswith(".csv"):
-            raise ConfigError(f"output must be the name of a .csv file; found {self.output}")
+        check_csv(self.output)
         if self.most < 1:
             raise ConfigError(f"most must be 1 or more; found {self.most}")
 
