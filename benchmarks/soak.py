@@ -3,8 +3,8 @@
     python benchmarks/soak.py [--epochs 200] [--workers 2] [--quick]
 
 The run is a process of its own, a training of 40 small butterflies with two batches an epoch and the test network of
-timm. After each epoch its resident memory, open files and threads are read from /proc, with the memory of its worker
-processes (proportional set size) and what is in /dev/shm. It is made twice: with worker processes that live as long as
+timm. After each epoch its resident memory, open files and threads are read from /proc, with the memory that its worker
+processes share with no other and what is in /dev/shm. It is made twice: with worker processes that live as long as
 training, and with ones that are forked anew for every epoch, after the evaluation of the one before. The slope is that
 of a straight line through the resident memory of the second half of the epochs. The results are also written to
 benchmarks/soak.json. Needs Linux.
@@ -105,18 +105,18 @@ def held_by(process: int) -> Held:
         resident=int(status["VmRSS"].split()[0]) * 1024 / 1e6,
         files=len(list((place / "fd").iterdir())),
         threads=int(status["Threads"]),
-        workers=sum(map(proportional, children)),
+        workers=sum(map(private, children)),
         shared=(statistics.f_blocks - statistics.f_bfree) * statistics.f_frsize / 1e6,
     )
 
 
-def proportional(process: str) -> float:
-    """The proportional set size of a process in megabytes: a page that n processes share counts as 1/n of it."""
+def private(process: str) -> float:
+    """The megabytes of a process that it shares with no other."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):  # it has ended
         return 0.0
-    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("Private_"))
 
 
 def slope(held: Sequence[Held]) -> float:
