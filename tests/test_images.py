@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from conspecific.errors import ImageError
-from conspecific.images import FORMATS, modes, open_rgb, why_unreadable
+from conspecific.images import FORMATS, cores, modes, open_rgb, why_unreadable, workers_for
 
 RAMP = np.array([[0, 60, 120], [180, 240, 20]], np.uint8)
 CORNERS = {(0.25, 0.25): "red", (0.75, 0.25): "lime", (0.25, 0.75): "blue", (0.75, 0.75): "white"}
@@ -317,3 +317,11 @@ def test_missing_files_and_folders_are_named_once(tmp_path: Path) -> None:
             open_rgb(path)
         reason = "is a directory" if path.is_dir() else "no such file or directory"
         assert str(caught.value) == f"{path} cannot be read as an image: {reason}"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no processor affinity")
+def test_only_cores_that_the_process_may_use_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
+    assert cores() == workers_for(None) == 1
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(40)))
+    assert (cores(), workers_for(None), workers_for(12)) == (40, 8, 12)

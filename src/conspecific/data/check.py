@@ -14,7 +14,7 @@ import PIL
 from conspecific.data.manifest import ROLES, SPLITS, Manifest
 from conspecific.errors import DataError, did_you_mean, name_some
 from conspecific.files import cache_key, write_text
-from conspecific.images import FORMATS, why_unreadable
+from conspecific.images import FORMATS, cores, why_unreadable
 from conspecific.progress import progress_bar
 
 
@@ -158,6 +158,6 @@ def _decode_all(manifest: Manifest, paths: list[str]) -> dict[str, str]:
 def _reasons(manifest: Manifest, paths: list[str]) -> Iterator[str | None]:
     """Yield why each image cannot be read, None for those that can."""
     why = partial(why_unreadable, max_pixels=manifest.reading.max_pixels)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(paths), 4096):  # in slices: a future per image of a large set takes memory
             yield from pool.map(why, [manifest.root / path for path in paths[start : start + 4096]])

@@ -2,7 +2,6 @@
 seconds to import.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conspecific.encoding import onnx_backend, openvino_backend
+from conspecific.images import cores
 from conspecific.types import FloatArray
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def open_query_encoder(files: Sequence[Path]) -> Callable[[NDArray[np.uint8]], F
     if OPENVINO in named:
         run = openvino_backend.open_file(named[OPENVINO])
     else:
-        run = onnx_backend.open_file(named[ONNX], os.cpu_count() or 1)
+        run = onnx_backend.open_file(named[ONNX], cores())
 
     def in_batches(images: NDArray[np.uint8]) -> FloatArray:
         return np.concatenate([run(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])

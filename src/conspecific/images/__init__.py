@@ -3,6 +3,7 @@
 from conspecific.images.decode import (
     FORMATS,
     MAX_PIXELS,
+    cores,
     decode_rgb,
     open_lazily,
     open_rgb,
@@ -25,6 +26,7 @@ __all__ = [
     "AnyImage",
     "any_image_tensor",
     "center_crop",
+    "cores",
     "decode_rgb",
     "image_array",
     "image_tensor",

@@ -109,4 +109,9 @@ def _reason(error: Exception) -> str:
 
 def workers_for(asked: int | None) -> int:
     """Return how many decoders to run: `asked`, or if that is None one a core and at most eight."""
-    return min(os.cpu_count() or 1, 8) if asked is None else asked
+    return min(cores(), 8) if asked is None else asked
+
+
+def cores() -> int:
+    """Return how many cores this process may use: not all of a machine's under taskset, SLURM or a container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,6 +16,7 @@ from PIL import Image
 
 from conspecific.errors import DataError
 from conspecific.files import write_json, write_whole_folder
+from conspecific.images import cores
 
 from .names import species_names
 from .scene import DRAWING_VERSION, draw_image
@@ -54,7 +55,7 @@ def write_butterflies(
         with write_whole_folder(root, keep_existing=True) as part:
             done = 0
             tasks = list(_tasks(part, species, images, size, seed))
-            for count in _draw_all(tasks, os.cpu_count() or 1 if workers is None else workers):
+            for count in _draw_all(tasks, cores() if workers is None else workers):
                 done += count
                 if progress is not None:
                     progress(done)
