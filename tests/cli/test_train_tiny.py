@@ -86,7 +86,17 @@ def test_the_last_lines_name_the_gains_and_what_to_do_next(training: CompletedPr
 
 def test_the_run_directory_holds_every_file_it_names(run: RunDirectory) -> None:
     named = [name for name, value in vars(RunDirectory).items() if isinstance(value, property)]
-    later = {"embeddings", "can_resume", "leaks", "final", "index", "index_costs", "failed_batch"}
+    later = {
+        "embeddings",
+        "can_resume",
+        "leaks",
+        "final",
+        "index",
+        "index_costs",
+        "failed_batch",
+        "kept_index",
+        "of_training",
+    }
     assert [name for name in named if name not in later and not getattr(run, name).exists()] == []
     assert (run.checkpoints / "last.ckpt").is_file()
     assert (run.checkpoints / "best.ckpt").is_file()

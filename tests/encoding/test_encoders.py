@@ -1,6 +1,7 @@
 """Networks run by other backends than torch: the choice, the check against torch, and what falls back."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from conspecific.encoding import Encoder, Encoders, encoders, openvino_backend, torch_encoder
+from conspecific.encoding import Encoder, Encoders, encoders, torch_encoder
 from conspecific.encoding.encoder import disagreement
 from conspecific.models import Backbone, FrozenStages
 from conspecific.types import FloatArray
@@ -105,15 +106,19 @@ def test_a_backend_gives_what_torch_gives_for_any_number_of_images(
     assert said == [f"{folder} cannot be used, it has no checksums: it is made again."]
 
 
-def test_openvino_sends_no_telemetry_and_leaves_logging_alone() -> None:
+@pytest.mark.parametrize("before", ["", "import absl.logging; "])
+def test_openvino_sends_no_telemetry_and_leaves_logging_alone(before: str) -> None:
+    """In a process of its own: TensorBoard imports absl, if its tests come first."""
     if find_spec("openvino") is None:
         pytest.skip("openvino is not installed")
-    assert "float32" in openvino_backend.precisions()
-    assert sys.modules["openvino_telemetry"] is None
-    from openvino.tools import ovc
-
-    assert "stub" in type(ovc.telemetry).__module__
-    assert not any(name.startswith("absl") for name in vars(sys.modules["openvino.tools.ovc.logger"]))
+    program = (
+        f"{before}import sys; from conspecific.encoding import openvino_backend; "
+        "assert 'float32' in openvino_backend.precisions(); from openvino.tools import ovc; "
+        "assert sys.modules['openvino_telemetry'] is None and 'stub' in type(ovc.telemetry).__module__; "
+        "assert not any(name.startswith('absl') for name in vars(sys.modules['openvino.tools.ovc.logger'])); "
+        f"assert ('absl' in sys.modules) is {bool(before)}"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_auto_takes_the_fastest_says_so_once_and_remembers_it(

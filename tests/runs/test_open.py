@@ -20,7 +20,9 @@ from conspecific.types import EmbeddingSet
 
 def test_every_evaluation_of_a_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
     embedder: Any = None
-    evaluator: Any = SimpleNamespace(splits=SimpleNamespace(protocol="seen"), image_size=96, fingerprint="f00d")
+    evaluator: Any = SimpleNamespace(
+        splits=SimpleNamespace(protocol="seen"), image_size=96, fingerprint="f00d", exclude_group=False
+    )
     asked = [
         EvaluateConfig(),
         EvaluateConfig(subset="val"),

@@ -95,12 +95,12 @@ def convert(source: Path, file: Path) -> None:
 def _openvino() -> Any:
     """Return the module, imported without its telemetry, which reports every import to Google Analytics unasked."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes its import fail
-    hide_absl = "absl" not in sys.modules  # it would replace the handlers of Python's logging
-    if hide_absl:
-        sys.modules["absl"] = None  # type: ignore[assignment]
+    absl = sys.modules.get("absl")  # imported by TensorBoard, for example
+    sys.modules["absl"] = None  # type: ignore[assignment]  # it would replace the handlers of Python's logging
     try:
         import openvino
     finally:
-        if hide_absl:
-            del sys.modules["absl"]
+        del sys.modules["absl"]
+        if absl is not None:
+            sys.modules["absl"] = absl
     return openvino
