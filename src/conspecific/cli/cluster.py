@@ -1,22 +1,21 @@
 """conspecific cluster: group images that nobody has labelled."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 from rich.console import Console
 
+from conspecific.cli.table_and_page import print_places, table_and_page
 from conspecific.config.schema import ClusterConfig
 from conspecific.data.manifest import Manifest
 from conspecific.errors import ConspecificError
 from conspecific.evaluation.clusters import Agreement, NearestSpecies, agreement, cluster_images, nearest_species
-from conspecific.files import refuse_other_file, write_text
+from conspecific.files import write_text
 from conspecific.reporting.clusters.page import cluster_name, write_clusters
-from conspecific.reporting.page.section import is_page
 from conspecific.reporting.page.wording import plural
 from conspecific.runs.open import OpenRun, open_run
-from conspecific.tables import PlainConsole, csv_text, is_table_of
+from conspecific.tables import PlainConsole, csv_text
 from conspecific.types import FloatArray, IntArray
 
 COLUMNS = ("path", "label", "nearest_species", "score")
@@ -25,11 +24,7 @@ COLUMNS = ("path", "label", "nearest_species", "score")
 def run(config: ClusterConfig) -> None:
     """Embed, cluster, and write a table that can be corrected and trained from, and a page of contact sheets."""
     console, opened = PlainConsole(), open_run(config)
-    place = opened.run.path if opened.run is not None else Path.cwd()
-    file = Path(config.output).expanduser() if config.output else place / "clusters.csv"
-    page = file.with_suffix(".html")
-    refuse_other_file(file, "cluster", lambda each: is_table_of(each, COLUMNS))
-    refuse_other_file(page, "cluster", lambda each: is_page(each, "clusters"))
+    file, page = table_and_page(opened, config.output, "cluster", "clusters", COLUMNS)
     _, manifest, embeddings = opened.embed_all(console)
     clusters = cluster_images(embeddings.vectors, config.min_images)
     nearest = _nearest(opened, embeddings.vectors, clusters, console)
@@ -37,8 +32,7 @@ def run(config: ClusterConfig) -> None:
     write_text(file, csv_text(_table(manifest, clusters, nearest)))
     write_clusters(page, manifest, clusters, nearest, agreed, file.name)
     _say(console, manifest, clusters, agreed)
-    console.print(f"Table: {file.resolve()}", highlight=False, soft_wrap=True)
-    console.print(f"Page: {page.resolve()}", highlight=False, soft_wrap=True)
+    print_places(console, file, page)
 
 
 def _nearest(opened: OpenRun, vectors: FloatArray, clusters: IntArray, console: Console) -> list[NearestSpecies]:

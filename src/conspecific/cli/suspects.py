@@ -1,16 +1,14 @@
 """conspecific suspects: find images whose label may be wrong."""
 
-from pathlib import Path
-
+from conspecific.cli.table_and_page import print_places, table_and_page
 from conspecific.config.schema import SuspectsConfig
 from conspecific.evaluation.suspects import COLUMNS, suspect_labels
-from conspecific.files import refuse_other_file, write_text
-from conspecific.reporting.page.section import is_page
+from conspecific.files import write_text
 from conspecific.reporting.page.wording import plural
 from conspecific.reporting.suspects.page import write_suspects
 from conspecific.runs.open import open_run
 from conspecific.runs.reference import embed_untrained
-from conspecific.tables import PlainConsole, csv_text, is_table_of, plain_table
+from conspecific.tables import PlainConsole, csv_text, plain_table
 
 SHOWN = 10  # on the terminal
 
@@ -18,11 +16,7 @@ SHOWN = 10  # on the terminal
 def run(config: SuspectsConfig) -> None:
     """Write a table of all suspect images and a page of the first ones, and print the very first."""
     console, opened = PlainConsole(), open_run(config)
-    place = opened.run.path if opened.run is not None else Path.cwd()
-    file = Path(config.output).expanduser() if config.output else place / "suspects.csv"
-    page = file.with_suffix(".html")
-    refuse_other_file(file, "suspects", lambda each: is_table_of(each, COLUMNS))
-    refuse_other_file(page, "suspects", lambda each: is_page(each, "suspects"))
+    file, page = table_and_page(opened, config.output, "suspects", "suspects", COLUMNS)
     manifest, embeddings = embed_untrained(opened, console)
     table = suspect_labels(embeddings, manifest)
     write_text(file, csv_text(table))
@@ -34,5 +28,4 @@ def run(config: SuspectsConfig) -> None:
         console.print(shown, "")
     found = f"{plural(table.height, 'image')} of {len(manifest):,} look more like another species than like their own."
     console.print(found, highlight=False, soft_wrap=True)
-    console.print(f"Table: {file.resolve()}", highlight=False, soft_wrap=True)
-    console.print(f"Page: {page.resolve()}", highlight=False, soft_wrap=True)
+    print_places(console, file, page)

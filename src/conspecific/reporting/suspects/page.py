@@ -44,7 +44,6 @@ def write_suspects(path: Path, table: pl.DataFrame, manifest: Manifest, most: in
             "Images were compared in five parts, each by the labels of the other four, with the network as it was "
             "before training: no label vouches for itself.",
         ],
-        "table_name": table_name,
     }
     images = Thumbnails(lambda name: open_rgb(manifest.root / name, shorter_side=224))
     shared = {"images": images, "more": table.height - len(shown), "table_name": table_name}
