@@ -185,6 +185,12 @@ def content_hash(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).hexdigest()
 
 
+def sha256_of(path: Path) -> str:
+    """Return SHA-256 of a file's bytes, in hexadecimal: what records and indexes know weights and files by."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def content_hash_of(content: bytes) -> str:
     """Return what `content_hash` returns for a file of these bytes."""
     return hashlib.blake2b(content, digest_size=HASH_BYTES).hexdigest()

@@ -8,7 +8,6 @@ encoder.*       the network from images to embeddings, where it was written: .on
 seal            of index.json, by the machine that wrote it
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from conspecific.errors import RunError
-from conspecific.files import refuse_other_content, write_checked_json, write_text, write_whole_folder
+from conspecific.files import refuse_other_content, sha256_of, write_checked_json, write_text, write_whole_folder
 from conspecific.index.kinds import KINDS, Kind
 from conspecific.index.seal import is_sealed, seal
 from conspecific.parquet import read_parquet
@@ -113,7 +112,7 @@ def write_folder(
             write_structure(temporary / STRUCTURE)
         for file in encoder:
             copyfile(file, temporary / file.name)
-        files = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in temporary.iterdir()}
+        files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in temporary.iterdir()}
         write_checked_json(temporary / FACTS, {"schema_version": SCHEMA_VERSION, **asdict(stored), "files": files})
         write_text(temporary / SEAL, seal((temporary / FACTS).read_bytes(), cache))
 
@@ -179,7 +178,7 @@ def _check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
         if size != facts["bytes"]:
             raise ValueError(f"{name} has {size:,} bytes and should have {facts['bytes']:,}")
     for name, facts in files.items():
-        if _sha256(folder / name) != facts["sha256"]:
+        if sha256_of(folder / name) != facts["sha256"]:
             raise ValueError(f"{name} was changed: its checksum differs")
 
 
@@ -193,8 +192,3 @@ def _images(table: pl.DataFrame, stored: Stored) -> pl.DataFrame:
     if len(outside):
         raise ValueError(f"{len(outside)} paths in {IMAGES} lead out of the root folder, first {outside[0]}")
     return table
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """The pretrained weights of a backbone: bundled with a package, from timm's hub, or from a file."""
 
-import hashlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from conspecific.config.choices import IN_FOLDER
 from conspecific.errors import ConfigError
+from conspecific.files import sha256_of
 from conspecific.models.networks import create_network
 from conspecific.models.state_dict import load_weights, read_state_dict, weights_file
 from conspecific.models.tensor_file import read_metadata, save_tensors
@@ -39,10 +39,10 @@ def create_backbone(name: str, weights: str) -> Any:
 def weights_identity(backbone: str, weights: str) -> str:
     """Return what tells weights from others: the hash of their files, or the name of named weights."""
     if file := weights_file(weights):
-        return _hash(file)
+        return sha256_of(file)
     if weights == "timm" and backbone.startswith(IN_FOLDER):
         files = sorted(path for path in Path(backbone.removeprefix(IN_FOLDER)).glob("*") if path.is_file())
-        return " ".join(_hash(path) for path in files)
+        return " ".join(sha256_of(path) for path in files)
     return weights
 
 
@@ -58,11 +58,6 @@ def save_weights(module: nn.Module, path: Path, *, is_pooled_reference: bool = F
 def holds_pooled_reference(file: Path) -> bool:
     """Whether a .safetensors file holds the weights of the pooled reference. Raises ConfigError for a damaged file."""
     return file.suffix == ".safetensors" and read_metadata(file).items() >= MARK.items()
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _bundled_file(name: str) -> Path:

@@ -1,6 +1,5 @@
 """The index that a search of a run leaves beside the embeddings, so that the next one imports no torch."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +12,7 @@ from conspecific.config.targets import build
 from conspecific.data.manifest import Manifest
 from conspecific.encoding.query_encoder import can_open, can_write
 from conspecific.errors import ConspecificError
+from conspecific.files import sha256_of
 from conspecific.index import Index
 from conspecific.index.folder import is_index
 from conspecific.index.kinds import EXACT_UP_TO
@@ -46,7 +46,7 @@ def open_kept(config: SearchConfig, say: Callable[[str], None]) -> tuple[Path, I
             return None
         source, encoder = index.stored.source, index.stored.encoder
         manifest: Manifest = build(source["data"], "data", config.allow)
-        same = (manifest.fingerprint(), weights_hash(run.weights)) == (source[LISTED], encoder["weights"])
+        same = (manifest.fingerprint(), sha256_of(run.weights)) == (source[LISTED], encoder["weights"])
     except (ConspecificError, OSError) as error:
         say(f"{run.kept_index} is not used: {error}")
         return None
@@ -77,9 +77,3 @@ def keep_index(opened: "OpenRun", listed: str, manifest: Manifest, embeddings: E
             index.save(opened.run.kept_index, cache=opened.cache, encoder=network)
             told = f"Kept for the next search, which will take seconds less: {opened.run.kept_index}"
             console.print(told, soft_wrap=True, highlight=False)
-
-
-def weights_hash(file: Path) -> str:
-    """Return the SHA-256 of a file of weights, as an index records it."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -19,6 +19,7 @@ from conspecific.config.targets import TARGET
 from conspecific.data.manifest import Manifest
 from conspecific.encoding.query_encoder import can_open, open_query_encoder
 from conspecific.errors import ConfigError
+from conspecific.files import sha256_of
 from conspecific.images import center_crop, image_array, open_rgb
 from conspecific.index import Index, Searcher
 from conspecific.index.flip import flip_averaged, flip_mean
@@ -26,7 +27,7 @@ from conspecific.index.folder import is_index
 from conspecific.index.gallery_index import require_encoder
 from conspecific.runs.answers import Answers, Threshold
 from conspecific.runs.directory import RunDirectory
-from conspecific.runs.kept_index import keep_index, listed_now, may_keep, open_kept, weights_hash
+from conspecific.runs.kept_index import keep_index, listed_now, may_keep, open_kept
 from conspecific.types import EmbeddingSet, FloatArray, Neighbors
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _require_present_weights(index: Index, folder: Path) -> None:
     above = RunDirectory(folder.absolute().parent)
     run = above if above.config.is_file() else RunDirectory(Path(str(index.stored.source.get("run"))))
     if run.weights.is_file():
-        require_encoder(index.stored, {**index.stored.encoder, "weights": weights_hash(run.weights)}, folder)
+        require_encoder(index.stored, {**index.stored.encoder, "weights": sha256_of(run.weights)}, folder)
 
 
 def _embedded(index: Index, folder: Path, queries: Sequence[Path], config: SearchConfig) -> FloatArray:
