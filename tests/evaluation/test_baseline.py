@@ -168,6 +168,11 @@ def test_a_gpu_that_is_not_there_is_named_before_anything_is_embedded() -> None:
 def test_workers_are_as_asked_or_one_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers_for(0) == 0
     assert workers_for(3) == 3
-    for cores, workers in ((2, 2), (64, 8), (None, 1)):
+    for usable, workers in ((1, 1), (2, 2), (64, 8)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid, n=usable: set(range(n)), raising=False)
+        assert workers_for(None) == workers
+    # macOS and Windows have no affinity to ask for: there the cores of the machine count.
+    monkeypatch.delattr("os.sched_getaffinity")
+    for cores, workers in ((64, 8), (None, 1)):
         monkeypatch.setattr("os.cpu_count", lambda found=cores: found)
         assert workers_for(None) == workers
