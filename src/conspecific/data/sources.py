@@ -5,7 +5,6 @@ from pathlib import Path
 
 import polars as pl
 
-from conspecific.data.butterflies import DRAWING_VERSION, write_butterflies
 from conspecific.data.exif_groups import exif_groups
 from conspecific.data.listing import LeftOut, is_image, list_files, other_files
 from conspecific.data.manifest import Manifest, Reading
@@ -201,6 +200,8 @@ def from_file(
 
 def butterflies(cache: str, species: int = 100, images: int = 20, size: int = 224, seed: int = 0) -> Manifest:
     """Return the built-in synthetic set: invented species, drawn on first use and kept in `cache`."""
+    from conspecific.data.butterflies import DRAWING_VERSION, write_butterflies  # other sources start without it
+
     root = Path(cache).expanduser() / f"butterflies-{species}x{images}-{size}px-seed{seed}-v{DRAWING_VERSION}"
     with progress_bar() as progress:
         task = progress.add_task("Drawing butterflies", total=species * images)

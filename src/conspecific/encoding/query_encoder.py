@@ -63,7 +63,7 @@ def open_query_encoder(files: Sequence[Path]) -> Callable[[NDArray[np.uint8]], F
     assert can_open(files), "the package is installed"
     named = {file.name: file for file in files}
     if OPENVINO in named:
-        run = openvino_backend.open_file(named[OPENVINO])
+        run = openvino_backend.open_file(named[OPENVINO], single=True)
     else:
         run = onnx_backend.open_file(named[ONNX], cores())
 
