@@ -272,7 +272,7 @@ def test_images_that_are_not_scored_need_no_company(make_folder: Callable[..., P
 def test_images_without_species_are_embedded_but_not_scored(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     flat = from_images(str(make_folder({"robin": 3}) / "robin"))
     check_manifest(flat, tmp_path / "cache", scored=False)
-    told = f"the 3 images in {flat.root} have no species to train on or to score: all are in one folder."
+    told = f"the 3 images in {flat.root} have no species to train on or to score: all are in one folder, "
     assert message_of(flat, tmp_path / "cache").startswith(told)
 
 

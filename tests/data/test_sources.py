@@ -274,7 +274,7 @@ def test_file_names_that_are_not_utf8_are_named(tmp_path: Path) -> None:
             b"path,labl\na,b\n",
             r"no column label, but path, labl\. .* data\.label_column=COLUMN",
         ),
-        ("list.csv", b"path,label\na.jpg\n", r"1 manifest rows have no label, first rows \[1\]"),
+        ("list.csv", b"path,label\n,robin\n", r"1 manifest rows have no path, first rows \[1\]"),
         ("list.parquet", b"path,label\na,b\n", "cannot be read as a parquet table"),
     ],
 )

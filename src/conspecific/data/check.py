@@ -32,7 +32,8 @@ def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> t
     if scored and not manifest.labelled:
         raise DataError(
             f"the {len(manifest)} images in {manifest.root} have no species to train on or to score: all are in one "
-            "folder. Make one folder per species (data=folder), or a table with a column of species (data=manifest)."
+            "folder, or no row of their table has a label. Make one folder per species (data=folder), or a table with "
+            "a column of species (data=manifest)."
         )
     missing = {path: why for path in manifest.table["path"] if (why := _why_missing(manifest.root / path))}
     fingerprint = manifest.fingerprint(missing)

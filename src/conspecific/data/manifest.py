@@ -50,11 +50,11 @@ class Reading:
 class Manifest:
     """Images under one root folder. The row number is the sample id.
 
-    table: columns path (relative to root, posix), label (species name; null for all images if species are not known),
-        split (train, val, test or null), role (query, gallery or null), group (what several images of one occasion have
-        in common, as a burst, a visit or an individual; null: the image is by itself).
+    table: columns path (relative to root, posix), label (species name; null for a distractor, or for all images if
+        species are not known), split (train, val, test or null), role (query, gallery or null), group (what several
+        images of one occasion have in common, as a burst, a visit or an individual; null: the image is by itself).
     species: their sorted names; a single empty one if species are not known.
-    labels: [N] int64, species numbered densely from 0 in the order of `species`.
+    labels: [N] int64, species numbered densely from 0 in the order of `species`; -1 for a distractor.
     empty: species folders without an image.
     left_out: files of the root folder that are not in the table, by kind.
     notes: sentences on how the images were read, where that may not be what was meant.
@@ -92,12 +92,12 @@ class Manifest:
     ) -> Self:
         """Build from a table with the columns path and label, and optionally split, role and group.
 
-        Empty text and NaN count as null, and each species gets one spelling, see `labels.one_spelling`. labelled: False
-        where the labels are no species; they are dropped. min_images: species with fewer are left out.
+        Empty text and NaN count as null, and each species gets one spelling, see `labels.one_spelling`. An image
+        without a label is a distractor where others have one. labelled: False where the labels are no species; they are
+        dropped. min_images: species with fewer are left out.
         `check.check_manifest` checks that the images exist and can be read.
 
-        Raises DataError for missing columns, columns that are not text or numbers, an empty table, and null paths or
-        labels.
+        Raises DataError for missing columns, columns that are not text or numbers, an empty table, and null paths.
         """
         table = _with_columns(table)
         if table.is_empty():
@@ -108,7 +108,7 @@ class Manifest:
         if not labelled:
             table = table.with_columns(pl.lit(None, pl.String).alias("label"))
         found = cls(root, table, *_numbered(table), empty, left_out, (*notes, *respelt), own_links, reading)
-        return found._without_few(min_images) if labelled else found
+        return found._without_few(min_images) if found.labelled else found
 
     def __len__(self) -> int:
         return self.table.height
@@ -134,6 +134,11 @@ class Manifest:
         """Whether species are known."""
         return self.species != ("",)
 
+    @cached_property
+    def distractors(self) -> IntArray:
+        """The sample ids of images without a label among others that have one."""
+        return np.flatnonzero(self.labels < 0)
+
     def open_rgb(self, sample_id: int, shorter_side: int | None = None) -> Image.Image:
         """Decode an image as `images.open_rgb` does, within the limit of this manifest."""
         return open_rgb(self.path(sample_id), shorter_side, self.reading.max_pixels)
@@ -156,7 +161,7 @@ class Manifest:
         """Return the manifest without species of fewer images. Raises DataError if no image remains."""
         if fewest < 1:
             raise DataError(f"data.min_images must be 1 or more; found {fewest}")
-        counts = np.bincount(self.labels)
+        counts = self._images_of_species()
         few = [name for name, count in zip(self.species, counts, strict=True) if count < fewest]
         if not few:
             return replace(self, min_images=fewest)
@@ -164,10 +169,13 @@ class Manifest:
             raise DataError(
                 f"no species has data.min_images={fewest} images: the largest of {len(few)} has {counts.max()}"
             )
-        table = self.table.filter(~pl.col("label").is_in(few))
+        table = self.table.filter(~pl.col("label").is_in(few).fill_null(False))
         species, labels = _numbered(table)
         found = (*self.few, *few)
         return replace(self, table=table, species=species, labels=labels, min_images=fewest, few=found)
+
+    def _images_of_species(self) -> IntArray:
+        return np.bincount(self.labels[self.labels >= 0])
 
     def only(self, paths: Collection[str]) -> "Manifest":
         """Return the manifest of some of its images, by their paths."""
@@ -181,16 +189,27 @@ class Manifest:
         unknown = "" if self.labelled else ", species not known: no folder of its own for each"
         groups = f", {len(np.unique(self.groups)):,} groups" if self.grouped else ""
         found = f"Data: {len(self):,} images{species}{groups} in {self.root}{unknown}"
-        return [line for line in (found, *self.notes, self.describe_lone(), self.describe_left_out()) if line]
+        more = self.describe_lone(), self.describe_distractors(), self.describe_left_out()
+        return [line for line in (found, *self.notes, *more) if line]
 
     def describe_lone(self) -> str:
         """Return a sentence on species with a single image; empty if there are none."""
-        if not self.labelled or not (lone := np.flatnonzero(np.bincount(self.labels) == 1)).size:
+        if not self.labelled or not (lone := np.flatnonzero(self._images_of_species() == 1)).size:
             return ""
         names = name_some([self.species[number] for number in lone])
         return (
             f"{lone.size:,} species with a single image: {names}. Nothing is left to find for it: it is trained on, or "
             "in the gallery, and not scored."
+        )
+
+    def describe_distractors(self) -> str:
+        """Return a sentence on images without a label among others that have one; empty if there are none."""
+        if not (count := self.distractors.size):
+            return ""
+        names = name_some(self.table["path"].gather(self.distractors).to_list())
+        return (
+            f"{count:,} {'image' if count == 1 else 'images'} without a label: {names}. A distractor is in a gallery, "
+            "where it is a wrong answer; it is never a query and never trained on."
         )
 
     def describe_left_out(self) -> str:
@@ -239,14 +258,15 @@ def _with_columns(table: pl.DataFrame) -> pl.DataFrame:
 
 def _numbered(table: pl.DataFrame) -> tuple[tuple[str, ...], IntArray]:
     """Return the species of a manifest's table, and the number of each image's species."""
-    label = table["label"].fill_null("")  # where species are not known
-    species = sorted(label.unique())
-    numbers = label.replace_strict(species, list(range(len(species))), return_dtype=pl.Int64)
+    if table["label"].is_null().all():  # species are not known
+        return ("",), np.zeros(table.height, np.int64)
+    species = sorted(table["label"].drop_nulls().unique())
+    numbers = table["label"].replace_strict(species, list(range(len(species))), default=-1, return_dtype=pl.Int64)
     return tuple(species), numbers.to_numpy()
 
 
 def _require_filled(table: pl.DataFrame) -> None:
-    faults = {f"no {name}": table[name].is_null() for name in ("path", "label")}
+    faults = {"no path": table["path"].is_null()}
     faults["a path with a NUL byte"] = table["path"].str.contains("\0", literal=True).fill_null(False)
     found = {fault: np.flatnonzero(rows.to_numpy()) + 1 for fault, rows in faults.items()}
     unfilled = [

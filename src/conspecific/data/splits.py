@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from conspecific.config.choices import Protocol
+from conspecific.data.distractors import distractors_by_role, divide_distractors
 from conspecific.data.groups import draw_groups
 from conspecific.data.manifest import Manifest
 from conspecific.errors import DataError, did_you_mean
@@ -116,6 +117,9 @@ def split(
     out whose group is in validation or test, and images of validation whose group is in test; under query_gallery,
     which trains on its gallery, the test is left as it is.
 
+    Images without a label are distractors: in the gallery of validation or test, see `distractors`, and never a query
+    nor trained on. The rest is divided as it is without them.
+
     Args:
         manifest: the images.
         protocol: seen, unseen or query_gallery.
@@ -148,7 +152,7 @@ def split(
             splits = _unseen(manifest, rng, test_share, val_share)
         else:
             splits = _query_gallery(manifest, rng, val_share, gallery_images, query_images)
-        splits = _groups_apart(splits, manifest)
+        splits = _with_distractors(_groups_apart(splits, manifest), manifest, val_share, seed)
         require_usable(splits, manifest, exclude_group)
         return splits
 
@@ -170,7 +174,7 @@ def _succeeds(divide: Callable[[str], Splits], protocol: str) -> bool:
 
 def _seen(manifest: Manifest, rng: np.random.Generator, test_share: float, val_share: float) -> Splits:
     train, val, test = _named_split(manifest)
-    most = int(np.bincount(manifest.labels).max())
+    most = int(np.bincount(manifest.labels[_labelled(manifest)]).max())
     if not (val.size or test.size) and most < SMALLEST_SEEN:
         raise DataError(
             f"protocol=seen needs {SMALLEST_SEEN} images of a species, two each in train, validation and test; no "
@@ -193,7 +197,7 @@ def _unseen(manifest: Manifest, rng: np.random.Generator, test_share: float, val
     if not test.size or _share_species(manifest, np.union1d(train, val), test):
         first_test = len(manifest.species) - round(len(manifest.species) * test_share)
         test = np.flatnonzero(manifest.labels >= first_test)
-        train, val = np.flatnonzero(manifest.labels < first_test), test[:0]
+        train, val = np.setdiff1d(_labelled(manifest), test), test[:0]
     if not val.size or _share_species(manifest, train, val):
         train, val = _draw_species(manifest, np.union1d(train, val), val_share, rng)
     return Splits("unseen", train, Subset(val, val), Subset(test, test))
@@ -209,12 +213,12 @@ def _query_gallery(
         query = np.flatnonzero((place >= gallery_images) & (place < gallery_images + query_images))
     else:
         query, gallery = (np.flatnonzero((role == name).fill_null(False).to_numpy()) for name in ("query", "gallery"))
-    test = Subset(query, gallery)
+    test = Subset(*(ids[manifest.labels[ids] >= 0] for ids in (query, gallery)))
     train, val, _ = (np.setdiff1d(ids, test.ids) for ids in _named_split(manifest))
     if val.size:
         return Splits("query_gallery", train, Subset(val, val), test)
     if not train.size:
-        train, val = _draw_images(manifest, gallery, val_share, rng)
+        train, val = _draw_images(manifest, test.gallery, val_share, rng)
         return Splits("query_gallery", train, Subset(val, train), test)
     cut = _draw_images if _share_species(manifest, train, test.ids) else _draw_species
     train, val = cut(manifest, train, val_share, rng)
@@ -222,16 +226,20 @@ def _query_gallery(
 
 
 def _named_split(manifest: Manifest) -> tuple[IntArray, IntArray, IntArray]:
-    """Return the sample ids that the split column calls train, val and test."""
-    column = manifest.table["split"]
+    """Return the sample ids of images with a label that the split column calls train, val and test."""
+    column, labelled = manifest.table["split"], manifest.labels >= 0
     train, val, test = (
-        np.flatnonzero((column == name).fill_null(False).to_numpy()) for name in ("train", "val", "test")
+        np.flatnonzero((column == name).fill_null(False).to_numpy() & labelled) for name in ("train", "val", "test")
     )
     return train, val, test
 
 
+def _labelled(manifest: Manifest) -> IntArray:
+    return np.flatnonzero(manifest.labels >= 0)
+
+
 def _all_but(manifest: Manifest, ids: IntArray) -> IntArray:
-    return np.setdiff1d(np.arange(len(manifest)), ids)
+    return np.setdiff1d(_labelled(manifest), ids)
 
 
 def _share_species(manifest: Manifest, ids: IntArray, others: IntArray) -> bool:
@@ -268,6 +276,23 @@ def _groups_apart(splits: Splits, manifest: Manifest) -> Splits:
     train = splits.train[~np.isin(groups[splits.train], groups[np.union1d(val, splits.test.ids)])]
     apart = len(splits.val.ids) + len(splits.train) - len(val) - len(train)
     return replace(splits, train=train, val=Subset(val, val), apart=apart) if apart else splits
+
+
+def _with_distractors(splits: Splits, manifest: Manifest, share: float, seed: int) -> Splits:
+    """Add the images without a label to the galleries, see `distractors`."""
+    if not manifest.distractors.size:
+        return splits
+    val, test = splits.val, splits.test
+    if splits.protocol == "query_gallery":
+        more_val, more_test = distractors_by_role(manifest)
+        if np.isin(val.gallery, test.gallery).all():  # validation searches in the gallery, all that is in it included
+            more_val = np.union1d(more_val, more_test)
+    else:
+        more_val, more_test = divide_distractors(manifest, val.ids, test.ids, share, np.random.default_rng(seed))
+    val, test = (
+        Subset(part.query, np.union1d(part.gallery, more)) for part, more in ((val, more_val), (test, more_test))
+    )
+    return replace(splits, val=val, test=test)
 
 
 def _draw_species(

@@ -59,10 +59,11 @@ def nearest_species(
     """Return, for each cluster, which of the known species its mean embedding is nearest to."""
     own = _means(vectors, clusters)
     present = np.unique(known.labels[known.labels >= 0])
-    similar = own @ _means(known.vectors, np.searchsorted(present, known.labels)).T
+    place = np.where(known.labels < 0, -1, np.searchsorted(present, known.labels))
+    similar = own @ _means(known.vectors, place).T
     best = similar.argmax(axis=1)
     return [
-        NearestSpecies(species[present[place]], float(row[place])) for row, place in zip(similar, best, strict=True)
+        NearestSpecies(species[present[found]], float(row[found])) for row, found in zip(similar, best, strict=True)
     ]
 
 

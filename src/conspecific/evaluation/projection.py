@@ -20,14 +20,15 @@ COMPONENTS, PERPLEXITY, SEED = 50, 30.0, 0  # van der Maaten and Hinton 2008
 def write_map(
     file: Path, evaluator: Evaluator, embedders: Mapping[str, Embedder], encoder: Encoder | None = None
 ) -> None:
-    """Write where a sample of the test images is under each embedder.
+    """Write where a sample of the test images with a label is under each embedder.
 
     embedders: name -> embedder, such as flatten and model; what a backbone shares with activations that the evaluator
     has is not computed again. encoder: of the backbone of all of them, where there are no activations.
     The table has the columns path, label and, in [0, 1], NAME_x and NAME_y of each. Fewer than five images make no map.
     """
     ids = evaluator.subset("test").ids
-    places = spread(evaluator.manifest.labels[ids], MOST)
+    labelled = np.flatnonzero(evaluator.manifest.labels[ids] >= 0)
+    places = labelled[spread(evaluator.manifest.labels[ids[labelled]], MOST)]
     if len(places) < FEWEST:
         return
     chosen = ids[places]

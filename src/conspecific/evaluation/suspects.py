@@ -22,7 +22,8 @@ COLUMNS = ("path", "label", "suggested", "evidence", "like_label", "like_suggest
 def suspect_labels(embeddings: EmbeddingSet, manifest: Manifest, seed: int = 0) -> pl.DataFrame:
     """Return the images that look more like another species than like their own, the most suspect first.
 
-    embeddings: of all images, by a network that was not trained on these labels, which it may have memorised.
+    embeddings: of all images, by a network that was not trained on these labels, which it may have memorised. Those of
+        images without a label are left out.
 
     The images are divided into five folds, each species and each group as evenly as can be. For each fold, a linear
     discriminant (Fisher 1936) is fitted to the others, by their labels, and the images of the fold are compared by
@@ -34,6 +35,7 @@ def suspect_labels(embeddings: EmbeddingSet, manifest: Manifest, seed: int = 0) 
     nearest images of the two species outside the fold.
     Raises DataError with fewer than two species that have two images each.
     """
+    embeddings = embeddings.select(embeddings.ids[manifest.labels[embeddings.ids] >= 0])
     labels, found = manifest.labels[embeddings.ids], []
     if (np.bincount(labels) > 1).sum() < 2:
         raise DataError("suspect labels need two species or more with two images each")

@@ -21,11 +21,13 @@ def find_leaks(copies: pl.DataFrame, splits: Splits, manifest: Manifest, found: 
 
     Each image counts as one of a single subset: test if it is a test query, else val if it is a validation query, else
     train if it is trained on, else test or val if it is in a gallery. So to train on the test's gallery, as
-    `query_gallery` does, is not a leak, but a copy of a query in that gallery is one.
+    `query_gallery` does, is not a leak, but a copy of a query in that gallery is one. Images without a label are of no
+    subset: they are neither trained on nor searched with.
 
     copies: as `find_copies` returns them for these hashes.
     """
     subsets = _subsets(splits, len(manifest))
+    subsets[manifest.distractors] = ""
     groups = _groups(copies)
     exact = copies.filter(pl.col("kind") == "exact")["first"].unique().to_list()
     near = copies.filter(pl.col("kind") == "near")
@@ -35,7 +37,7 @@ def find_leaks(copies: pl.DataFrame, splits: Splits, manifest: Manifest, found: 
     inside = sum(max(0, int(np.sum(subsets[groups[first]] == "test")) - 1) for first in exact)
     for first, second in near.select("first", "second").iter_rows():
         inside += bool((subsets[groups[first]] == "test").any() and (subsets[groups[second]] == "test").any())
-    names = np.array(manifest.species, dtype=object)[manifest.labels]
+    names = manifest.table["label"].fill_null("").to_numpy().astype(object)
     species, respelt = _spellings(splits, subsets, names)
     return Leaks(
         pairs=_described(rows, subsets, manifest),
@@ -92,7 +94,9 @@ def _across(ones: list[int], others: list[int], subsets: np.ndarray) -> Iterator
 def _two_species(groups: Iterable[list[int]], manifest: Manifest) -> Iterator[str]:
     """Name, in each group of identical files, the first image with the first image of each other species."""
     for group in groups:
-        firsts = {manifest.labels[index]: index for index in reversed(group)}
+        firsts = {manifest.labels[index]: index for index in reversed(group) if manifest.labels[index] >= 0}
+        if not firsts:
+            continue
         first, *others = sorted(firsts.values())
         for other in others:
             yield " and ".join(

@@ -129,4 +129,4 @@ def _mark_of(file: Path) -> str | None:
 
 
 def _species(answers: Answers, identity: int) -> str:
-    return species_name(answers.manifest.species[answers.manifest.labels[identity]])
+    return species_name(answers.manifest.table["label"][identity])

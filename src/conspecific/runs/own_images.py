@@ -35,7 +35,7 @@ class OwnImages:
         facts = pl.Series("content", contents), pl.Series("id", range(len(manifest)), pl.Int64)
         now = manifest.table.select("path", "label").with_columns(facts)
         both = before.join(now, on="path", suffix="_now")
-        same = both.filter(pl.col("content") == pl.col("content_now"), pl.col("label") == pl.col("label_now"))
+        same = both.filter(pl.col("content") == pl.col("content_now"), pl.col("label").eq_missing(pl.col("label_now")))
         missing = before.height - both.height
         return cls(before, same, now.height - both.height, missing, both.height - same.height)
 

@@ -73,8 +73,7 @@ def search_index(index: Index, folder: Path, queries: Sequence[Path], config: Se
 def indexed_images(index: Index, config: UseConfig) -> Manifest:
     """Return the images of an index, row for row; in `config.data.root` where it names a folder."""
     root = Path((config.data or {}).get("root", index.stored.root)).expanduser()
-    table, labelled = index.images.select("path", "label"), index.images["label"].null_count() == 0
-    return Manifest.from_table(root, table.fill_null("?"), labelled=labelled)
+    return Manifest.from_table(root, index.images.select("path", "label"))
 
 
 def threshold_of(index: Index) -> Threshold | None:

@@ -145,9 +145,9 @@ class ServedGallery:
         return self.manifest.species.index(label)
 
     def label(self, sample_id: int) -> str | None:
-        """Return the species of an image as the data names it; None where species are not known."""
-        row = self._rows[sample_id]
-        return self.manifest.species[int(self.manifest.labels[row])] if self.manifest.labelled else None
+        """Return the species of an image as the data names it; None where it is not known."""
+        label: str | None = self.manifest.table["label"][self._rows[sample_id]]
+        return label
 
     def require(self, sample_id: int) -> int:
         """Return a sample id. Raises Refusal (404) where the gallery has no such image."""

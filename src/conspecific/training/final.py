@@ -24,6 +24,7 @@ def make_final(record: RunRecord, config: TrainConfig, evaluator: Evaluator, cop
     assert record.selection is not None, "a run that trains nothing makes no final model"
     splits, kept, final = evaluator.splits, record.selection, record.directory.final
     ids = np.unique(np.concatenate([splits.train, splits.val.ids, splits.test.ids]))
+    ids = ids[evaluator.manifest.labels[ids] >= 0]
     nothing = Subset(ids[:0], ids[:0])
     here = replace(evaluator, splits=Splits(splits.protocol, ids, nothing, nothing), activations={})
     epochs = len(record.epochs) if kept.is_trained else 0

@@ -53,12 +53,16 @@ def _enough(folds: float) -> int:
 
 
 def _divided(splits: Splits, held_out: IntArray, groups: IntArray | None) -> Splits:
-    """Return the splits with another validation part. Its gallery holds the training images where it did before."""
+    """Return the splits with another validation part.
+
+    Its gallery holds the training images where it did before, and the images that are neither trained on nor queries.
+    """
     train = np.setdiff1d(everything(splits), held_out)
     if groups is not None:
         train = train[~np.isin(groups[train], groups[held_out])]
     is_searched = np.isin(splits.train, splits.val.gallery).all()
-    return replace(splits, train=train, val=Subset(held_out, train if is_searched else held_out))
+    gallery, distractors = train if is_searched else held_out, np.setdiff1d(splits.val.gallery, everything(splits))
+    return replace(splits, train=train, val=Subset(held_out, np.append(gallery, distractors)))
 
 
 def _species(ids: IntArray, labels: IntArray, size: int, count: int) -> list[IntArray]:

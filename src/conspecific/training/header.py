@@ -31,6 +31,7 @@ def header(config: TrainConfig, evaluator: Evaluator) -> list[str]:
         f"Splits: {len(splits.train):,} training, {len(splits.val.ids):,} validation and {len(splits.test.ids):,} test "
         f"images (protocol {config.protocol}, split seed {config.split.seed})",
         *more,
+        *_distractors(evaluator),
         *_apart(evaluator),
         *_unused(evaluator),
         *_undrawn(config, evaluator),
@@ -71,6 +72,15 @@ def _undrawn(config: TrainConfig, evaluator: Evaluator) -> list[str]:
     ]
 
 
+def _distractors(evaluator: Evaluator) -> list[str]:
+    """Say in which galleries the images without a label are."""
+    own, splits = evaluator.manifest.distractors, evaluator.splits
+    if not own.size:
+        return []
+    val, test = (int(np.isin(own, part.gallery).sum()) for part in (splits.val, splits.test))
+    return [f"Distractors: {val:,} images without a label in the validation gallery, {test:,} in the test gallery"]
+
+
 def _apart(evaluator: Evaluator) -> list[str]:
     """Say whether a query's group is among its answers, and how many images were left out to keep groups together."""
     splits, lines = evaluator.splits, []
@@ -90,7 +100,8 @@ def _apart(evaluator: Evaluator) -> list[str]:
 def _unused(evaluator: Evaluator) -> list[str]:
     """Say how many images are in no split."""
     splits = evaluator.splits
-    unused = len(evaluator.manifest) - len(splits.train) - len(splits.val.ids) - len(splits.test.ids) - splits.apart
+    used = np.unique(np.concatenate([splits.train, splits.val.ids, splits.test.ids])).size
+    unused = len(evaluator.manifest) - used - splits.apart
     return [f"Left out: {unused:,} images that are in no split"] if unused else []
 
 

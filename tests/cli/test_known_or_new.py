@@ -1,0 +1,83 @@
+"""A run whose gallery holds images without a label, and whose queries are not all of species in the gallery."""
+
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import conspecific as conspecific_api
+from conspecific.config.overrides import override
+from conspecific.data.sources import from_file
+from conspecific.runs.directory import RunDirectory
+from conspecific.runs.record import read_splits
+from conspecific.types import EvalResult
+
+Command = Callable[..., CompletedProcess[str]]
+KNOWN, NEW = ("owl", "wren", "robin", "jay"), ("crow", "stork")
+
+
+@pytest.fixture(scope="module")
+def mixed(tiny: list[str], cache: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run on four species of eight images, searched with three more of each, and three of each of two new species."""
+    folder = tmp_path_factory.mktemp("mixed")
+    rng, rows = np.random.default_rng(0), []
+
+    def draw(name: str | None, role: str, base: np.ndarray) -> None:
+        path = f"{len(rows):03}.png"
+        pixels = np.clip(base + rng.integers(-40, 41, base.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).resize((96, 96)).save(folder / path)
+        rows.append((path, name, role))
+
+    for name in (*KNOWN, *NEW):
+        base = rng.integers(0, 255, (6, 6, 3))
+        for place in range(8 * (name in KNOWN) + 3):
+            draw(name, "gallery" if name in KNOWN and place < 8 else "query", base)
+    for _ in range(4):
+        draw(None, "gallery", rng.integers(0, 255, (6, 6, 3)))
+    draw(None, "query", rng.integers(0, 255, (6, 6, 3)))
+    pl.DataFrame(rows, schema=["path", "label", "role"], orient="row").write_csv(folder / "images.csv")
+    run = conspecific_api.train(
+        [
+            *("data=manifest", f"data.path={folder / 'images.csv'}", "protocol=query_gallery", "final=true"),
+            *(each for each in tiny if not each.startswith("data.")),
+            *("trainer.max_epochs=1", override("paths.cache", str(cache)), f"hydra.run.dir={folder / 'run'}"),
+        ]
+    )
+    assert run is not None
+    return run.directory
+
+
+def test_images_without_a_label_are_searched_in_and_nothing_else(mixed: RunDirectory, conspecific: Command) -> None:
+    splits = read_splits(mixed)
+    unlabelled = splits.filter(pl.col("label").is_null())
+    uses = unlabelled.select("train", "val_query", "val_gallery", "test_query", "test_gallery").rows()
+    assert uses == [(False, False, True, False, True)] * 4 + [(False,) * 5]
+    log = mixed.log.read_text()
+    assert "5 images without a label" in log
+    assert "Distractors: 4 images without a label in the validation gallery, 4 in the test gallery" in log
+    assert "Left out: 1 images that are in no split" in log
+    result = EvalResult.load(mixed.results / "test_model")
+    assert (result.facts["queries"], result.facts["gallery"], result.facts["excluded"]) == (12, 36, 6)
+    final = read_splits(mixed.final).filter("train")
+    assert final.height == 50 and final["label"].null_count() == 0
+    done = conspecific("evaluate", str(mixed.path))
+    assert done.returncode == 0, done.stderr
+    assert "The data changed" not in done.stdout
+    [folder] = (mixed.path / "evaluations").iterdir()
+    assert EvalResult.load(folder / "model").metrics == result.metrics
+
+
+def test_a_search_names_the_species_of_what_has_none(mixed: RunDirectory, conspecific: Command, here: Path) -> None:
+    manifest = from_file(str(mixed.path.parent / "images.csv"))
+    one = manifest.root / "050.png"
+    for _ in range(2):  # the images of the run, then the index that this left
+        done = conspecific("search", str(mixed.path), str(one), "k=55", f"output={here / 'found.csv'}")
+        assert done.returncode == 0, done.stderr
+        rows = pl.read_csv(here / "found.csv")
+        assert rows.height == 55 and rows["path"][0] == "050.png"
+        unknown = set(rows.filter(pl.col("species") == "unknown species")["path"])
+        assert unknown == set(manifest.table.filter(pl.col("label").is_null())["path"])
