@@ -37,8 +37,8 @@ from torchvision.transforms import v2
 
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
-from conspecific.config.targets import build
 from conspecific.data.cached_augmentations import CachedAugmentations
+from conspecific.data.corrections import load_manifest
 from conspecific.data.splits import split
 from conspecific.encoding.machine import processor, versions
 from conspecific.evaluation import Evaluator, device_for
@@ -238,7 +238,7 @@ def measure(case: str, overrides: list[str], steps: int, rounds: int, size: int 
     sizes = [f"loader.train_size={side}", f"loader.image_size={side}", f"model.trainable_stages={settings['stages']}"]
     chosen = [*overrides, *sizes, "trainer.max_epochs=1", "recipe.cached_augmentations=0", "recipe.ema=0"]
     config = typed(compose_config("train", chosen), TrainConfig)
-    manifest = build(config.data, "data", config.allow)
+    manifest = load_manifest(config.data, config.allow)
     splits = split(manifest, config.protocol, **vars(config.split))
     device, console = device_for("auto"), Console(quiet=True)
     evaluator = Evaluator(manifest, splits, "", side, workers_for(config.loader.workers), device, console)

@@ -22,6 +22,7 @@ from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build
 from conspecific.data import sources
 from conspecific.data.check import check_manifest
+from conspecific.data.corrections import load_manifest
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
 from conspecific.losses import MetricLoss
@@ -150,7 +151,7 @@ def test_a_data_source_is_a_function_and_a_yaml(
     (root / "list.txt").write_text("".join(f"{name} {name.partition('/')[0]}\n" for name in names))
     assert "list" in location.options("data")
     config = typed(compose_config("train", ["data=list", f"data.root={root}"]), TrainConfig)
-    manifest = build(config.data, "data")
+    manifest = load_manifest(config.data)
     assert list(manifest.species) == ["robin", "wren"] and len(manifest) == 40
     assert check_manifest(manifest, root.parent / "cache")[1]
     assert len(split(manifest, "seen").test.query) == 20

@@ -346,7 +346,7 @@ def test_the_bare_loop_takes_the_steps_that_ours_takes(tmp_path: Path) -> None:
         chosen = [*train.QUICK, f"paths.cache={tmp_path}", "trainer.accelerator=cpu", "trainer.max_epochs=1"]
         sizes = ["loader.train_size=64", "loader.image_size=64", "recipe.cached_augmentations=0", "recipe.ema=0"]
         config = train.typed(train.compose_config("train", [*chosen, *sizes]), train.TrainConfig)
-        manifest = train.build(config.data, "data", config.allow)
+        manifest = train.load_manifest(config.data, config.allow)
         splits = split(manifest, "seen")
         evaluator = Evaluator(manifest, splits, "", 64, 0, torch.device("cpu"), Console(quiet=True))
         parts = train.build_parts(config, evaluator)

@@ -14,6 +14,8 @@ from conspecific.errors import visible
 
 FORMULA = r"^([=+\-@\t\r])"  # how a cell begins that a spreadsheet would compute
 
+WRITTEN = r"^'([=+\-@\t\r])"  # and how `csv_text` writes it
+
 
 class PlainConsole(Console):
     """Prints names as what they are: no markup, no names of emoji, and control characters as escapes."""
@@ -46,6 +48,11 @@ def is_table_of(file: Path, columns: Sequence[str]) -> bool:
             return text.readline(1000).strip() == ",".join(columns)
     except (OSError, ValueError):
         return False
+
+
+def computed_no_more(table: pl.DataFrame) -> pl.DataFrame:
+    """Return a table that `csv_text` wrote as it was before: without the apostrophes in front of formulas."""
+    return table.with_columns(pl.col(pl.String).str.replace(WRITTEN, "$1"))
 
 
 def csv_text(table: pl.DataFrame) -> str:

@@ -24,7 +24,8 @@ def save(run: Subject, selection: SelectedWeights | None) -> RunDirectory:
     start_record(record.directory, with_leak_policy(run, "drop"), ["seed=1"], "0")
     for epoch in record.epochs:
         append_epoch(record.directory, epoch)
-    counts = replace(record.counts, unreadable=("Species_A/9.jpg (missing)", "Species_A/8.jpg (not an image)"))
+    unreadable = "Species_A/9.jpg (missing)", "Species_A/8.jpg (not an image)"
+    counts = replace(record.counts, unreadable=unreadable, corrections="2 labels changed, 0 images left out")
     finish_record(record.directory, record.validation, record.test, selection, counts, record.cost, START)
     return record.directory
 
@@ -42,6 +43,7 @@ def test_the_report_shows_the_files_of_the_run(make_run: MakeSubject, make_leaks
     values = details(shown)
     assert values["facts"]["Epochs"] == "4, selected: epoch 3, WiSE-FT alpha 0.5, whitening refitted"
     skipped = "2, left out (data.on_bad=skip): Species_A/9.jpg (missing), Species_A/8.jpg (not an image)"
+    assert values["facts"]["Corrections"] == "2 labels changed, 0 images left out"
     assert values["facts"]["Unreadable images"] == skipped and "Species_A/9.jpg" in directory.report.read_text()
     assert values["command"] == "conspecific train seed=1" and "leaks: drop" in values["config"]
 

@@ -34,6 +34,8 @@ def compose_config(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     GlobalHydra.instance().clear()
     plain = _plain_keys(name)
+    if name != "train":  # its own configuration has the key
+        overrides = [f"++{text}" if text.startswith("data.corrections=") else text for text in overrides]
     if name != "train" and not any(text.startswith("data=") for text in overrides):
         # data.root=FOLDER alone changes a key of the data of the run, which this configuration does not hold
         overrides = [f"+{text}" if text.startswith("data.") else text for text in overrides]
@@ -76,7 +78,7 @@ def _plain_keys(name: str) -> set[str]:
     """
     own = OmegaConf.to_container(OmegaConf.load(config_dir() / f"{name}.yaml"), resolve=False)
     assert isinstance(own, dict), "a command's configuration is a mapping"
-    return {str(key) for key in own} & set(groups())
+    return {str(key) for key, value in own.items() if not isinstance(value, dict)} & set(groups())
 
 
 def explained(error: Exception, name: str, overrides: Sequence[str]) -> ConfigError:

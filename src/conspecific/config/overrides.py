@@ -13,6 +13,7 @@ from conspecific.errors import ConfigError
 
 RECORDED = (
     "data.cache",
+    "data.corrections",
     "data.path",
     "data.root",
     "model.backbone",

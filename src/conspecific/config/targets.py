@@ -17,6 +17,9 @@ from conspecific.errors import ConfigError, ConspecificError
 TARGET, PARTIAL = "_target_", "_partial_"
 MARKS = frozenset({TARGET, PARTIAL})  # keys of a node that are no arguments
 ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+CORRECTIONS = "corrections"  # a key of every source of data, see `data.corrections`; no argument of a target
+BESIDE: Mapping[str, Any] = {f"data.{CORRECTIONS}": str | None}
+"""Keys that a place takes beside the arguments of its target, and their types."""
 PLAIN = (bool, int, float, str, NoneType)
 
 
@@ -136,7 +139,8 @@ def _check_arguments(node: Mapping[str, Any], key: str, allow: Sequence[str]) ->
 
 
 def _check_argument(key: str, value: Any, shown: str, known: Iterable[str], hint: Any) -> None:
-    if key.rpartition(".")[2] not in known:
+    hint = BESIDE.get(key, hint)
+    if key not in BESIDE and key.rpartition(".")[2] not in known:
         raise ConfigError(unknown_argument(key, shown, known))
     if not _fits(value, hint):
         if value is None:

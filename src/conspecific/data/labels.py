@@ -38,7 +38,7 @@ def one_spelling(labels: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
     for key, group in groups.items():
         uses: defaultdict[str, int] = defaultdict(int)
         for label in group:
-            uses[_tidy(label)] += counts[label]
+            uses[tidy(label)] += counts[label]
         chosen = key if key in uses and NUMBER.fullmatch(key) else max(uses, key=uses.__getitem__)
         renamed |= {label: chosen for label in group if label != chosen}
     if not renamed:
@@ -48,13 +48,14 @@ def one_spelling(labels: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
     return labels.replace(renamed), (note,)
 
 
-def _tidy(label: str) -> str:
+def tidy(label: str) -> str:
+    """Return a label without blanks at its ends and repeated ones, its letters composed (Unicode NFC)."""
     return " ".join(unicodedata.normalize("NFC", label).split())
 
 
 def _key(label: str) -> str:
     """Return what the spellings of one species share."""
-    tidy = _tidy(label)
-    if number := NUMBER.fullmatch(tidy):
+    written = tidy(label)
+    if number := NUMBER.fullmatch(written):
         return number[1]
-    return tidy.casefold() if len(tidy) > 1 else tidy
+    return written.casefold() if len(written) > 1 else written

@@ -62,6 +62,7 @@ class Manifest:
         of a table.
     reading: how the files are read. unreadable: "path (reason)" of each image that `on_bad=skip` left out.
     min_images: of a species. few: the species that were left out because they had fewer.
+    corrections: what corrections changed; empty where there were none.
     """
 
     root: Path
@@ -76,6 +77,7 @@ class Manifest:
     unreadable: tuple[str, ...] = ()
     min_images: int = 1
     few: tuple[str, ...] = ()
+    corrections: str = ""
 
     @classmethod
     def from_table(
@@ -177,6 +179,19 @@ class Manifest:
     def _images_of_species(self) -> IntArray:
         return np.bincount(self.labels[self.labels >= 0])
 
+    def corrected(self, table: pl.DataFrame, told: str, min_images: int) -> "Manifest":
+        """Return the manifest with the rows of another table of the same images. told: what was changed.
+
+        Raises DataError if no image remains.
+        """
+        if table.is_empty():
+            raise DataError(f"the corrections leave none of {len(self)} images under {self.root}")
+        label, respelt = one_spelling(table["label"])
+        table, notes = table.with_columns(label), (*self.notes, *respelt)
+        species, labels = _numbered(table)
+        found = replace(self, table=table, species=species, labels=labels, notes=notes, corrections=told)
+        return found._without_few(min_images)
+
     def only(self, paths: Collection[str]) -> "Manifest":
         """Return the manifest of some of its images, by their paths."""
         table = self.table.filter(pl.col("path").is_in(list(paths)))
@@ -189,7 +204,8 @@ class Manifest:
         unknown = "" if self.labelled else ", species not known: no folder of its own for each"
         groups = f", {len(np.unique(self.groups)):,} groups" if self.grouped else ""
         found = f"Data: {len(self):,} images{species}{groups} in {self.root}{unknown}"
-        more = self.describe_lone(), self.describe_distractors(), self.describe_left_out()
+        corrected = f"Corrections: {self.corrections}" if self.corrections else ""
+        more = corrected, self.describe_lone(), self.describe_distractors(), self.describe_left_out()
         return [line for line in (found, *self.notes, *more) if line]
 
     def describe_lone(self) -> str:

@@ -23,18 +23,7 @@ def read_table(file: Path, image_column: str, label_column: str, group_column: s
 
     Raises DataError for a file that cannot be read as such a table and for missing columns.
     """
-    try:
-        if file.suffix.lower() in (".parquet", ".pq"):
-            table = read_parquet(file)
-        else:
-            text = _text(file)
-            table = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False, separator=_separator(text))
-        table = table.rename(str.strip)
-    except DataError:
-        raise
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        kind = file.suffix[1:] or "CSV"
-        raise DataError(f"{file} cannot be read as a {kind} table: {str(error).partition(chr(10))[0]}") from error
+    table = read_any(file)
     group = [_column(file, table, group_column, "group_column").alias("group")] if group_column else []
     optional = ("split", "role") if group else ("split", "role", "group")
     return table.select(
@@ -43,6 +32,25 @@ def read_table(file: Path, image_column: str, label_column: str, group_column: s
         *group,
         *(pl.col(name) for name in optional if name in table.columns),
     )
+
+
+def read_any(file: Path) -> pl.DataFrame:
+    """Return the columns of a Parquet or CSV file, those of a CSV as text.
+
+    Raises DataError for a file that cannot be read as such a table.
+    """
+    try:
+        if file.suffix.lower() in (".parquet", ".pq"):
+            table = read_parquet(file)
+        else:
+            text = _text(file)
+            table = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False, separator=_separator(text))
+        return table.rename(str.strip)
+    except DataError:
+        raise
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        kind = file.suffix[1:] or "CSV"
+        raise DataError(f"{file} cannot be read as a {kind} table: {str(error).partition(chr(10))[0]}") from error
 
 
 def path_text(paths: pl.Series, file: Path) -> pl.Series:

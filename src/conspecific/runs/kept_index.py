@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from conspecific.config.schema import EncodeConfig, SearchConfig, UseConfig
-from conspecific.config.targets import build
+from conspecific.data.corrections import load_manifest
 from conspecific.data.manifest import Manifest
 from conspecific.encoding.query_encoder import can_open, can_write
 from conspecific.errors import ConspecificError
@@ -45,7 +45,7 @@ def open_kept(config: SearchConfig, say: Callable[[str], None]) -> tuple[Path, I
         if index.contents is None or not can_open(index.contents.encoder):
             return None
         source, encoder = index.stored.source, index.stored.encoder
-        manifest: Manifest = build(source["data"], "data", config.allow)
+        manifest = load_manifest(source["data"], config.allow)
         same = (manifest.fingerprint(), sha256_of(run.weights)) == (source[LISTED], encoder["weights"])
     except (ConspecificError, OSError) as error:
         say(f"{run.kept_index} is not used: {error}")

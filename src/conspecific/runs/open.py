@@ -16,6 +16,7 @@ from conspecific.config.overrides import override
 from conspecific.config.schema import EvaluateConfig, TrainConfig, UseConfig
 from conspecific.config.targets import TARGET, build, check_targets
 from conspecific.data.check import check_manifest
+from conspecific.data.corrections import load_manifest
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import split
@@ -90,8 +91,7 @@ class OpenRun:
 
     def manifest(self) -> Manifest:
         """The requested images, else those of the run."""
-        manifest: Manifest = build(self.data(), "data", self.config.allow)
-        return manifest
+        return load_manifest(self.data(), self.config.allow)
 
     def encoder_facts(self) -> dict[str, Any]:
         """Return what embeddings depend on besides the images: the weights, as a hash, and how they are used."""

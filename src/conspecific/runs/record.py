@@ -114,7 +114,8 @@ class SelectedWeights:
 class Counts:
     """What a run was made of: images and species of the data set, and images in each split.
 
-    unreadable: "path (reason)" of each image that `data.on_bad=skip` left out.
+    unreadable: "path (reason)" of each image that `data.on_bad=skip` left out. corrections: what they changed; empty
+    where there were none.
     """
 
     data_root: str
@@ -124,6 +125,7 @@ class Counts:
     val: int
     tested: int
     unreadable: Sequence[str] = ()
+    corrections: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ from rich.console import Console
 from conspecific.config.choices import check_choices
 from conspecific.config.location import options
 from conspecific.config.schema import TrainConfig
-from conspecific.config.targets import build
 from conspecific.data.check import check_manifest
-from conspecific.data.manifest import Manifest
+from conspecific.data.corrections import load_manifest
 from conspecific.data.splits import split
 from conspecific.encoding import Encoders, KeptActivations
 from conspecific.errors import ConfigError
@@ -146,8 +145,7 @@ def _prepare(config: TrainConfig) -> None:
 
 def _evaluator(config: TrainConfig, cache: Path, console: Console, phases: Phases) -> Evaluator:
     with phases.measure("reading"):
-        found: Manifest = build(config.data, "data", config.allow)
-        manifest, fingerprint = check_manifest(found, cache)
+        manifest, fingerprint = check_manifest(load_manifest(config.data, config.allow), cache)
     splits = split(manifest, config.protocol, **vars(config.split), exclude_group=config.exclude_group)
     loader = config.loader
     device, workers = device_for("auto"), workers_for(loader.workers)

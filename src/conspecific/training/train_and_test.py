@@ -77,4 +77,5 @@ def count_images(evaluator: Evaluator) -> Counts:
         val=len(splits.val.ids),
         tested=len(splits.test.ids),
         unreadable=manifest.unreadable,
+        corrections=manifest.corrections,
     )

@@ -35,6 +35,7 @@ def _setup(run: Subject) -> dict[str, str]:
     model, stages = config.model, config.model["trainable_stages"]
     return {
         "Data": f"{counts.images:,} images of {counts.species:,} species",
+        **({"Corrections": counts.corrections} if counts.corrections else {}),
         **({"Unreadable images": _unreadable(counts.unreadable)} if counts.unreadable else {}),
         "Protocol": config.protocol,
         "Splits": f"train {counts.train:,}, validation {counts.val:,}, test {counts.tested:,} images",
