@@ -247,7 +247,7 @@ def test_links_inside_the_root_may_stay(birds: Manifest, tmp_path: Path) -> None
 @pytest.mark.parametrize("again", ["robin/00.png", "./robin/00.png", "wren/../robin/00.png"])
 def test_images_that_appear_twice_are_named(again: str, birds: Manifest, tmp_path: Path) -> None:
     message = message_of(with_row(birds, again), tmp_path / "cache")
-    assert "1 paths appear more than once: robin/00.png. Keep one row per image." in message
+    assert "1 paths appear more than once: robin/00.png. Keep one row per image, or per box of it." in message
 
 
 def test_unknown_split_and_role_names_are_named_with_their_neighbours(birds: Manifest, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_everything_wrong_is_in_one_message(birds: Manifest, tmp_path: Path) -> 
         f"  - 1 files are missing: robin/01.png. Paths are relative to {birds.root}.",
         "  - 1 images cannot be read: robin/00.png (not an image of a known format). Repair or remove them, or leave "
         "them out with data.on_bad=skip.",
-        "  - 1 paths appear more than once: wren/00.png. Keep one row per image.",
+        "  - 1 paths appear more than once: wren/00.png. Keep one row per image, or per box of it.",
         "  - split 'trian' is unknown. Did you mean train? role 'queries' is unknown. Did you mean query?",
         "  - 1 species folders hold no image: owl. Remove them or add images.",
     ]

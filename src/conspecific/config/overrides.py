@@ -99,5 +99,6 @@ def _is_plain(parsed: Override) -> bool:
 
 
 def is_override(text: str) -> bool:
-    """Whether an argument is KEY=VALUE, and not a path that has `=` in its name."""
-    return "=" in text and not Path(text).expanduser().exists()
+    """Whether an argument is KEY=VALUE, and not a path that has `=` in its name, or ends in a box, `#xywh=`."""
+    key, given, _ = text.partition("=")
+    return bool(given) and "#" not in key and not Path(text).expanduser().exists()

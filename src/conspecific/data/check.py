@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,7 +14,7 @@ import PIL
 from conspecific.data.manifest import ROLES, SPLITS, Manifest
 from conspecific.errors import DataError, did_you_mean, name_some
 from conspecific.files import cache_key, write_text
-from conspecific.images import FORMATS, cores, why_unreadable
+from conspecific.images import FORMATS, Region, cores, file_of, why_outside, why_unreadable
 from conspecific.progress import progress_bar
 
 
@@ -35,7 +35,7 @@ def check_manifest(manifest: Manifest, cache: Path, *, scored: bool = True) -> t
             "folder, or no row of their table has a label. Make one folder per species (data=folder), or a table with "
             "a column of species (data=manifest)."
         )
-    missing = {path: why for path in manifest.table["path"] if (why := _why_missing(manifest.root / path))}
+    missing = {path: why for path in manifest.table["path"] if (why := _why_missing(manifest.root / file_of(path)))}
     fingerprint = manifest.fingerprint(missing)
     broken = _remembered(manifest, missing, cache / "checked", fingerprint)
     unreadable = [_missing(manifest, missing), _broken(broken)]
@@ -60,7 +60,7 @@ def _named(count_of: str, names: list[str], what_to_do: str) -> str:
 def _outside(manifest: Manifest) -> str | None:
     locate = os.path.abspath if manifest.own_links else os.path.realpath
     root = locate(manifest.root)
-    outside = [path for path in manifest.table["path"] if not _is_below(locate(manifest.root / path), root)]
+    outside = [path for path in manifest.table["path"] if not _is_below(locate(manifest.root / file_of(path)), root)]
     if not outside:
         return None
     links = "" if manifest.own_links else ", symbolic links resolved"
@@ -112,7 +112,11 @@ def _too_many(manifest: Manifest, bad: Mapping[str, str]) -> str | None:
 def _repeated(manifest: Manifest) -> str | None:
     counts = Counter(os.path.normpath(path) for path in manifest.table["path"])
     repeated = [path for path, count in counts.items() if count > 1]
-    return _named("paths appear more than once", repeated, "Keep one row per image.") if repeated else None
+    return (
+        _named("paths appear more than once", repeated, "Keep one row per image, or per box of it.")
+        if repeated
+        else None
+    )
 
 
 def _unknown_names(manifest: Manifest) -> str | None:
@@ -147,18 +151,31 @@ def _remembered(manifest: Manifest, missing: Mapping[str, str], folder: Path, fi
 
 
 def _decode_all(manifest: Manifest, paths: list[str]) -> dict[str, str]:
-    """Return path -> reason of the images that cannot be read."""
+    """Return path -> reason of the images that cannot be read. One with several boxes is decoded once."""
+    boxes = defaultdict[str, list[str]](list)
+    for path in paths:
+        boxes[file_of(path)].append(path)
     # warnings are silenced here and not in the threads, which share one list of filters
     with warnings.catch_warnings(), progress_bar() as progress:
         warnings.simplefilter("ignore")
-        reasons = _reasons(manifest, paths)
-        tracked = progress.track(reasons, len(paths), description="Reading every image once")
-        return {path: reason for path, reason in zip(paths, tracked, strict=True) if reason is not None}
+        faults = _faults(manifest, boxes)
+        tracked = progress.track(faults, len(boxes), description="Reading every image once")
+        return {path: reason for found in tracked for path, reason in found.items()}
 
 
-def _reasons(manifest: Manifest, paths: list[str]) -> Iterator[str | None]:
-    """Yield why each image cannot be read, None for those that can."""
-    why = partial(why_unreadable, max_pixels=manifest.reading.max_pixels)
+def _faults(manifest: Manifest, boxes: Mapping[str, list[str]]) -> Iterator[dict[str, str]]:
+    """Yield path -> reason of the paths into each file that cannot be read. boxes: file -> the paths into it."""
+    files = list(boxes)
     with ThreadPoolExecutor(cores()) as pool:
-        for start in range(0, len(paths), 4096):  # in slices: a future per image of a large set takes memory
-            yield from pool.map(why, [manifest.root / path for path in paths[start : start + 4096]])
+        for start in range(0, len(files), 4096):  # in slices: a future per image of a large set takes memory
+            some = files[start : start + 4096]
+            yield from pool.map(partial(_faults_of, manifest), some, [boxes[file] for file in some])
+
+
+def _faults_of(manifest: Manifest, file: str, paths: list[str]) -> dict[str, str]:
+    reason = why_unreadable(manifest.root / file, max_pixels=manifest.reading.max_pixels)
+    if reason is not None:
+        return dict.fromkeys(paths, reason)
+    regions = {path: region for path in paths if (region := Region.of(path)) is not None}
+    outside = why_outside(manifest.root / file, list(regions.values())) if regions else []
+    return {path: why for path, why in zip(regions, outside, strict=True) if why is not None}

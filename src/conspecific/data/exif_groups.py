@@ -12,7 +12,7 @@ from PIL import ExifTags
 
 from conspecific.config.choices import check_choice
 from conspecific.errors import DataError
-from conspecific.images import FORMATS, open_lazily, workers_for
+from conspecific.images import FORMATS, file_of, open_lazily, workers_for
 from conspecific.reading import open_regular
 
 KINDS = "camera", "day", "burst"
@@ -25,6 +25,18 @@ class Taken(NamedTuple):
 
     camera: str | None
     time: datetime | None
+
+
+def with_exif_groups(
+    table: pl.DataFrame, base: Path, kind: str | None, minutes: float
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the table with groups by EXIF data, and what is to be said of them, where a kind is asked for."""
+    if kind is None or table.is_empty():
+        return table, ()
+    if "group" in table.columns and table["group"].null_count() < table.height:
+        raise DataError(f"data.group_exif={kind}, but the images have groups already: drop one of the two")
+    groups, told = exif_groups(base, table["path"].fill_null("").to_list(), kind, minutes)
+    return table.with_columns(groups), (told,)
 
 
 def exif_groups(root: Path, paths: Sequence[str], kind: str, minutes: float) -> tuple[pl.Series, str]:
@@ -54,7 +66,7 @@ def exif_groups(root: Path, paths: Sequence[str], kind: str, minutes: float) -> 
 def _taken(root: Path, path: str) -> Taken:
     """Read what the EXIF data of a file says; nothing where the file cannot be read, which its check will name."""
     try:
-        with open_regular(root / path) as stream, open_lazily(stream, FORMATS) as image:
+        with open_regular(root / file_of(path)) as stream, open_lazily(stream, FORMATS) as image:
             exif = image.getexif()
     except Exception:  # Pillow's decoders raise errors of any kind for damaged files
         return Taken(None, None)

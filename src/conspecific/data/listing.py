@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,14 @@ class LeftOut:
 
     def __str__(self) -> str:
         return f"{self.count} {self.kind} ({name_some(self.first, self.count)})"
+
+
+def existing_path(path: str, key: str, test: Callable[[Path], bool], kind: str) -> Path:
+    """Return the absolute path of what a key names. Raises DataError unless `test` says that it is there."""
+    found = Path(path).expanduser()
+    if not test(found):
+        raise DataError(f"{key}={path} is not {kind}. Give the path of one that exists (from {Path.cwd()}).")
+    return found.resolve()
 
 
 def list_files(folder: Path) -> list[Path]:

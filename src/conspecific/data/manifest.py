@@ -16,7 +16,7 @@ from conspecific.config.choices import BadImages
 from conspecific.data.labels import label_text, one_spelling
 from conspecific.data.listing import LeftOut
 from conspecific.errors import DataError, name_some
-from conspecific.images import MAX_PIXELS, open_rgb
+from conspecific.images import MAX_PIXELS, file_of, open_rgb
 from conspecific.types import IntArray
 
 SPLITS = ("train", "val", "test")
@@ -50,9 +50,10 @@ class Reading:
 class Manifest:
     """Images under one root folder. The row number is the sample id.
 
-    table: columns path (relative to root, posix), label (species name; null for a distractor, or for all images if
-        species are not known), split (train, val, test or null), role (query, gallery or null), group (what several
-        images of one occasion have in common, as a burst, a visit or an individual; null: the image is by itself).
+    table: columns path (relative to root, posix; it may end in a box, see `images.Region`), label (species name; null
+        for a distractor, or for all images if species are not known), split (train, val, test or null), role (query,
+        gallery or null), group (what several images of one occasion have in common, as a burst, a visit or an
+        individual; null: the image is by itself).
     species: their sorted names; a single empty one if species are not known.
     labels: [N] int64, species numbered densely from 0 in the order of `species`; -1 for a distractor.
     empty: species folders without an image.
@@ -116,7 +117,7 @@ class Manifest:
         return self.table.height
 
     def path(self, sample_id: int) -> Path:
-        """Return the path of the image with this sample id."""
+        """Return the path of the image with this sample id, with its box where it has one."""
         return self.root / str(self.table["path"][sample_id])
 
     @cached_property
@@ -203,7 +204,9 @@ class Manifest:
         species = f" of {len(self.species):,} species" if self.labelled else ""
         unknown = "" if self.labelled else ", species not known: no folder of its own for each"
         groups = f", {len(np.unique(self.groups)):,} groups" if self.grouped else ""
-        found = f"Data: {len(self):,} images{species}{groups} in {self.root}{unknown}"
+        files = len({file_of(path) for path in self.table["path"]})
+        images = f"{len(self):,} images" if files == len(self) else f"{len(self):,} boxes in {files:,} images"
+        found = f"Data: {images}{species}{groups} in {self.root}{unknown}"
         corrected = f"Corrections: {self.corrections}" if self.corrections else ""
         more = corrected, self.describe_lone(), self.describe_distractors(), self.describe_left_out()
         return [line for line in (found, *self.notes, *more) if line]
@@ -253,7 +256,7 @@ class Manifest:
         table = self.table if self.grouped else self.table.drop("group")
         for row in table.iter_rows():
             if row[0] not in leaving_out:
-                stat = os.stat(os.path.join(self.root, row[0]))  # three times as fast as by a Path
+                stat = os.stat(os.path.join(self.root, file_of(row[0])))  # three times as fast as by a Path
                 digest.update(repr((row, stat.st_size, stat.st_mtime_ns)).encode())
         return digest.hexdigest()[:16]
 

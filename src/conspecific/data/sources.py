@@ -1,12 +1,12 @@
 """The sources of manifests, one function each."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
-from conspecific.data.exif_groups import exif_groups
-from conspecific.data.listing import LeftOut, is_image, list_files, other_files
+from conspecific.data.boxes import with_boxes
+from conspecific.data.exif_groups import with_exif_groups
+from conspecific.data.listing import LeftOut, existing_path, is_image, list_files, other_files
 from conspecific.data.manifest import Manifest, Reading
 from conspecific.data.table_file import path_text, read_table, slashes
 from conspecific.errors import DataError, name_some
@@ -43,7 +43,7 @@ def from_folder(
     species, below which it is left out. on_bad, max_bad_share, max_pixels: see `Reading`. Raises DataError if
     the folder is missing or holds no species folders.
     """
-    base = _existing(root, "data.root", Path.is_dir, "a folder")
+    base = existing_path(root, "data.root", Path.is_dir, "a folder")
     if not _folders(base):
         raise DataError(
             f"{base} has no folders: data=folder needs one folder per species, with its images in it. To embed or "
@@ -59,7 +59,7 @@ def from_folder(
     ]
     table = pl.DataFrame(rows, schema=dict.fromkeys(("path", "label", "split"), pl.String), orient="row")
     table = table.with_columns(_folder_groups(table["path"], group_level, level + 1))
-    table, exif_notes = _with_exif_groups(table, base, group_exif, group_minutes)
+    table, exif_notes = with_exif_groups(table, base, group_exif, group_minutes)
     species = [name for folder in _folders(base) for name in (_folders(base / folder) if level else [folder])]
     beside = [base / path for path in images if len(path.parts) <= level + 1]
     loose = (LeftOut.of("beside the species folders", beside, base),) if beside else ()
@@ -116,18 +116,6 @@ def _folder_groups(paths: pl.Series, level: int | None, least: int) -> pl.Series
     return pl.Series("group", found, pl.String)
 
 
-def _with_exif_groups(
-    table: pl.DataFrame, base: Path, kind: str | None, minutes: float
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Return the table with groups by EXIF data, and what is to be said of them, where a kind is asked for."""
-    if kind is None or table.is_empty():
-        return table, ()
-    if "group" in table.columns and table["group"].null_count() < table.height:
-        raise DataError(f"data.group_exif={kind}, but the images have groups already: drop one of the two")
-    groups, told = exif_groups(base, table["path"].fill_null("").to_list(), kind, minutes)
-    return table.with_columns(groups), (told,)
-
-
 def from_images(
     root: str,
     on_bad: str = "error",
@@ -145,11 +133,11 @@ def from_images(
     species, below which it is left out. Raises DataError if
     there is no image.
     """
-    base = _existing(root, "data.root", Path.is_dir, "a folder")
+    base = existing_path(root, "data.root", Path.is_dir, "a folder")
     files = list_files(base)
     rows = [(path.relative_to(base).as_posix(), path.parent.name) for path in files if is_image(path)]
     table = pl.DataFrame(rows, schema={"path": pl.String, "label": pl.String}, orient="row")
-    table, notes = _with_exif_groups(table, base, group_exif, group_minutes)
+    table, notes = with_exif_groups(table, base, group_exif, group_minutes)
     reading = Reading(on_bad, max_bad_share, max_pixels)
     labelled = any("/" in path for path, _ in rows)
     left_out = other_files(files, base)
@@ -177,24 +165,30 @@ def from_file(
     group_exif: str | None = None,
     group_minutes: float = 5.0,
     min_images: int = 1,
+    margin: float = 0.0,
 ) -> Manifest:
     """Read a CSV or Parquet table with one row per image: path, label, and optionally split, role and group.
+
+    With columns x, y, width and height, a row is a box of an image, in pixels or in shares, see `with_boxes`.
 
     path: the table. root: the folder that image paths are relative to, by default that of the table.
     image_column, label_column, group_column: what the columns path, label and group are called in the table; null
         for the last one: `group`, where there is such a column.
     group_exif, group_minutes: see `exif_groups`. min_images: of a
     species, below which it is left out.
-    on_bad, max_bad_share, max_pixels: see `Reading`; a missing file counts as one that cannot be read.
+    margin: share of a box's width and height that is added on each side.
+    on_bad, max_bad_share, max_pixels: see `Reading`; a missing file counts as one that cannot be read, and so does a
+    box that is not inside its image.
 
-    Raises DataError for a missing or unreadable file and for missing columns.
+    Raises DataError for a missing or unreadable file, for missing columns and for boxes without a meaning.
     """
-    file = _existing(path, "data.path", Path.is_file, "a CSV or Parquet file")
-    base = file.parent if root is None else _existing(root, "data.root", Path.is_dir, "a folder")
+    file = existing_path(path, "data.path", Path.is_file, "a CSV or Parquet file")
+    base = file.parent if root is None else existing_path(root, "data.root", Path.is_dir, "a folder")
     table = read_table(file, image_column, label_column, group_column)
     paths, notes = slashes(path_text(table["path"], file), base)
     reading = Reading(on_bad, max_bad_share, max_pixels)
-    table, exif_notes = _with_exif_groups(table.with_columns(paths), base, group_exif, group_minutes)
+    table, exif_notes = with_exif_groups(table.with_columns(paths), base, group_exif, group_minutes)
+    table = with_boxes(table, margin)
     return Manifest.from_table(base, table, notes=(*notes, *exif_notes), reading=reading, min_images=min_images)
 
 
@@ -214,10 +208,3 @@ def butterflies(cache: str, species: int = 100, images: int = 20, size: int = 22
             progress=lambda done: progress.update(task, completed=done),
         )
     return from_folder(str(root))
-
-
-def _existing(path: str, key: str, test: Callable[[Path], bool], kind: str) -> Path:
-    found = Path(path).expanduser()
-    if not test(found):
-        raise DataError(f"{key}={path} is not {kind}. Give the path of one that exists (from {Path.cwd()}).")
-    return found.resolve()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from conspecific.data.boxes import BOX
 from conspecific.errors import DataError, name_some
 from conspecific.parquet import read_parquet
 
@@ -14,7 +15,7 @@ SEPARATORS = (",", ";", "\t", "|")
 
 
 def read_table(file: Path, image_column: str, label_column: str, group_column: str | None = None) -> pl.DataFrame:
-    """Return the columns of a manifest: path, label, and split, role and group if the file has them.
+    """Return the columns of a manifest: path, label, and split, role, group and a box (see BOX) if the file has them.
 
     A CSV may be UTF-8 or UTF-16, separated by comma, semicolon, tab or |. Its values are kept as text, so that a
     species named 007 keeps its zeros.
@@ -26,11 +27,12 @@ def read_table(file: Path, image_column: str, label_column: str, group_column: s
     table = read_any(file)
     group = [_column(file, table, group_column, "group_column").alias("group")] if group_column else []
     optional = ("split", "role") if group else ("split", "role", "group")
+    boxes = BOX if set(BOX) <= set(table.columns) else ()
     return table.select(
         _column(file, table, image_column, "image_column").alias("path"),
         _column(file, table, label_column, "label_column").alias("label"),
         *group,
-        *(pl.col(name) for name in optional if name in table.columns),
+        *(pl.col(name) for name in (*optional, *boxes) if name in table.columns),
     )
 
 

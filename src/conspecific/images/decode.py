@@ -3,15 +3,19 @@
 import importlib
 import os
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from conspecific.errors import ImageError
+from conspecific.files import content_hash, content_hash_of
+from conspecific.images.last_decoded import LastDecoded
 from conspecific.images.modes import to_rgb
+from conspecific.images.regions import Region, split_region
 from conspecific.reading import open_regular
 
 with suppress(ImportError):  # HEIC needs the extra `heic`; other formats are Pillow's own
@@ -23,23 +27,28 @@ RASTER = "JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "JPEG2000", "BMP", "GIF"
 Image.init()
 FORMATS = tuple(name for name in RASTER if name in Image.OPEN)
 MAX_PIXELS = 150_000_000  # of one decoded image, which then takes up to 1.3 GB of memory
+ROTATED = 5  # EXIF orientations from here on change width and height
 _pillow_limit = Lock()
+_last_decoded = LastDecoded()
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the limit
 
 
 def open_rgb(path: Path, shorter_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an image to 8-bit RGB, rotated as its EXIF orientation says.
+    """Decode an image to 8-bit RGB, rotated as its EXIF orientation says; a box of it where the path ends in one.
 
     Transparency becomes white, 16-bit values are scaled to 8 bits, an animation gives its first frame. With
     `shorter_side`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as at least twice that side remains:
-    camera-sized photographs are then several times cheaper to decode, and small ones do not change.
+    camera-sized photographs are then several times cheaper to decode, and small ones do not change. Of an image with a
+    box, all pixels are decoded, once where its boxes are asked for in succession; see `Region.pixels` for what is cut
+    out.
 
     max_pixels: width times height, as decoded, above which an image is refused; of a progressive JPEG, as stored.
     Raises ImageError for an image that cannot be read and for what is no regular file, such as a named pipe; it is both
     a DataError and an OSError.
     """
+    file, region = split_region(path)
     try:
-        return _decode(path, shorter_side, max_pixels)
+        return _decode(file, shorter_side, max_pixels) if region is None else _cut_out(file, region, max_pixels)
     except Exception as error:  # Pillow's decoders raise errors of any kind for damaged files
         raise ImageError(f"{path} cannot be read as an image: {_reason(error)}") from error
 
@@ -51,6 +60,36 @@ def why_unreadable(path: Path, max_pixels: int = MAX_PIXELS) -> str | None:
     except Exception as error:  # as in `open_rgb`
         return _reason(error)
     return None
+
+
+def why_outside(file: Path, regions: Sequence[Region]) -> list[str | None]:
+    """Return why each box cannot be cut out of an image, None where it can. Raises OSError as `open_rgb` does."""
+    with open_regular(file) as stream, open_lazily(stream, FORMATS) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= ROTATED
+        size = image.size[::-1] if turned else image.size
+    return [_why_outside(region, size) for region in regions]
+
+
+def _why_outside(region: Region, size: tuple[int, int]) -> str | None:
+    try:
+        region.pixels(size)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def image_hash(path: Path) -> str:
+    """Return a hash of an image's content, 128 bits in hexadecimal: its file's, and its box's where it has one."""
+    file, region = split_region(path)
+    found = content_hash(file)
+    return found if region is None else content_hash_of(f"{found}{region.fragment}".encode())
+
+
+def _cut_out(file: Path, region: Region, max_pixels: int) -> Image.Image:
+    state = os.stat(file)
+    key = file, state.st_size, state.st_mtime_ns, max_pixels
+    image = _last_decoded.get(key, lambda: _decode(file, None, max_pixels))
+    return image.crop(region.pixels(image.size))
 
 
 def _decode(path: Path, shorter_side: int | None, max_pixels: int) -> Image.Image:

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from conspecific.cached import cached
 from conspecific.data.manifest import Manifest
-from conspecific.files import cache_key, content_hash
+from conspecific.files import cache_key
+from conspecific.images import image_hash
 from conspecific.leaks import perceptual
 from conspecific.leaks.perceptual import BITS, SIDE, HashArray, crops_of, perceptual_hashes
 from conspecific.progress import progress_bar
@@ -31,7 +32,7 @@ BLOCK = 256  # images hashed at once, about 40 MB of memory
 class ImageHashes:
     """Hashes of N images, in the order of the manifest.
 
-    contents: BLAKE2b of each file's bytes, 128 bits in hexadecimal.
+    contents: BLAKE2b of each file's bytes, and of the box of the image where it has one, 128 bits in hexadecimal.
     hashes: [N, C, 32] uint8, the perceptual hashes of C crops of each image, the first of the whole image; see
         `perceptual.crop_box`. C is 1 for more than `perceptual.CROPS_UP_TO` images.
     blank: [N] bool, True where the image has too little contrast for a perceptual hash.
@@ -113,6 +114,6 @@ def _read(manifest: Manifest, workers: int) -> Iterator[tuple[list[str], FloatAr
 
 
 def _read_one(manifest: Manifest, sample_id: int) -> tuple[str, FloatArray]:
-    content = content_hash(manifest.path(sample_id))
+    content = image_hash(manifest.path(sample_id))
     grey = manifest.open_rgb(sample_id, SIDE // 2).convert("L")
     return content, np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)

@@ -14,7 +14,7 @@ from conspecific.config.schema import IndexConfig
 from conspecific.data.check import check_manifest
 from conspecific.data.manifest import Manifest
 from conspecific.errors import DataError, name_some
-from conspecific.files import content_hash
+from conspecific.images import file_of, image_hash
 from conspecific.index import Index
 from conspecific.index.flip import flip_averaged
 from conspecific.index.folder import is_index
@@ -73,15 +73,17 @@ def change_index(config: IndexConfig, console: Console) -> tuple[Path, Index, Ch
 def find_ids(index: Index, wanted: Sequence[str]) -> IntArray:
     """Return the ids of images, ascending, of which each is named by its id, its path, or a folder above it.
 
-    A path is relative to the folder of the index, or that of a file; the file need not be there any more.
+    A path is relative to the folder of the index, or that of a file; the file need not be there any more. Without a box
+    it names all boxes of its image.
     Raises DataError for what the index does not have.
     """
     paths, ids, found, unknown = index.images["path"], index.images["id"].to_numpy(), set(), []
+    files = pl.Series(map(file_of, paths), dtype=pl.String)
     for name in wanted:
         rows = ids == int(name) if name.isdecimal() else np.zeros(len(ids), np.bool_)
         for path in (Path(name).as_posix(), _below(Path(name), Path(index.stored.root))):
             if path is not None and not rows.any():
-                rows = ((paths == path) | paths.str.starts_with(f"{path}/")).to_numpy()
+                rows = ((paths == path) | (files == path) | paths.str.starts_with(f"{path}/")).to_numpy()
         found.update(ids[rows].tolist())
         unknown += [] if rows.any() else [name]
     if unknown:
@@ -100,10 +102,12 @@ def _named(manifest: Manifest, places: Sequence[str]) -> Manifest:
             f"{name_some(outside)}: not below {manifest.root}, the folder of the index: copy it there, or say where "
             "that folder is now, data.root=FOLDER"
         )
-    listed = set(manifest.table["path"])
-    if missing := [path for path in inside if path is not None and path not in listed]:
+    named = set(inside)
+    listed = [path for path in manifest.table["path"] if path in named or file_of(path) in named]
+    known = {*listed, *map(file_of, listed)}
+    if missing := [path for path in inside if path is not None and path not in known]:
         raise DataError(f"{name_some(missing)}: not among the images that this index is made of, in {manifest.root}")
-    return manifest.only([path for path in inside if path is not None])
+    return manifest.only(listed)
 
 
 def _below(path: Path, root: Path) -> str | None:
@@ -157,4 +161,4 @@ def _vectors(
 
 def hash_contents(manifest: Manifest) -> list[str]:
     """Return the content hash of each image of a manifest."""
-    return [content_hash(manifest.path(sample_id)) for sample_id in range(len(manifest))]
+    return [image_hash(manifest.path(sample_id)) for sample_id in range(len(manifest))]

@@ -13,6 +13,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.encoding.query_encoder import can_open, can_write
 from conspecific.errors import ConspecificError
 from conspecific.files import sha256_of
+from conspecific.images import file_of
 from conspecific.index import Index
 from conspecific.index.folder import is_index
 from conspecific.index.kinds import EXACT_UP_TO
@@ -62,7 +63,7 @@ def listed_now(opened: "OpenRun") -> str | None:
     if run is None or opened.weights != run.weights or not (may_keep(opened.config) and can_write()):
         return None
     manifest = opened.manifest()
-    complete = all((manifest.root / path).is_file() for path in manifest.table["path"])
+    complete = all((manifest.root / file_of(path)).is_file() for path in manifest.table["path"])
     return manifest.fingerprint() if complete and len(manifest) <= EXACT_UP_TO else None
 
 

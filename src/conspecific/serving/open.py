@@ -16,6 +16,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.errors import ConfigError, DataError
 from conspecific.evaluation import device_for
 from conspecific.evaluation.score_precision import ScorePrecision
+from conspecific.images import file_of
 from conspecific.index import GallerySearcher, Index
 from conspecific.index.flip import flip_averaged
 from conspecific.index.whitening import Whitening
@@ -99,7 +100,7 @@ def _images_of_index(index: Index, place: Path, opened: OpenRun, config: ServeCo
     if not index.contents.sealed and "root" not in (config.data or {}):
         raise ConfigError(f"{place} was written on another machine: say where its images are, data.root=FOLDER")
     manifest = indexed_images(index, config)
-    missing = [path for path in manifest.table["path"] if not (manifest.root / path).is_file()]
+    missing = [path for path in manifest.table["path"] if not (manifest.root / file_of(path)).is_file()]
     if missing:
         raise DataError(
             f"{len(missing):,} of the {len(index):,} images of {place} are not in {manifest.root}, first {missing[0]}: "
