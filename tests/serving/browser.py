@@ -22,7 +22,14 @@ QUIET = [
     "--disable-sync",
     "--remote-debugging-pipe",
 ]
-KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}
+KEYS = {
+    "Tab": 9,
+    "Enter": 13,
+    "Escape": 27,
+    "ArrowLeft": 37,
+    "ArrowRight": 39,
+    **{key: ord(key) - 32 for key in "sdnlku"},
+}
 SECONDS = 20.0
 
 
@@ -92,6 +99,10 @@ class Browser:
             text = {"text": "\r"} if key == "Enter" else {}
             self._call("Input.dispatchKeyEvent", type="keyDown", **event, **text)
             self._call("Input.dispatchKeyEvent", type="keyUp", **event)
+
+    def write(self, text: str) -> None:
+        """Write into what has the focus."""
+        self._call("Input.insertText", text=text)
 
     def choose(self, selector: str, file: Path) -> None:
         """Give a file to an input, as its dialog would."""

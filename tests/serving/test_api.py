@@ -198,7 +198,10 @@ def test_options_and_places_that_are_not_there_get_a_sentence(client: TestClient
     bad = post(client, encoded_image("PNG"), k=0)
     assert (bad.status_code, "k: Input should be greater than" in error_of(bad)) == (422, True)
     missing = client.get("/nothing")
-    assert (missing.status_code, error_of(missing)) == (404, "GET /nothing is not answered here; /docs lists what is.")
+    assert (missing.status_code, error_of(missing)) == (
+        404,
+        "GET /nothing is not answered here; /openapi.json lists what is.",
+    )
     assert client.get("/page/..%2fapp.py").status_code == 404
     assert client.delete("/api/gallery").status_code == 405
 

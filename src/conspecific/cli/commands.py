@@ -12,6 +12,7 @@ from conspecific.config.schema import (
     ExportConfig,
     IndexConfig,
     PushConfig,
+    ReviewConfig,
     SearchConfig,
     ServeConfig,
     SoupConfig,
@@ -237,6 +238,20 @@ _LISTED = (
         ServeConfig,
         places=("run",),
         note="The page has no passwords: whoever can reach it sees the images. It needs the extra `serve`.",
+    ),
+    Command(
+        "review",
+        "look at doubtful images in a browser, and correct labels by keyboard",
+        "RUN [KEY=VALUE ...]",
+        (
+            ("review RUN", "suspect labels, at http://127.0.0.1:8000"),
+            ("review RUN data=images data.root=FOLDER", "images without labels: clusters, known or new"),
+            ("review RUN output=FILE.csv", "answers go there, not into RUN/corrections.csv"),
+        ),
+        ReviewConfig,
+        places=("run",),
+        note="Every answer is written at once; train data.corrections=FILE.csv applies them. It needs the extra "
+        "`serve`.",
     ),
 )
 COMMANDS: dict[str, Command] = {command.name: command for command in _LISTED}

@@ -436,5 +436,32 @@ class ServeConfig(UseConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"port must be from 0 to 65535; found {self.port}")
+        _check_port(self.port)
+
+
+@dataclass
+class ReviewConfig(UseConfig):
+    """Keys of `review`.
+
+    output: the .csv file of the corrections; null: corrections.csv in the run. most: questions of each kind.
+    min_images: of the smallest cluster. host, port, names: see `ServeConfig`.
+    """
+
+    output: str | None = None
+    most: int = 60
+    min_images: int = 5
+    host: str = "127.0.0.1"
+    port: int = 8000
+    names: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_csv(self.output)
+        _check_port(self.port)
+        if self.most < 1:
+            raise ConfigError(f"most must be 1 or more; found {self.most}")
+
+
+def _check_port(port: int) -> None:
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"port must be from 0 to 65535; found {port}")

@@ -15,8 +15,9 @@ from starlette.types import ASGIApp
 from conspecific import __version__
 from conspecific.config.schema import LimitsConfig
 from conspecific.serving.answers import GalleryFacts, Refused, SearchResult, Species, to_csv
-from conspecific.serving.gallery import ImageSize, ServedGallery
+from conspecific.serving.gallery import ServedGallery
 from conspecific.serving.guard import Guard
+from conspecific.serving.jpeg import ImageSize
 from conspecific.serving.refusal import Refusal
 from conspecific.serving.service import Options, Service
 from conspecific.serving.uploads import ACCEPTED, BINARY
@@ -174,6 +175,11 @@ def create_app(gallery: ServedGallery, limits: LimitsConfig, names: Iterable[str
     app.include_router(facts)
     app.include_router(api)
     app.include_router(pages)
+    return guarded(app, names)
+
+
+def guarded(app: FastAPI, names: Iterable[str] = ()) -> ASGIApp:
+    """Return an application that says in a sentence why it refuses, behind its `Guard`."""
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _not_there)
@@ -195,9 +201,9 @@ async def _not_valid(_: Request, error: Exception) -> Response:
 
 async def _not_there(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    sentence = f"{request.method} {request.url.path} is not answered here; /docs lists what is."
+    sentence = f"{request.method} {request.url.path} is not answered here; /openapi.json lists what is."
     return JSONResponse({"error": sentence}, error.status_code, error.headers)
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "The search failed for a reason of the server's; its terminal shows it."}, 500)
+    return JSONResponse({"error": "The request failed for a reason of the server's; its terminal shows it."}, 500)

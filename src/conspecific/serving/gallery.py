@@ -4,8 +4,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from io import BytesIO
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,14 +22,12 @@ from conspecific.index.refined import make_refined
 from conspecific.index.whitening import Whitening
 from conspecific.models import Embedder
 from conspecific.models.encode import embed_batches
-from conspecific.montage import square
+from conspecific.serving.jpeg import SIDES, ImageSize, jpeg
 from conspecific.serving.refusal import Refusal
 from conspecific.types import EmbeddingSet, FloatArray, Neighbors
 
 QUERY = -1  # the sample id of an image that is not in the gallery
 MOST_RANKED = 2000  # images of a gallery up to which the slow methods are offered: they compare it with itself
-ImageSize = Literal["small", "large"]
-SIDES: dict[ImageSize, int] = {"small": 320, "large": 1280}  # pixels
 
 
 @dataclass(frozen=True)
@@ -195,21 +191,11 @@ class ServedGallery:
 
     @cached_property
     def encoded_image(self) -> Callable[[int, ImageSize], bytes]:
-        """Return an image of the gallery as JPEG: `small`, a square of 320 pixels, or `large`, within 1280 x 1280.
-
-        It is decoded and encoded anew, so that nothing of the file but its pixels is sent: no position, no script.
-        """
+        """Return an image of the gallery as `jpeg` makes it."""
 
         @lru_cache(maxsize=4096)
         def encode(sample_id: int, size: ImageSize) -> bytes:
-            side, buffer = SIDES[size], BytesIO()
-            image = self.open_rgb(sample_id, side)
-            if size == "small":
-                image = square(image, side)
-            else:
-                image.thumbnail((side, side))
-            image.save(buffer, "JPEG", quality=85)
-            return buffer.getvalue()
+            return jpeg(self.open_rgb(sample_id, SIDES[size]), size)
 
         return encode
 

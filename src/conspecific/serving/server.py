@@ -54,12 +54,16 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
     )
 
 
+def run_until_interrupted(app: ASGIApp, listening: socket.socket) -> None:
+    """Answer until Ctrl-C."""
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all answers are sent
+        make_server(app).run(sockets=[listening])
+
+
 def serve(gallery: ServedGallery, config: ServeConfig, listening: socket.socket, console: Console) -> None:
     """Answer until Ctrl-C."""
     app = create_app(gallery, config.limits, [config.host, *config.names])
     asyncio.run(warm_up(app))
-    server = make_server(app)
     count = f"{len(gallery.manifest):,} images"
     console.print(f"Search page of {count}: {address_of(listening, config.host)} (Ctrl-C ends it)", soft_wrap=True)
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all answers are sent
-        server.run(sockets=[listening])
+    run_until_interrupted(app, listening)

@@ -2,7 +2,7 @@
 
 const BINARY = "application/octet-stream";
 
-async function send(path, options = {}) {
+export async function send(path, options = {}) {
   let response;
   try {
     response = await fetch(path, options);

@@ -1,0 +1,75 @@
+"""conspecific review: from the command to a question, and from answers to a training's data."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from conspecific.runs.directory import RunDirectory
+from conspecific.serving import server
+
+Command = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """What a person answers to one question after another, in place of a browser, until none is left."""
+    given: list[dict[str, str]] = []
+
+    def person(app: object, listening: object) -> None:
+        with TestClient(app, base_url="http://localhost") as client:  # type: ignore[arg-type]
+            state = client.get("/api/review").json()
+            while given and state["question"]:
+                for picture in (*state["question"]["images"], *state["question"]["beside"]):
+                    assert client.get(f"/api/images/{picture['id']}").status_code == 200
+                answer = {"question": state["question"]["number"], **given.pop(0)}
+                state = client.post("/api/answer", json=answer).json()
+
+    monkeypatch.setattr(server, "run_until_interrupted", person)
+    return given
+
+
+def test_suspect_labels_are_asked_about_until_ctrl_c_and_then_where_it_stopped(
+    conspecific: Command, run: RunDirectory, tmp_path: Path, answers: list[dict[str, str]]
+) -> None:
+    copied = shutil.copytree(run.path, tmp_path / "run")
+    answers += [{"decision": "same"}, {"decision": "out"}]
+    done = conspecific("review", str(copied), "most=3", "port=0")
+    assert done.returncode == 0, done.stderr
+    assert "3 questions: 3 of suspect label" in done.stdout
+    assert "Review page: http://127.0.0.1:" in done.stdout and "corrections.csv" in done.stdout
+    rows = (copied / "corrections.csv").read_text().splitlines()
+    assert rows[0] == "path,label_before,label,decision,question" and [row.split(",")[3] for row in rows[1:]] == [
+        "same",
+        "out",
+    ]
+    again = conspecific("review", str(copied), "most=3", "port=0")
+    assert "2 of them are answered in" in again.stdout
+    used = conspecific("suspects", str(copied), f"data.corrections={copied / 'corrections.csv'}")
+    assert used.returncode == 0, used.stderr
+    assert "Corrections: 1 label changed, 1 image left out" in used.stdout
+
+
+def test_images_without_a_label_are_asked_about_by_cluster_and_by_score(
+    conspecific: Command, run: RunDirectory, tmp_path: Path, answers: list[dict[str, str]]
+) -> None:
+    copied = shutil.copytree(run.path, tmp_path / "run")
+    (tmp_path / "new").mkdir()
+    rng = np.random.default_rng(0)
+    for picture in range(2):
+        base = np.asarray(Image.fromarray(rng.integers(0, 255, (4, 4, 3), np.uint8)).resize((96, 96)))
+        for copy in range(6):
+            pixels = np.clip(base + rng.integers(-9, 10, base.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "new" / f"{picture}{copy}.png")
+    answers += [{"decision": "new", "label": "Vanessa nova"}, {"decision": "different"}]
+    words = ["data=images", f"data.root={tmp_path / 'new'}"]
+    done = conspecific("review", str(copied), *words, f"output={tmp_path / 'new.csv'}", "port=0", "most=4")
+    assert done.returncode == 0, done.stderr
+    assert "2 of cluster" in done.stdout
+    used = conspecific("embed", str(copied), *words, f"data.corrections={tmp_path / 'new.csv'}")
+    assert "6 labels changed, 0 images left out, 1 new species (Vanessa nova), 6 images without a label" in used.stdout
