@@ -34,6 +34,8 @@ OPTIONS = [(group, option) for group in all_groups() for option in options(group
 NEEDED = {  # what an option cannot do without
     ("data", "folder"): ["data.root=images"],
     ("data", "manifest"): ["data.path=images.csv"],
+    ("data", "megadetector"): ["data.path=results.json"],
+    ("data", "coco"): ["data.path=annotations.json"],
     ("data", "images"): ["data.root=images"],
     ("model", "timm"): ["model.backbone=resnet18"],
     ("teacher", "timm"): ["teacher.backbone=resnet50"],
@@ -184,7 +186,9 @@ def test_two_misspelt_keys_do_not_hide_the_first() -> None:
 
 
 def test_a_key_that_belongs_to_another_option_names_it() -> None:
-    assert message("data.path=birds.csv").endswith("is not a key of this configuration. It belongs to data=manifest.")
+    assert message("data.path=birds.csv").endswith(
+        "is not a key of this configuration. It belongs to data=coco or data=manifest or data=megadetector."
+    )
     told = message("data.root=birds")
     assert told.partition(". It belongs to ")[2].endswith(".")
     assert {"data=folder", "data=images"} <= set(told.rstrip(".").split())

@@ -14,7 +14,7 @@ PARTS_OF_LOSSES = ("losses", "miners", "distances", "reducers", "regularizers")
 # A group -> what it may be; GROUP.* -> what may be anywhere below it. A name ending in .* is every public class and
 # function that this module or package defines and offers.
 ALLOWED: dict[str, tuple[str, ...]] = {
-    "data": ("conspecific.data.sources.*", "conspecific.data.downloads.*"),
+    "data": tuple(f"conspecific.data.{module}.*" for module in ("sources", "detections", "downloads")),
     "model": EMBEDDERS,
     "teacher": EMBEDDERS,
     "loss": ("conspecific.losses.*",),

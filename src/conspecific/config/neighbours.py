@@ -44,11 +44,11 @@ def elsewhere(key: str) -> str | None:
     """Name the options of a group that do have the key, or one like it: data.root belongs to data=folder.
 
     >>> elsewhere("data.path")
-    'It belongs to data=manifest.'
-    >>> elsewhere("data.pth")
-    'Did you mean data.path? It belongs to data=manifest.'
+    'It belongs to data=coco or data=manifest or data=megadetector.'
+    >>> elsewhere("data.image_colum")
+    'Did you mean data.image_column? It belongs to data=manifest or data=megadetector.'
     >>> elsewhere("data.root")
-    'It belongs to data=folder or data=images or data=cars196 and 8 more.'
+    'It belongs to data=folder or data=images or data=cars196 and 10 more.'
     """
     group, _, name = key.partition(".")
     if group not in groups() or not name or "." in name:

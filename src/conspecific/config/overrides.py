@@ -14,6 +14,7 @@ from conspecific.errors import ConfigError
 RECORDED = (
     "data.cache",
     "data.corrections",
+    "data.labels",
     "data.path",
     "data.root",
     "model.backbone",
