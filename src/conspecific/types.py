@@ -16,7 +16,7 @@ from conspecific.parquet import read_parquet, write_parquet
 from conspecific.reading import json_keys, open_regular, read_json
 
 Similarity = Literal["cosine", "l2"]
-COUNTS = ("queries", "gallery", "excluded", "species", "dimensions")  # among the facts of a result
+COUNTS = ("queries", "gallery", "excluded", "new", "species", "dimensions")  # among the facts of a result
 WORDS = ("name", "subset", "protocol", "similarity")
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -103,23 +103,32 @@ class EvalResult:
     metrics: metric name -> mean over the queries that have a positive, in [0, 1] (micro).
     macro: metric name -> mean over species of each species' mean, in [0, 1]: every species counts equally.
     per_query: a row for each of those queries: id, path, label, positives (R), one column for each metric,
-        neighbor_ids, neighbor_paths, neighbor_labels, neighbor_scores, neighbor_hits (lists, nearest first, up to 10).
+        neighbor_ids, neighbor_paths, neighbor_labels, neighbor_scores, neighbor_hits (lists, nearest first, up to 10),
+        other_score (of the nearest image of another species, which would be the first answer if those of its own were
+        not in the gallery; null where there is none).
     facts: what was scored, as JSON values: name, subset, protocol, similarity, dimensions, queries, gallery,
-        excluded (queries without a positive), sampled_from (how many queries a sample was drawn from), species,
-        geometry (see `metrics.geometry`), epoch; some are absent when arrays were scored. Where images have groups:
-        exclude_group, if a query's group was left out of its answers, and own_group, recall@1 `with` and `without` its
-        answers over the `queries` that have a positive outside their group.
+        excluded (queries without a positive), new (those of them whose species is known), sampled_from (how many
+        queries a sample was drawn from), species, geometry (see `metrics.geometry`), epoch; some are absent when arrays
+        were scored. Where images have groups: exclude_group, if a query's group was left out of its answers, and
+        own_group, recall@1 `with` and `without` its answers over the `queries` that have a positive outside their
+        group. Of a test: rejection, see `evaluation.rejection`.
+    new: the queries whose species is not in the gallery, with the columns of per_query that need no positive: id, path,
+        label, neighbor_ids, neighbor_paths, neighbor_labels, neighbor_scores. None where there are none.
     """
 
     metrics: Mapping[str, float]
     macro: Mapping[str, float]
     per_query: pl.DataFrame
     facts: Mapping[str, Any] = field(default_factory=dict)
+    new: pl.DataFrame | None = None
 
     def save(self, stem: Path) -> None:
-        """Write `stem`.json (facts and metrics) and `stem`.parquet (the per-query table), each with a checksum."""
-        with write_whole(Path(f"{stem}.parquet")) as temporary:
-            write_parquet(self.per_query, temporary)
+        """Write `stem`.json (facts and metrics) and `stem`.parquet (the per-query table), each with a checksum, and
+        `stem`_new.parquet where there are queries of new species."""
+        for name, table in ((f"{stem}.parquet", self.per_query), (f"{stem}_new.parquet", self.new)):
+            if table is not None:
+                with write_whole(Path(name)) as temporary:
+                    write_parquet(table, temporary)
         content = {"facts": dict(self.facts), "metrics": dict(self.metrics), "macro": dict(self.macro)}
         write_checked_json(Path(f"{stem}.json"), content)  # last: if it exists, the result is complete
 
@@ -134,8 +143,9 @@ class EvalResult:
         """Read what `save` wrote. Raises RunError if a file is missing or holds anything else."""
         try:
             stored = read_json(Path(f"{stem}.json"))
-            table = read_parquet(Path(f"{stem}.parquet"))
-            return cls(_numbers(stored["metrics"]), _numbers(stored["macro"]), table, _facts(stored["facts"]))
+            table, facts = read_parquet(Path(f"{stem}.parquet")), _facts(stored["facts"])
+            new = read_parquet(Path(f"{stem}_new.parquet")) if facts.get("new") else None
+            return cls(_numbers(stored["metrics"]), _numbers(stored["macro"]), table, facts, new)
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise RunError(f"{stem}.json / .parquet is not a stored evaluation result: {error}") from error
 
@@ -163,7 +173,7 @@ def _facts(stored: Any) -> dict[str, Any]:
 
 def require_results(folder: Path, names: Iterable[str]) -> None:
     """Raise RunError if files in a folder have the names of results, but were not written by `EvalResult.save`."""
-    for file in (folder / f"{name}{kind}" for name in names for kind in (".json", ".parquet")):
+    for file in (folder / f"{name}{kind}" for name in names for kind in (".json", ".parquet", "_new.parquet")):
         if file.exists() and not _is_result(file):
             raise RunError(f"{file} is no stored result, and would be overwritten. Name another folder.")
 

@@ -196,7 +196,7 @@ def test_an_index_of_a_run_that_has_other_weights_now_is_refused(
         assert done.stderr.startswith(f"error: {copied.index} belongs to another encoder: weights ")
 
 
-def test_a_query_below_the_threshold_may_be_none_of_these(
+def test_a_query_below_the_threshold_is_probably_none_of_these(
     conspecific: Command, copied: RunDirectory, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from conspecific.runs.answers import Threshold
@@ -206,9 +206,10 @@ def test_a_query_below_the_threshold_may_be_none_of_these(
     Image.new("RGB", (96, 96), "teal").save("teal.png")
     for place in (copied.index, copied.path):
         done = conspecific("search", place, "teal.png", "output=answers.json")
-        assert "It may be none of these: no answer reaches a score of 0.990, from which on 95%" in done.stdout
+        assert "Probably none of these: the best score, " in done.stdout
+        assert ", is below 0.990, which 95% of the validation queries reach" in done.stdout
         written = json.loads(Path("answers.json").read_text())
-        assert written["none_of_these"] == ["teal.png"] and written["threshold"]["score"] == 0.99
+        assert written["none_of_these"] == ["teal.png"] and written["threshold"] == {"score": 0.99, "kept": 0.95}
 
 
 @pytest.mark.usefixtures("with_network")

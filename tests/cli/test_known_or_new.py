@@ -12,6 +12,7 @@ from PIL import Image
 import conspecific as conspecific_api
 from conspecific.config.overrides import override
 from conspecific.data.sources import from_file
+from conspecific.evaluation.rejection import rejection_of
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import read_splits
 from conspecific.types import EvalResult
@@ -22,7 +23,7 @@ KNOWN, NEW = ("owl", "wren", "robin", "jay"), ("crow", "stork")
 
 @pytest.fixture(scope="module")
 def mixed(tiny: list[str], cache: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A run on four species of eight images, searched with three more of each, and three of each of two new species."""
+    """A run on four species of eight images, searched with three more of each, and six of each of two new species."""
     folder = tmp_path_factory.mktemp("mixed")
     rng, rows = np.random.default_rng(0), []
 
@@ -34,7 +35,7 @@ def mixed(tiny: list[str], cache: Path, tmp_path_factory: pytest.TempPathFactory
 
     for name in (*KNOWN, *NEW):
         base = rng.integers(0, 255, (6, 6, 3))
-        for place in range(8 * (name in KNOWN) + 3):
+        for place in range(11 if name in KNOWN else 6):
             draw(name, "gallery" if name in KNOWN and place < 8 else "query", base)
     for _ in range(4):
         draw(None, "gallery", rng.integers(0, 255, (6, 6, 3)))
@@ -61,23 +62,34 @@ def test_images_without_a_label_are_searched_in_and_nothing_else(mixed: RunDirec
     assert "Distractors: 4 images without a label in the validation gallery, 4 in the test gallery" in log
     assert "Left out: 1 images that are in no split" in log
     result = EvalResult.load(mixed.results / "test_model")
-    assert (result.facts["queries"], result.facts["gallery"], result.facts["excluded"]) == (12, 36, 6)
+    assert (result.facts["queries"], result.facts["gallery"], result.facts["excluded"]) == (12, 36, 12)
     final = read_splits(mixed.final).filter("train")
-    assert final.height == 50 and final["label"].null_count() == 0
+    assert final.height == 56 and final["label"].null_count() == 0
+
+
+def test_known_and_new_queries_are_told_apart(mixed: RunDirectory, conspecific: Command) -> None:
+    result = EvalResult.load(mixed.results / "test_model")
+    assert result.new is not None and set(result.new["label"]) == set(NEW)
+    found = rejection_of(result)
+    assert found is not None and (found.known, found.new, found.asked_twice) == (12, 12, False)
+    log, told = mixed.log.read_text(), found.describe()
+    assert all(sentence in log for sentence in told) and "12 of species that are not: AUROC" in told[0]
+    assert 'id="known"' in mixed.report.read_text()
     done = conspecific("evaluate", str(mixed.path))
     assert done.returncode == 0, done.stderr
-    assert "The data changed" not in done.stdout
+    assert "The data changed" not in done.stdout and all(sentence in done.stdout for sentence in told)
     [folder] = (mixed.path / "evaluations").iterdir()
-    assert EvalResult.load(folder / "model").metrics == result.metrics
+    again = EvalResult.load(folder / "model")
+    assert again.metrics == result.metrics and again.facts["rejection"] == result.facts["rejection"]
 
 
 def test_a_search_names_the_species_of_what_has_none(mixed: RunDirectory, conspecific: Command, here: Path) -> None:
     manifest = from_file(str(mixed.path.parent / "images.csv"))
-    one = manifest.root / "050.png"
+    one = manifest.root / "056.png"
     for _ in range(2):  # the images of the run, then the index that this left
-        done = conspecific("search", str(mixed.path), str(one), "k=55", f"output={here / 'found.csv'}")
+        done = conspecific("search", str(mixed.path), str(one), "k=61", f"output={here / 'found.csv'}")
         assert done.returncode == 0, done.stderr
         rows = pl.read_csv(here / "found.csv")
-        assert rows.height == 55 and rows["path"][0] == "050.png"
+        assert rows.height == 61 and rows["path"][0] == "056.png"
         unknown = set(rows.filter(pl.col("species") == "unknown species")["path"])
         assert unknown == set(manifest.table.filter(pl.col("label").is_null())["path"])

@@ -67,7 +67,9 @@ def test_tables_are_whole_at_eighty_columns(training: CompletedProcess[str]) -> 
 
 
 def test_the_last_lines_name_the_gains_and_what_to_do_next(training: CompletedProcess[str], run: RunDirectory) -> None:
-    *gains, kept, verdict, spent, weights, report, following = training.stdout.splitlines()[-12:]
+    last = training.stdout.splitlines()[-14:]
+    *gains, known, threshold, kept, verdict, spent, weights, report, following = last
+    assert known.startswith("Known or new: ") and threshold.startswith("A first answer of at least ")
     test = read_summary(run)["test"]
     wanted = [(metric, name) for metric in ("recall@1", "precision@10", "map@r") for name in ("flatten", "pooled")]
     for line, (metric, name) in zip(gains, wanted, strict=True):

@@ -169,7 +169,7 @@ def test_without_a_baseline_or_an_answer_the_page_says_so(
         opened(browser, address)
         browser.choose("#file", image)
         browser.wait_for(FOUND)
-        assert "This may be none of them\n\nThe best score, 1.000, is below 1.500" in text_of(browser, ".verdict")
+        assert "Probably none of these\n\nThe best score, 1.000, is below 1.500" in text_of(browser, ".verdict")
         assert "Lost." in text_of(browser, "#answers")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import compare, references
+from conspecific.evaluation.rejection import rejection_of, with_rejection
 from conspecific.evaluation.tables import difference_table
 from conspecific.runs.open import open_run
 from conspecific.tables import PlainConsole
@@ -26,6 +27,8 @@ def run(config: EvaluateConfig) -> None:
     encoder = None if config.subset in evaluator.activations else evaluator.encoder(backbone)
     title = f"Scoring {config.subset}"
     results |= evaluator.score({"model": opened.embedder}, config.subset, title, encoder, config.refine)
+    plain = {name: results[name] for name in ("flatten", "pooled", "model")}
+    results |= with_rejection(plain, opened.validation if config.subset == "test" else {}, "model")
     subject = f"{config.subset}, protocol {evaluator.splits.protocol}"
     for name in ("flatten", "pooled"):
         differences = compare(results["model"], results[name])
@@ -41,6 +44,8 @@ def run(config: EvaluateConfig) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    for sentence in rejection.describe() if (rejection := rejection_of(results["model"])) else ():
+        console.print(f"{sentence}.", soft_wrap=True, highlight=False)
     if config.truncate is not None:
         console.print(f"The model's first {facts['dimensions']} dimensions; the references have all of theirs.")
     if caution:

@@ -39,7 +39,9 @@ def run(config: SearchConfig) -> None:
     for query in range(len(queries)):
         console.print(_table(answers, query))
         if answers.is_unknown(query):
-            console.print(_unknown(answers), style="yellow", soft_wrap=True, highlight=False)
+            assert answers.threshold is not None, "without it, no query is unknown"
+            told = answers.threshold.describe(answers.best_score(query))
+            console.print(told, style="yellow", soft_wrap=True, highlight=False)
         console.print()
     if output and output.suffix.lower() in TABLES:
         write_table(output, answers)
@@ -63,12 +65,6 @@ def _check_output(output: Path, queries: Sequence[Path]) -> None:
     if any(query.exists() and output.samefile(query) for query in queries):
         raise ConfigError(f"output={output} is the image to search with, and would be overwritten: name another file")
     refuse_other_file(output, "search", is_answer)
-
-
-def _unknown(answers: Answers) -> str:
-    assert answers.threshold is not None, "without it, no query is unknown"
-    limit = f"{answers.threshold.score:.3f}, from which on {answers.threshold.precision:.0%} of validation answers"
-    return f"It may be none of these: no answer reaches a score of {limit} were right."
 
 
 def _table(answers: Answers, query: int) -> Table:

@@ -15,7 +15,7 @@ from conspecific.models.weights import weights_identity
 from conspecific.types import EvalResult
 
 REFERENCES = {"flatten": flatten_baseline, "pooled": pooled_reference}
-SCORING = 4  # raise it when a change of code moves numbers or metrics: cached results are then computed again
+SCORING = 5  # raise it when a change of code moves numbers or metrics: cached results are then computed again
 
 
 def references(

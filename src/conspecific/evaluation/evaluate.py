@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.errors import DataError
 from conspecific.index import GallerySearcher, Searcher
 from conspecific.metrics import KS, describe_geometry, largest_k, macro_mean, metric_names, score_queries
-from conspecific.types import EmbeddingSet, EvalResult, IntArray, Neighbors, Similarity
+from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray, Neighbors, Similarity
 
 if TYPE_CHECKING:
     import torch  # takes seconds to import, and is only needed where scores are computed on its devices
@@ -38,7 +39,8 @@ def evaluate(
     embeddings: must hold every image of the subset. ks: cut-offs of recall. device: see `Searcher`.
     searcher: of the gallery, where it is not to be an exact one. exclude_group: whether a query's group is left out of
         its answers too; a searcher must then have been made of embeddings with groups, see `with_groups`.
-    Queries without a positive are left out of the means and counted in `facts["excluded"]`.
+    Queries without a positive are left out of the means and counted in `facts["excluded"]`; those whose species is
+    known are in `EvalResult.new`.
     Raises DataError when no query has a positive.
     """
     if exclude_group:
@@ -51,9 +53,13 @@ def evaluate(
     geometry = describe_geometry(embeddings.vectors, embeddings.labels).to_json()
     told = {**(facts or {}), **({"exclude_group": True} if exclude_group else {})}
     if manifest.grouped:
-        groups = manifest.groups[result.per_query["id"].to_numpy()]
-        result = replace(result, per_query=result.per_query.with_columns(group=pl.Series(groups)))
+        new = None if result.new is None else _grouped(result.new, manifest)
+        result = replace(result, per_query=_grouped(result.per_query, manifest), new=new)
     return replace(result, facts={**told, **result.facts, "geometry": geometry})
+
+
+def _grouped(queries: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
+    return queries.with_columns(group=pl.Series(manifest.groups[queries["id"].to_numpy()]))
 
 
 def with_groups(embeddings: EmbeddingSet, manifest: Manifest) -> EmbeddingSet:
@@ -88,13 +94,13 @@ def score(
     """
     labels = np.full(len(names.paths), -1)
     labels[gallery.ids], labels[queries.ids] = gallery.labels, queries.labels
-    positives = Subset(queries.ids, gallery.ids).count_positives(labels, _groups(queries, gallery, len(labels)))
-    if not positives.any():
+    support = Subset(queries.ids, gallery.ids).count_positives(labels, _groups(queries, gallery, len(labels)))
+    if not support.any():
         outside = ", outside its own group" if queries.groups is not None else ""
         raise DataError(f"none of {len(queries)} queries has another image of its species in the gallery{outside}")
-    answerable = np.flatnonzero(positives)
+    answerable = np.flatnonzero(support)
     chosen = _sample(answerable, max_queries)
-    scored, positives = queries.select(queries.ids[chosen]), positives[chosen]
+    scored, positives = queries.select(queries.ids[chosen]), support[chosen]
     searcher = searcher or Searcher(gallery, metric, device)
     width = max(int(positives.max()), KEPT, largest_k(ks))
     step = max(1, BLOCK_HITS // width)
@@ -110,7 +116,11 @@ def score(
     }
     if len(chosen) < len(answerable):
         counts["sampled_from"] = len(answerable)
-    return _result(pl.concat(tables), metric_names(ks), counts)
+    absent = _sample(np.flatnonzero((support == 0) & (queries.labels >= 0)), max_queries)
+    new = _describe_new(searcher, queries.select(queries.ids[absent]), labels, names) if absent.size else None
+    if new is not None:
+        counts["new"] = new.height
+    return _result(pl.concat(tables), metric_names(ks), counts, new)
 
 
 def _groups(queries: EmbeddingSet, gallery: EmbeddingSet, count: int) -> IntArray | None:
@@ -137,7 +147,9 @@ def without_queries(result: EvalResult, ids: IntArray) -> EvalResult:
     kept = result.per_query.filter(~pl.col("id").is_in(ids.tolist()))
     if kept.is_empty():
         raise DataError(f"all {result.per_query.height} queries would be excluded: no query remains to score")
-    return _result(kept, result.metrics, result.facts)
+    new = None if result.new is None else result.new.filter(~pl.col("id").is_in(ids.tolist()))
+    facts = result.facts if new is None else {**result.facts, "new": new.height}
+    return _result(kept, result.metrics, facts, new)
 
 
 def joined(results: Sequence[EvalResult]) -> EvalResult:
@@ -148,19 +160,21 @@ def joined(results: Sequence[EvalResult]) -> EvalResult:
     first, *others = results
     if not others:
         return first
-    facts = {name: value for name, value in first.facts.items() if name not in ("gallery", "geometry")}
+    facts = {name: value for name, value in first.facts.items() if name not in ("gallery", "geometry", "new")}
     excluded = sum(result.facts["excluded"] for result in results)
     return _result(pl.concat([each.per_query for each in results]), first.metrics, {**facts, "excluded": excluded})
 
 
-def _result(per_query: pl.DataFrame, metrics: Iterable[str], facts: Mapping[str, Any]) -> EvalResult:
+def _result(
+    per_query: pl.DataFrame, metrics: Iterable[str], facts: Mapping[str, Any], new: pl.DataFrame | None = None
+) -> EvalResult:
     """Average the queries (micro) and the species (macro)."""
     species = per_query["label"].rank("dense").to_numpy().astype(np.int64)
     values = {name: per_query[name].to_numpy() for name in metrics}
     micro = {name: float(found.mean()) for name, found in values.items()}
     macro = {name: macro_mean(found, species) for name, found in values.items()}
     counts = {"queries": per_query.height, "species": int(species.max())}
-    return EvalResult(micro, macro, per_query, {**facts, **counts})
+    return EvalResult(micro, macro, per_query, {**facts, **counts}, new)
 
 
 def _score_block(
@@ -180,7 +194,35 @@ def _score_block(
         first_rank[late] = searcher.rank_of_first_positive(query.select(query.ids[late]), beyond=width)
     values = score_queries(hits, positives, first_rank, ks)
     described = _describe(query, positives, neighbors, hits, labels, names)
-    return described.with_columns([pl.Series(name, found) for name, found in values.items()])
+    other = pl.Series("other_score", _best_others(searcher, query, neighbors, hits)).fill_nan(None)
+    return described.with_columns([other, *(pl.Series(name, found) for name, found in values.items())])
+
+
+def _best_others(
+    searcher: GallerySearcher, query: EmbeddingSet, neighbors: Neighbors, hits: NDArray[np.bool_]
+) -> FloatArray:
+    """Return the score of the nearest image of another species to each query, NaN where there is none. [Q]"""
+    others = (neighbors.ids >= 0) & ~hits
+    first = others.argmax(axis=1)
+    found: FloatArray = np.where(others.any(axis=1), neighbors.scores[np.arange(len(query)), first], np.nan)
+    last = np.flatnonzero(hits.all(axis=1))
+    if last.size:  # as wide as the largest species: what comes next is of another one
+        more = searcher.search(query.select(query.ids[last]), hits.shape[1] + 1)
+        found[last] = np.where(more.ids[:, -1] >= 0, more.scores[:, -1], np.nan)
+    return found
+
+
+def _describe_new(
+    searcher: GallerySearcher, query: EmbeddingSet, labels: IntArray, names: Names
+) -> pl.DataFrame | None:
+    """Return the table of queries whose species is not in the gallery, see `EvalResult.new`."""
+    neighbors = searcher.search(query, KEPT)
+    answered = (neighbors.ids >= 0).any(axis=1)  # a query may leave out the whole gallery as its group
+    if not answered.any():
+        return None
+    query, neighbors = query.select(query.ids[answered]), Neighbors(neighbors.ids[answered], neighbors.scores[answered])
+    hits = np.zeros(neighbors.ids.shape, np.bool_)
+    return _describe(query, hits.sum(axis=1), neighbors, hits, labels, names).drop("positives", "neighbor_hits")
 
 
 def _describe(

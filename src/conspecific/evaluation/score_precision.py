@@ -1,4 +1,4 @@
-"""What a score has been worth: the precision of validation answers with such a score."""
+"""What a score has been worth on validation: how many answers with it were right, and who reaches it at all."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conspecific.evaluation.diagnose import judged
-from conspecific.metrics import threshold_for
+from conspecific.evaluation.rejection import best_scores
+from conspecific.metrics import threshold_keeping
 from conspecific.types import EvalResult
 
-WANTED = 0.95
 NEAREST = 200
 
 
@@ -18,12 +18,13 @@ class ScorePrecision:
     """The scores of all answers to the queries of a result, and which were right.
 
     scores: [A] ascending. right: [A + 1], how many of the first 0, 1 ... A answers in that order were.
-    threshold: the lowest score from which on a share of WANTED of the answers was right; None for no such score.
+    threshold: what the first answers of 95 % of the queries reach, whose species are all in the gallery: below, a query
+        is probably of none of the species there, see `rejection`.
     """
 
     scores: NDArray[np.float64]
     right: NDArray[np.int64]
-    threshold: float | None
+    threshold: float
 
     @classmethod
     def of(cls, result: EvalResult) -> "ScorePrecision":
@@ -31,13 +32,13 @@ class ScorePrecision:
         _, scores, hits = judged(result)
         order = np.argsort(scores, kind="stable")
         right = np.append(0, np.cumsum(hits[order], dtype=np.int64))
-        return cls(scores[order], right, threshold_for(scores, hits, WANTED))
+        return cls(scores[order], right, threshold_keeping(best_scores(result)))
 
     def near(self, score: float) -> float | None:
         """Return the share of right ones among the NEAREST answers whose scores are around this score, half of them
         below it; at either end, among the last ones. None without answers.
 
-        >>> found = ScorePrecision(np.array([0.1, 0.2, 0.8]), np.array([0, 0, 0, 1]), None)
+        >>> found = ScorePrecision(np.array([0.1, 0.2, 0.8]), np.array([0, 0, 0, 1]), 0.8)
         >>> found.near(0.5) == 1 / 3
         True
         """

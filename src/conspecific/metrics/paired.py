@@ -1,6 +1,6 @@
 """Bootstrap intervals and randomisation tests of mean differences; paired, as both models answer the same queries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,6 +108,25 @@ def sign_flip_test(
         kept = np.unpackbits(bits)[: rows * len(sums)].reshape(rows, len(sums)).astype(np.float64)
         as_far += (np.abs(2 * (kept @ sums) - sums.sum(axis=0)) >= observed).sum(axis=0)
     return (1 + as_far) / (1 + permutations)
+
+
+def resampled_counts(units: Sequence[Groups], resamples: int, seed: int = 0) -> Iterator[list[NDArray[np.float64]]]:
+    """Yield blocks of bootstrap resamples of several sets of queries, each drawn by itself: for statistics that are no
+    means, see `paired_intervals`.
+
+    units: of each set, [Q] numbers of what is resampled as one. Yields of each set how often its queries are drawn,
+    [B, Q]; the blocks have `resamples` rows in all.
+
+    >>> [counts] = next(resampled_counts([np.array([0, 0, 1])], 4))
+    >>> counts.shape, (counts[:, 0] == counts[:, 1]).all().item(), counts[:, 1:].sum(axis=1).tolist()
+    ((4, 3), True, [2.0, 2.0, 2.0, 2.0])
+    """
+    rng = np.random.default_rng(seed)
+    places = [np.unique(each, return_inverse=True)[1] for each in units]
+    step = max(1, BLOCK_DRAWS // max(1, *(len(each) for each in places)))
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        yield [_drawn(rng, rows, int(each.max()) + 1)[:, each] for each in places]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -13,10 +13,20 @@ from conspecific.types import Neighbors
 
 @dataclass(frozen=True)
 class Threshold:
-    """The lowest score at which answers were right with this precision, in (0, 1], on validation."""
+    """The score that the first answers of a share of the validation queries reach, all of known species.
+
+    kept: that share, in (0, 1].
+    """
 
     score: float
-    precision: float
+    kept: float
+
+    def describe(self, best: float) -> str:
+        """Return a sentence on a query whose best score is below the threshold."""
+        return (
+            f"Probably none of these: the best score, {best:.3f}, is below {self.score:.3f}, which {self.kept:.0%} of "
+            "the validation queries reach, whose species are in the gallery."
+        )
 
 
 @dataclass(frozen=True)
@@ -33,10 +43,13 @@ class Answers:
     encoder: Path
     threshold: Threshold | None = None
 
+    def best_score(self, query: int) -> float:
+        """Return the highest score of the answers to a query, -inf where it has none."""
+        return float(self.neighbors.scores[query].max(initial=-float("inf")))
+
     def is_unknown(self, query: int) -> bool:
-        """Whether no answer to a query reaches the threshold: its species may be none of these."""
-        best = self.neighbors.scores[query].max(initial=-float("inf"))
-        return self.threshold is not None and bool(best < self.threshold.score)
+        """Whether no answer to a query reaches the threshold: its species is probably none of these."""
+        return self.threshold is not None and self.best_score(query) < self.threshold.score
 
 
 def find_queries(places: Sequence[str]) -> tuple[Path, ...]:

@@ -13,16 +13,16 @@ from conspecific.config.targets import check_targets
 from conspecific.data.manifest import Manifest
 from conspecific.encoding.query_encoder import can_write, write_query_encoder
 from conspecific.errors import ConfigError, RunError
-from conspecific.evaluation.score_precision import WANTED, ScorePrecision
+from conspecific.evaluation.score_precision import ScorePrecision
 from conspecific.index import Index
 from conspecific.index.flip import flip_averaged
 from conspecific.index.folder import require_replaceable
 from conspecific.index.gallery_index import require_encoder
+from conspecific.metrics import TPR
 from conspecific.runs.answers import Threshold
 from conspecific.runs.changes import hash_contents
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.open import OpenRun, open_run
-from conspecific.runs.record import read_record
 from conspecific.types import EmbeddingSet
 
 SOURCE = ("run", "weights", "model", "image_size", "truncate")  # keys by which the embeddings are computed again
@@ -99,16 +99,12 @@ def open_for(index: Index, folder: Path, config: UseConfig) -> OpenRun:
 
 
 def validated_threshold(opened: OpenRun) -> Threshold | None:
-    """Return the threshold on the score that the run's validation gives for a precision of WANTED.
+    """Return the score below which a query is probably of none of the species, by the run's validation.
 
-    None where the run has not ended, no score reaches it, or the embeddings are not those that were validated.
+    None where the run has not ended, or the embeddings are not those that were validated.
     """
-    run = opened.run
-    if run is None or not opened.is_as_validated or not run.summary.is_file():
-        return None
-    record = read_record(run.path)
-    found = ScorePrecision.of(record.validation[record.best]).threshold
-    return None if found is None else Threshold(found, WANTED)
+    found = opened.validation
+    return Threshold(ScorePrecision.of(found["model"]).threshold, TPR) if found else None
 
 
 def _stored_threshold(opened: OpenRun) -> dict[str, float]:

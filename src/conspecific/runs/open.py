@@ -39,8 +39,8 @@ from conspecific.models.state_dict import load_weights, read_state_dict
 from conspecific.models.weights import holds_pooled_reference
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.own_images import OwnImages
-from conspecific.runs.record import read_config, trained_images
-from conspecific.types import EmbeddingSet, IntArray
+from conspecific.runs.record import read_config, read_record, trained_images
+from conspecific.types import EmbeddingSet, EvalResult, IntArray
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,13 @@ class OpenRun:
         """Whether embeddings are those that the run's validation scored: its weights, its size, all dimensions."""
         same = self.config.truncate is None and self.image_size == self.trained.loader.image_size
         return self.run is not None and self.weights == self.run.weights and same
+
+    @property
+    def validation(self) -> dict[str, EvalResult]:
+        """The run's results on validation; empty where it has not ended, or these embeddings were not validated."""
+        if self.run is None or not self.is_as_validated or not self.run.summary.is_file():
+            return {}
+        return read_record(self.run.path).validation
 
     @property
     def has_own_images(self) -> bool:

@@ -14,6 +14,7 @@ from conspecific.config.compose import load_typed, save_yaml
 from conspecific.config.schema import TrainConfig
 from conspecific.errors import RunError
 from conspecific.evaluation import Difference, compare
+from conspecific.evaluation.rejection import with_rejection
 from conspecific.files import write_checked_json, write_json, write_text
 from conspecific.leaks.record import Leaks
 from conspecific.parquet import read_parquet
@@ -252,10 +253,11 @@ def finish_record(
 
     start: see `RunRecord`.
     """
+    best = best_name(selection is not None)
+    test = with_rejection(test, validation, best)
     for subset, results in (("val", validation), ("test", test)):
         for name, result in results.items():
             result.save(run.results / f"{subset}_{name}")
-    best = best_name(selection is not None)
     gains = {
         name: [change.to_json() for change in compare(test[best], other)]
         for name, other in test.items()

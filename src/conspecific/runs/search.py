@@ -79,7 +79,7 @@ def indexed_images(index: Index, config: UseConfig) -> Manifest:
 def threshold_of(index: Index) -> Threshold | None:
     """Return the validated threshold that an index was made with."""
     stored = index.stored.threshold
-    return Threshold(stored["score"], stored["precision"]) if {"score", "precision"} <= stored.keys() else None
+    return Threshold(stored["score"], stored["kept"]) if {"score", "kept"} <= stored.keys() else None
 
 
 def search_images(

@@ -7,7 +7,7 @@ from typing import Literal
 import polars as pl
 from pydantic import BaseModel, Field
 
-from conspecific.evaluation.score_precision import WANTED
+from conspecific.metrics import TPR
 from conspecific.serving.gallery import Found, ServedGallery
 from conspecific.tables import csv_text
 
@@ -41,9 +41,9 @@ class Answers(BaseModel):
     answers: list[Answer] = Field(description="the nearest first")
     votes: list[Vote] = Field(description="the most frequent species first, then the one with the nearest answer")
     threshold: float | None = Field(
-        description=f"the lowest score from which on {WANTED:.0%} of the validation answers were right"
+        description=f"the score that {TPR:.0%} of the validation queries reach, whose species are in the gallery"
     )
-    may_be_none: bool = Field(description="whether the best score is below the threshold: perhaps no species fits")
+    may_be_none: bool = Field(description="whether the best score is below the threshold: probably no species fits")
 
 
 class GalleryImage(BaseModel):

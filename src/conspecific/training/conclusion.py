@@ -11,6 +11,7 @@ from rich.text import Text
 
 from conspecific.evaluation import Difference, without_queries
 from conspecific.evaluation.diagnose import describe_imbalance
+from conspecific.evaluation.rejection import rejection_of
 from conspecific.evaluation.tables import NAMES, difference_table
 from conspecific.runs.record import RunRecord
 from conspecific.runs.verdict import verdict
@@ -31,6 +32,9 @@ def print_conclusion(record: RunRecord, console: Console) -> None:
             [found] = [each for each in differences if each.metric == metric]
             _print(console, gain_line(found, NAMES[reference]))
     _print_without_leaks(record, console)
+    if (rejection := rejection_of(record.test[record.best])) is not None:
+        for sentence in rejection.describe():
+            _print(console, sentence)
     if (judged := verdict(record)) is not None:
         _print(console, f"Kept: {record.selection}")
         _print(console, str(judged), style={"better": "green", "worse": "red"}.get(judged.outcome, "yellow"))

@@ -94,6 +94,32 @@ def _precision_summary(best: Points, chosen: tuple[float, float] | None, name: s
     return f"{text}."
 
 
+def rejection_curve(curves: Mapping[str, Points], chosen: tuple[float, float] | None, name: str) -> tuple[str, str]:
+    """Return the share of new queries that is refused against that of known ones, as a plot and in words.
+
+    curves: role of each encoder -> (known refused, new refused), from the lowest threshold on; the best encoder is the
+    last. chosen: the point of its threshold. name: of the best encoder.
+    """
+    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    *others, best = curves.items()
+    for role, points in others:
+        color, dashes = _STYLES[role]
+        axes.plot(*zip(*points, strict=True), color=color, linestyle=dashes, linewidth=1.8, clip_on=False)
+    axes.plot(*zip(*best[1], strict=True), color=_MODEL, linewidth=2.4, clip_on=False)
+    if chosen is not None:
+        axes.plot(*chosen, "o", markersize=11, fillstyle="none", color=_MODEL, markeredgewidth=1.8, clip_on=False)
+    _style(axes)
+    axes.set_xlabel("known queries refused", color=_INK, fontsize=10)
+    for axis, limit in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
+        limit(0, 1)
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(PercentFormatter(1, 0, symbol=" %"))
+    known, new = chosen or min(best[1], key=lambda point: abs(point[0] - 0.05))
+    summary = f"{name}: {percent(new)} of the new queries are refused where {percent(known)} of the known ones are."
+    return _inline(figure, "known-or-new"), summary
+
+
 def _panel(
     metric: str, points: Sequence[tuple[int, float]], levels: Mapping[str, float | None], chosen_epoch: int | None
 ) -> str:

@@ -12,6 +12,7 @@ from conspecific.reporting.run.geometry import geometry
 from conspecific.reporting.run.glossary import glossary
 from conspecific.reporting.run.hubs import hub_section
 from conspecific.reporting.run.index_costs import index_costs_section
+from conspecific.reporting.run.known_or_new import known_or_new
 from conspecific.reporting.run.leak_check import leak_check
 from conspecific.reporting.run.learning import learning
 from conspecific.reporting.run.metric_tables import metric_tables
@@ -30,6 +31,7 @@ SECTIONS: list[Section[Subject]] = [
     Section("map", "Embedding map", "run/embedding_map.html.j2", embedding_map),
     Section("geometry", "Embedding geometry", "run/geometry.html.j2", geometry),
     Section("threshold", "Score threshold", "run/threshold.html.j2", threshold_section),
+    Section("known", "Known or new", "run/known_or_new.html.j2", known_or_new),
     Section("index", "Cost of an index", "run/index_costs.html.j2", index_costs_section),
     Section("run", "Run details", "run/details.html.j2", details),
     Section("glossary", "Glossary", "run/glossary.html.j2", glossary),

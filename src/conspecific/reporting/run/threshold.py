@@ -6,10 +6,11 @@ from typing import Any
 from markupsafe import Markup
 
 from conspecific.evaluation.diagnose import Calibration, calibrate
-from conspecific.evaluation.score_precision import WANTED
 from conspecific.reporting.page.plots import Points, precision_curve
 from conspecific.reporting.page.wording import number, percent
 from conspecific.reporting.run.subject import Subject
+
+WANTED = 0.95  # precision of the kept images
 
 
 @dataclass(frozen=True, slots=True)

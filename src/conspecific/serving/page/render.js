@@ -63,8 +63,8 @@ export function verdictWords(found) {
   const [nearest] = found.answers;
   const share = sharing(best.count, found.answers.length);
   if (found.may_be_none) {
-    const limit = `The best score, ${score(nearest.score)}, is below ${score(found.threshold)}, from which on 95\u00a0% of the answers were right on validation.`;
-    return { name: "This may be none of them", lines: [limit, `${share} ${speciesName(best.species)}.`], unsure: true };
+    const limit = `The best score, ${score(nearest.score)}, is below ${score(found.threshold)}, which 95\u00a0% of the validation queries reach, whose species are in the gallery.`;
+    return { name: "Probably none of these", lines: [limit, `${share} ${speciesName(best.species)}.`], unsure: true };
   }
   const worth = nearest.precision === null
     ? "No validation of such scores was recorded, so that a score says nothing of its precision."

@@ -35,7 +35,7 @@ def open_review(config: ReviewConfig, console: Console) -> Review:
     """Find what is worth a look, and go on with the answers that the file of corrections has already.
 
     Of images with labels, suspect ones are asked about. Of images without, as data=images data.root=FOLDER finds them,
-    clusters are, and those whose score is near the threshold from which on answers were right on validation; they are
+    clusters are, and those whose score is near the threshold of "probably none of these"; they are
     compared with the images of the run.
     """
     opened = open_run(config)

@@ -69,12 +69,14 @@ def known_questions(
     order = np.argsort(np.abs(best - threshold.score), kind="stable")[:most]
     questions = []
     for place in order.tolist():
-        near = [int(row) for row in found.ids[place] if row >= 0]
+        near = [int(row) for row in found.ids[place] if row >= 0 and known.labels[row] >= 0]
+        if not near:
+            continue  # a distractor suggests no species
         species = [known.species[int(known.labels[row])] for row in near]
         side = "above" if best[place] >= threshold.score else "below"
         told = (
-            f"Its best score, {best[place]:.3f}, is just {side} {threshold.score:.3f}, from which on "
-            f"{threshold.precision:.0%} of the validation answers were right."
+            f"Its best score, {best[place]:.3f}, is just {side} {threshold.score:.3f}, which {threshold.kept:.0%} of "
+            "the validation queries reach, whose species are in the gallery."
         )
         beside = tuple(Beside(row, shown(name)) for row, name in zip(near, species, strict=True))
         questions.append(Question(KNOWN, (int(rows[place]),), species[0], told, beside))
