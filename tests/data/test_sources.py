@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from conspecific.data.listing import LeftOut, image_suffixes
+from conspecific.data.listing import LeftOut
 from conspecific.data.sources import butterflies, from_file, from_folder, from_images
 from conspecific.errors import DataError
-from conspecific.images import open_rgb
+from conspecific.images import FORMATS, image_suffixes, open_rgb, raw
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -127,9 +127,20 @@ def test_what_pillow_writes_and_reads_is_an_image(suffix: str, tmp_path: Path) -
 
 
 def test_every_suffix_is_of_a_format_that_needs_no_other_program() -> None:
-    suffixes = image_suffixes()
+    suffixes = image_suffixes(FORMATS)
     assert {".avif", ".gif", ".mpo", ".pgm"} <= suffixes
     assert not suffixes & {".psd", ".eps", ".ps", ".mpg", ".h5", ".wmf", ".pdf", ".txt", ".mp4", ""}
+
+
+def test_raw_files_are_read_or_named_with_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "wren/a.jpg", "wren/b.NEF")
+    for installed in (True, False):
+        monkeypatch.setattr(raw, "can_open", lambda installed=installed: installed)
+        image_suffixes.cache_clear()
+        left = from_folder(str(tmp_path)).describe_left_out()
+        told = "1 file left out: 1 .nef, which needs pip install -e '.[raw]' (wren/b.NEF)."
+        assert left == ("" if installed else told)
+    image_suffixes.cache_clear()
 
 
 def test_heic_is_read_or_named_with_what_it_needs(tmp_path: Path) -> None:

@@ -4,16 +4,12 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Self
 
-from PIL import Image
-
 from conspecific.errors import DataError, name_some
-from conspecific.images import FORMATS
+from conspecific.images import FORMATS, image_suffixes, what_is_needed
 
-HEIC = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
 KEPT_NAMES = 5  # of the files of one kind that are left out
 
 
@@ -74,14 +70,7 @@ def _walk(folder: Path, above: tuple[os.stat_result, ...]) -> Iterator[Path]:
 
 def is_image(path: Path) -> bool:
     """Return whether the name of a file says that it is an image."""
-    return path.suffix.lower() in image_suffixes()
-
-
-@cache
-def image_suffixes() -> frozenset[str]:
-    """Return the suffixes, in lower case and with their dot, of all formats that can be decoded here."""
-    known = {*FORMATS, "MPO"}  # MPO, several JPEGs in one file, is opened as a JPEG
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in known)
+    return path.suffix.lower() in image_suffixes(FORMATS)
 
 
 def other_files(files: Iterable[Path], root: Path) -> tuple[LeftOut, ...]:
@@ -90,6 +79,7 @@ def other_files(files: Iterable[Path], root: Path) -> tuple[LeftOut, ...]:
     for path in files:
         if not is_image(path):
             suffix = path.suffix.lower() or "without a suffix"
-            kinds[f"{suffix}, which needs pip install -e '.[heic]'" if suffix in HEIC else suffix].append(path)
+            needed = what_is_needed(suffix, FORMATS)
+            kinds[f"{suffix}, which needs {needed}" if needed else suffix].append(path)
     ordered = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
     return tuple(LeftOut.of(kind, paths, root) for kind, paths in ordered)

@@ -13,6 +13,7 @@ from conspecific.images.decode import (
     workers_for,
 )
 from conspecific.images.regions import Region, file_of, split_region
+from conspecific.images.suffixes import image_suffixes, what_is_needed
 from conspecific.images.tensors import (
     AnyImage,
     any_image_tensor,
@@ -35,12 +36,14 @@ __all__ = [
     "file_of",
     "image_array",
     "image_hash",
+    "image_suffixes",
     "image_tensor",
     "open_lazily",
     "open_rgb",
     "split_region",
     "to_array",
     "to_tensor",
+    "what_is_needed",
     "why_outside",
     "why_unreadable",
     "workers_for",

@@ -9,13 +9,15 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from conspecific.errors import ImageError
 from conspecific.files import content_hash, content_hash_of
+from conspecific.images import raw
 from conspecific.images.last_decoded import LastDecoded
 from conspecific.images.modes import to_rgb
 from conspecific.images.regions import Region, split_region
+from conspecific.images.suffixes import needs, what_is_needed
 from conspecific.reading import open_regular
 
 with suppress(ImportError):  # HEIC needs the extra `heic`; other formats are Pillow's own
@@ -25,7 +27,7 @@ with suppress(ImportError):  # HEIC needs the extra `heic`; other formats are Pi
 # decoder of the user's own (WMF, HDF5) or hold no photographs are not in this list, and so are never tried.
 RASTER = "JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "JPEG2000", "BMP", "GIF", "PPM", "TGA", "PCX", "SGI", "QOI"
 Image.init()
-FORMATS = tuple(name for name in RASTER if name in Image.OPEN)
+FORMATS = tuple(name for name in RASTER if name in Image.OPEN and (name != "AVIF" or features.check("avif")))
 MAX_PIXELS = 150_000_000  # of one decoded image, which then takes up to 1.3 GB of memory
 ROTATED = 5  # EXIF orientations from here on change width and height
 _pillow_limit = Lock()
@@ -36,11 +38,11 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MA
 def open_rgb(path: Path, shorter_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image to 8-bit RGB, rotated as its EXIF orientation says; a box of it where the path ends in one.
 
-    Transparency becomes white, 16-bit values are scaled to 8 bits, an animation gives its first frame. With
-    `shorter_side`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as at least twice that side remains:
-    camera-sized photographs are then several times cheaper to decode, and small ones do not change. Of an image with a
-    box, all pixels are decoded, once where its boxes are asked for in succession; see `Region.pixels` for what is cut
-    out.
+    Transparency becomes white, 16-bit values are scaled to 8 bits; an animation gives its first frame, a stack its
+    first page, and the raw file of a camera, known by its suffix, the preview in it. With `shorter_side`, a JPEG may be
+    decoded at 1/2, 1/4 or 1/8 of its size as long as at least twice that side remains: camera-sized photographs are
+    then several times cheaper to decode, and small ones do not change. Of an image with a box, all pixels are decoded,
+    once where its boxes are asked for in succession; see `Region.pixels` for what is cut out.
 
     max_pixels: width times height, as decoded, above which an image is refused; of a progressive JPEG, as stored.
     Raises ImageError for an image that cannot be read and for what is no regular file, such as a named pipe; it is both
@@ -50,7 +52,7 @@ def open_rgb(path: Path, shorter_side: int | None = None, max_pixels: int = MAX_
     try:
         return _decode(file, shorter_side, max_pixels) if region is None else _cut_out(file, region, max_pixels)
     except Exception as error:  # Pillow's decoders raise errors of any kind for damaged files
-        raise ImageError(f"{path} cannot be read as an image: {_reason(error)}") from error
+        raise ImageError(f"{path} cannot be read as an image: {_reason(error, file)}") from error
 
 
 def why_unreadable(path: Path, max_pixels: int = MAX_PIXELS) -> str | None:
@@ -58,16 +60,22 @@ def why_unreadable(path: Path, max_pixels: int = MAX_PIXELS) -> str | None:
     try:
         _decode(path, 16, max_pixels)
     except Exception as error:  # as in `open_rgb`
-        return _reason(error)
+        return _reason(error, path)
     return None
 
 
 def why_outside(file: Path, regions: Sequence[Region]) -> list[str | None]:
     """Return why each box cannot be cut out of an image, None where it can. Raises OSError as `open_rgb` does."""
+    size = _upright_size(file)
+    return [_why_outside(region, size) for region in regions]
+
+
+def _upright_size(file: Path) -> tuple[int, int]:
+    if file.suffix.lower() in raw.SUFFIXES:
+        return open_rgb(file).size
     with open_regular(file) as stream, open_lazily(stream, FORMATS) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= ROTATED
-        size = image.size[::-1] if turned else image.size
-    return [_why_outside(region, size) for region in regions]
+        return image.size[::-1] if turned else image.size
 
 
 def _why_outside(region: Region, size: tuple[int, int]) -> str | None:
@@ -95,7 +103,13 @@ def _cut_out(file: Path, region: Region, max_pixels: int) -> Image.Image:
 def _decode(path: Path, shorter_side: int | None, max_pixels: int) -> Image.Image:
     # Pillow 13 garbles a rotated TIFF that it maps into memory, which it does for a path and not for a stream.
     with open_regular(path) as stream:
-        return decode_rgb(stream, shorter_side, max_pixels)
+        if path.suffix.lower() not in raw.SUFFIXES:
+            return decode_rgb(stream, shorter_side, max_pixels)
+        if needed := what_is_needed(path.suffix, FORMATS):  # Pillow would take the tiny first image of some for it
+            raise ValueError(needs(path.suffix, needed))
+        found, turn = raw.preview(stream)
+    image = to_rgb(found) if isinstance(found, Image.Image) else decode_rgb(found, shorter_side, max_pixels, ("JPEG",))
+    return image if turn is None else image.transpose(turn)
 
 
 def decode_rgb(
@@ -137,10 +151,11 @@ def open_lazily(stream: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
                 Image.MAX_IMAGE_PIXELS = limit
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, file: Path) -> str:
     """Return a few words on why decoding failed, without the path."""
     if isinstance(error, UnidentifiedImageError):
-        return "not an image of a known format"
+        needed = what_is_needed(file.suffix, FORMATS)
+        return needs(file.suffix, needed) if needed else "not an image of a known format"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__
