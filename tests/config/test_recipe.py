@@ -16,6 +16,10 @@ def train_config(*overrides: str) -> TrainConfig:
     [
         ("recipe.refit_whitening=true model.head=linear", "needs model.head=whitened and model.embedding_layer=head"),
         ("recipe.refit_whitening=true model.embedding_layer=pooled", "needs model.head=whitened"),
+        (
+            "recipe.class_probabilities=true model.normalize=false",
+            "needs model.embedding_layer=head and model.normalize",
+        ),
         ("recipe.matryoshka=[64] model.embedding_layer=pooled", "trains dimensions of the head"),
         ("recipe.head_epochs=2 model.trainable_stages=0", "has no effect with model.trainable_stages=0"),
         ("recipe.head_epochs=21", "recipe.head_epochs=21 is above trainer.max_epochs=20"),

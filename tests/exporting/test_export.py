@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from rich.console import Console
 
@@ -24,6 +25,7 @@ from conspecific.exporting.formats import FORMATS
 from conspecific.exporting.network import ExportedNetwork
 from conspecific.exporting.usage import program as program_of
 from conspecific.models import Embedder, build_embedder
+from conspecific.models.class_probabilities import WithClassProbabilities
 from conspecific.models.weights import save_weights
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.load import load
@@ -93,22 +95,33 @@ def alone(code: str) -> FloatArray:
 
 
 @pytest.mark.parametrize(
-    ("backbone", "pooling", "head", "layer"),
+    ("backbone", "pooling", "head", "layer", "truncate"),
     [
-        ("test_vit", "cls", "mlp", "head"),
-        ("test_vit2", "avg", "linear", "pooled"),
-        ("test_convnext", "max", "none", "head"),
-        ("test_mambaout", "gem", "none", "head"),
+        ("test_vit", "cls", "mlp", "head", 4),
+        ("test_vit2", "avg", "linear", "pooled", None),
+        ("test_convnext", "max", "none", "head", 4),
+        ("test_mambaout", "gem", "none", "head", 4),
+        ("test_resnet", "avg", "linear followed by class probabilities", "head", None),
     ],
 )
 def test_timm_loads_other_networks(
-    backbone: str, pooling: str, head: str, layer: Any, tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+    backbone: str,
+    pooling: str,
+    head: str,
+    layer: Any,
+    truncate: int | None,
+    tmp_path: Path,
+    image: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    head, _, followed = head.partition(" ")
     dimensions = 8 if head != "none" else None
     embedder: Embedder = build_embedder(
         backbone, "none", pooling, head, dimensions, embedding_layer=layer, trainable_stages=None
     )
-    embedder.truncate = 4 if layer == "head" else None
+    if followed:
+        embedder.head = WithClassProbabilities(embedder.head, F.normalize(torch.rand(3, 8)))
+    embedder.truncate = truncate
     embedder.image_size = size = 96
     network = ExportedNetwork(embedder, size, uint8=False)
     FORMATS["timm"].write(network, tmp_path)

@@ -31,6 +31,9 @@ class RecipeConfig:
         after training (1) (WiSE-FT, Wortsman et al. 2022).
     refit_whitening: whether a whitened head fitted again after training is a candidate of the selection; null means
         where the embedding comes from a whitened head.
+    class_probabilities: whether the probabilities of the training species, as further dimensions of the embedding, are
+        a candidate of the selection; null means where the species searched for are those of training, and no number of
+        dimensions is asked for.
     folds: how many divisions into training and validation choose what is kept, of which each is trained; it is then
         trained again on the images of both. 0 does neither; null means by the number of images, see
         `conspecific.training.folds`.
@@ -45,6 +48,7 @@ class RecipeConfig:
     matryoshka: list[int] = field(default_factory=list)
     wise_ft_alphas: list[float] = field(default_factory=list)
     refit_whitening: bool | None = False
+    class_probabilities: bool | None = False
     folds: int | None = 0
     distillation: float = 0.0
 
@@ -90,6 +94,12 @@ def _without_effect(
         yield (
             "recipe.refit_whitening=true needs model.head=whitened and model.embedding_layer=head; found "
             f"{found}. recipe.refit_whitening=null refits only where there is such a head"
+        )
+    if recipe.class_probabilities and (layer != "head" or not model.get("normalize", True)):
+        found = f"model.embedding_layer={layer}, model.normalize={str(model.get('normalize', True)).lower()}"
+        yield (
+            "recipe.class_probabilities=true needs model.embedding_layer=head and model.normalize=true; found "
+            f"{found}. recipe.class_probabilities=null tries them only where there are both"
         )
     if recipe.matryoshka and layer == "pooled":
         yield (

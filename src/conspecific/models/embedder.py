@@ -15,6 +15,7 @@ from conspecific.config.choices import EmbeddingLayer, check_choice
 from conspecific.errors import ConfigError, DataError, ImageError
 from conspecific.images import AnyImage, any_image_tensor, workers_for
 from conspecific.models.backbone import Backbone
+from conspecific.models.class_probabilities import without_class_probabilities
 from conspecific.models.encode import decoded, device_for, embed_batches
 from conspecific.models.heads import create_head
 from conspecific.models.pooling import ClassToken, create_pooling
@@ -202,6 +203,7 @@ def load_head(embedder: Embedder, weights: Mapping[str, Tensor]) -> bool | None:
         return None
     outer = prefix.removesuffix(IN_EMBEDDER)
     own = {name: tensor for name, tensor in embedder.state_dict().items() if not name.startswith(IN_EMBEDDER)}
+    weights = without_class_probabilities(weights, outer)
     names = {name.removeprefix(outer) for name in weights if name.startswith((f"{outer}pooling.", f"{outer}head."))}
     if not names and not own:
         return None

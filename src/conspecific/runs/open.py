@@ -35,6 +35,7 @@ from conspecific.files import cache_key
 from conspecific.images import workers_for
 from conspecific.leaks.image_hashes import image_hashes
 from conspecific.models import Embedder, pooled_reference
+from conspecific.models.class_probabilities import MEANS, WithClassProbabilities
 from conspecific.models.state_dict import load_weights, read_state_dict
 from conspecific.models.weights import holds_pooled_reference
 from conspecific.runs.directory import RunDirectory
@@ -358,7 +359,10 @@ def load_embedder(trained: TrainConfig, weights: Path, allow: Sequence[str] = ()
     try:
         if holds_pooled_reference(weights):
             embedder = pooled_reference(embedder.backbone)
-        load_weights(embedder, read_state_dict(weights), weights, "model", whole=True)
+        state = read_state_dict(weights)
+        if (means := state.get(MEANS)) is not None:
+            embedder.head = WithClassProbabilities(embedder.head, torch.zeros_like(means))
+        load_weights(embedder, state, weights, "model", whole=True)
     except ConfigError as error:
         raise RunError(str(error)) from error
     return embedder

@@ -70,6 +70,7 @@ class SelectedWeights:
 
     chosen_epoch: from 1; 0 for what was there before training. wise_ft_alpha: 1 for the weights of the epoch itself.
     whitening_refitted: after training. pooled_reference: whether it is the pooled reference, without the head.
+    class_probabilities: whether those of the training species follow the embedding.
     whitening_strength: of an untrained head that is not the one training started from. folds: how many validation parts
         chose them, before they were trained again on training and validation images together; 0: neither was done.
     """
@@ -80,6 +81,7 @@ class SelectedWeights:
     pooled_reference: bool = False
     whitening_strength: float | None = None
     folds: int = 0
+    class_probabilities: bool = False
 
     @property
     def is_trained(self) -> bool:
@@ -102,6 +104,7 @@ class SelectedWeights:
         else:
             alpha = "" if self.wise_ft_alpha == 1 else f", WiSE-FT alpha {self.wise_ft_alpha:g}"
             told = f"epoch {self.chosen_epoch}{alpha}{', whitening refitted' if self.whitening_refitted else ''}"
+        told += ", with class probabilities" if self.class_probabilities else ""
         return told + (f" ({self.how_chosen})" if self.folds else "")
 
     @property

@@ -14,6 +14,7 @@ from conspecific.models import Embedder, pooled_reference
 from conspecific.models.tensor_file import read_tensors, save_tensors
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import SelectedWeights
+from conspecific.training.recipe.class_probabilities import add_class_probabilities
 from conspecific.training.recipe.initialization import Heads
 from conspecific.training.recipe.refit_whitening import can_refit, refit_whitening
 from conspecific.training.recipe.wise_ft import interpolate
@@ -72,10 +73,14 @@ class Trained:
         return before
 
     def embedder(self, kept: SelectedWeights, evaluator: Evaluator) -> Embedder:
-        """Return the embedder that these words describe; `evaluator` has the training images, for a refit.
+        """Return the embedder that these words describe; `evaluator` has the training images, to fit what is fitted.
 
         Untrained ones share one backbone.
         """
+        if kept.class_probabilities:
+            return add_class_probabilities(
+                self.embedder(replace(kept, class_probabilities=False), evaluator), evaluator
+            )
         if kept.whitening_refitted:
             return refit_whitening(self.embedder(replace(kept, whitening_refitted=False), evaluator), evaluator)
         if kept.is_trained:

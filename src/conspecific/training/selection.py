@@ -13,6 +13,7 @@ from conspecific.metrics import standard_error
 from conspecific.runs.record import SelectedWeights
 from conspecific.tables import plain_table
 from conspecific.training.candidates import Trained, candidates_of, refitted
+from conspecific.training.recipe.class_probabilities import with_class_probabilities
 from conspecific.types import EvalResult
 
 GAIN = 0.03  # of what training makes over the pooled reference, in map@r on subsets of birds100 (docs/log.md)
@@ -43,7 +44,8 @@ def select(divisions: Sequence[Division], config: TrainConfig, own: Division | N
     Of what training made, it is that nearest the start whose score is within one standard error of the best, with its
     whitening refitted where `recipe.refit_whitening` asks for it. Under `protocol=unseen` the refitted one counts as
     nearer to the start, because it undoes a preference for the training species that the head has learnt; else as
-    further. `preferred` then compares it with what was there before.
+    further. `preferred` then compares it with what was there before. Class probabilities are added to what is kept
+    where `recipe.class_probabilities` allows them and they gain more than one standard error.
     """
     trained = divisions[0].trained
     results = _scored(list(candidates_of(trained, config)), divisions)
@@ -56,6 +58,9 @@ def select(divisions: Sequence[Division], config: TrainConfig, own: Division | N
             pair = [again, *made] if config.protocol == "unseen" else [*made, again]
             made = [_nearest(pair, results, config.monitor)]
     kept = preferred(untrained, made, results, config.monitor)
+    if more := with_class_probabilities(kept, config):
+        results |= _scored([more], divisions)
+        kept = _nearest([kept, more], results, config.monitor)
     _print(results, kept, config.monitor, divisions)
     start = SelectedWeights(0)
     before = results if len(divisions) == 1 else _scored([start], [own or divisions[0]])

@@ -55,17 +55,19 @@ def selection_sentence(run: Subject) -> str:
     selection = run.record.selection
     if selection is None:
         return ""
-    weights = f"epoch {selection.chosen_epoch} (ringed)" if selection.is_trained else str(replace(selection, folds=0))
+    untrained = str(replace(selection, folds=0, class_probabilities=False))
+    weights = f"epoch {selection.chosen_epoch} (ringed)" if selection.is_trained else untrained
     if selection.wise_ft_alpha != 1:
         weights = (
             f"WiSE-FT, alpha {selection.wise_ft_alpha:g}: the interpolation between the initial weights (alpha 0) and "
             f"those of epoch {selection.chosen_epoch} (alpha 1)"
         )
-    refitted = ", with refitted whitening" if selection.whitening_refitted else ""
+    fitted = ", with refitted whitening" if selection.whitening_refitted else ""
+    fitted += ", followed by the probabilities of the training species" if selection.class_probabilities else ""
     by = run.record.config.monitor + (f" over {selection.folds} folds" if selection.folds > 1 else "")
     chosen = (
         f"Weights selected by validation {by}, the nearest to the start of those within one standard error of the "
-        f"best: {weights}{refitted}."
+        f"best: {weights}{fitted}."
     )
     if not selection.folds or selection.pooled_reference:
         return chosen
