@@ -111,7 +111,7 @@ class EvalResult:
         queries a sample was drawn from), species, geometry (see `metrics.geometry`), epoch; some are absent when arrays
         were scored. Where images have groups: exclude_group, if a query's group was left out of its answers, and
         own_group, recall@1 `with` and `without` its answers over the `queries` that have a positive outside their
-        group. Of a test: rejection, see `evaluation.rejection`.
+        group. Of a test: rejection, see `evaluation.rejection`. taxa: of `data.taxonomy`, where ranks are known.
     new: the queries whose species is not in the gallery, with the columns of per_query that need no positive: id, path,
         label, neighbor_ids, neighbor_paths, neighbor_labels, neighbor_scores. None where there are none.
     """

@@ -13,12 +13,14 @@ import conspecific as conspecific_api
 from conspecific.config.overrides import override
 from conspecific.data.sources import from_file
 from conspecific.evaluation.rejection import rejection_of
+from conspecific.evaluation.taxonomy import recall_at_ranks
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import read_splits
 from conspecific.types import EvalResult
 
 Command = Callable[..., CompletedProcess[str]]
 KNOWN, NEW = ("owl", "wren", "robin", "jay"), ("crow", "stork")
+GENUS: dict[str | None, str] = {"jay": "corvid", "crow": "corvid", "wren": "small", "robin": "small", "owl": "owl"}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def mixed(tiny: list[str], cache: Path, tmp_path_factory: pytest.TempPathFactory
         path = f"{len(rows):03}.png"
         pixels = np.clip(base + rng.integers(-40, 41, base.shape), 0, 255).astype(np.uint8)
         Image.fromarray(pixels).resize((96, 96)).save(folder / path)
-        rows.append((path, name, role))
+        rows.append((path, name, GENUS.get(name), role))
 
     for name in (*KNOWN, *NEW):
         base = rng.integers(0, 255, (6, 6, 3))
@@ -40,7 +42,7 @@ def mixed(tiny: list[str], cache: Path, tmp_path_factory: pytest.TempPathFactory
     for _ in range(4):
         draw(None, "gallery", rng.integers(0, 255, (6, 6, 3)))
     draw(None, "query", rng.integers(0, 255, (6, 6, 3)))
-    pl.DataFrame(rows, schema=["path", "label", "role"], orient="row").write_csv(folder / "images.csv")
+    pl.DataFrame(rows, schema=["path", "label", "genus", "role"], orient="row").write_csv(folder / "images.csv")
     run = conspecific_api.train(
         [
             *("data=manifest", f"data.path={folder / 'images.csv'}", "protocol=query_gallery", "final=true"),
@@ -81,6 +83,17 @@ def test_known_and_new_queries_are_told_apart(mixed: RunDirectory, conspecific: 
     [folder] = (mixed.path / "evaluations").iterdir()
     again = EvalResult.load(folder / "model")
     assert again.metrics == result.metrics and again.facts["rejection"] == result.facts["rejection"]
+
+
+def test_ranks_above_species_are_scored_and_reported(mixed: RunDirectory) -> None:
+    log = mixed.log.read_text()
+    assert ", 3 of rank genus in " in log
+    result = EvalResult.load(mixed.results / "test_model")
+    species, genus = recall_at_ranks(result)
+    assert genus.recall[0].mean >= species.recall[0].mean == result.metrics["recall@1"]
+    assert f"recall@1 by rank: species {species.recall[0].mean:.3f}, genus {genus.recall[0].mean:.3f}" in log
+    assert "The lowest rank at which the answer to a query is sure: species for " in log
+    assert 'id="taxonomy"' in mixed.report.read_text()
 
 
 def test_a_search_names_the_species_of_what_has_none(mixed: RunDirectory, conspecific: Command, here: Path) -> None:

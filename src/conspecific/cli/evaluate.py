@@ -6,6 +6,7 @@ from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import compare, references
 from conspecific.evaluation.rejection import rejection_of, with_rejection
 from conspecific.evaluation.tables import difference_table
+from conspecific.evaluation.taxonomy import describe_ranks
 from conspecific.runs.open import open_run
 from conspecific.tables import PlainConsole
 from conspecific.types import require_results
@@ -28,7 +29,8 @@ def run(config: EvaluateConfig) -> None:
     title = f"Scoring {config.subset}"
     results |= evaluator.score({"model": opened.embedder}, config.subset, title, encoder, config.refine)
     plain = {name: results[name] for name in ("flatten", "pooled", "model")}
-    results |= with_rejection(plain, opened.validation if config.subset == "test" else {}, "model")
+    validation = opened.validation if config.subset == "test" else {}
+    results |= with_rejection(plain, validation, "model")
     subject = f"{config.subset}, protocol {evaluator.splits.protocol}"
     for name in ("flatten", "pooled"):
         differences = compare(results["model"], results[name])
@@ -45,6 +47,8 @@ def run(config: EvaluateConfig) -> None:
         highlight=False,
     )
     for sentence in rejection.describe() if (rejection := rejection_of(results["model"])) else ():
+        console.print(f"{sentence}.", soft_wrap=True, highlight=False)
+    for sentence in describe_ranks(results["model"], validation.get("model")):
         console.print(f"{sentence}.", soft_wrap=True, highlight=False)
     if config.truncate is not None:
         console.print(f"The model's first {facts['dimensions']} dimensions; the references have all of theirs.")

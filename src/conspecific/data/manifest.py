@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self, get_args
@@ -15,6 +15,7 @@ from PIL import Image
 from conspecific.config.choices import BadImages
 from conspecific.data.labels import label_text, one_spelling
 from conspecific.data.listing import LeftOut
+from conspecific.data.taxonomy import Taxa, read_taxa
 from conspecific.errors import DataError, name_some
 from conspecific.images import MAX_PIXELS, file_of, open_rgb
 from conspecific.types import IntArray
@@ -64,6 +65,7 @@ class Manifest:
     reading: how the files are read. unreadable: "path (reason)" of each image that `on_bad=skip` left out.
     min_images: of a species. few: the species that were left out because they had fewer.
     corrections: what corrections changed; empty where there were none.
+    taxa: rank above species, as genus, the lowest first -> species -> taxon; empty where none are known.
     """
 
     root: Path
@@ -79,6 +81,7 @@ class Manifest:
     min_images: int = 1
     few: tuple[str, ...] = ()
     corrections: str = ""
+    taxa: Taxa = field(default_factory=dict)
 
     @classmethod
     def from_table(
@@ -93,16 +96,16 @@ class Manifest:
         labelled: bool = True,
         min_images: int = 1,
     ) -> Self:
-        """Build from a table with the columns path and label, and optionally split, role and group.
+        """Build from a table with the columns path and label, and optionally split, role, group and ranks.
 
         Empty text and NaN count as null, and each species gets one spelling, see `labels.one_spelling`. An image
         without a label is a distractor where others have one. labelled: False where the labels are no species; they are
         dropped. min_images: species with fewer are left out.
-        `check.check_manifest` checks that the images exist and can be read.
+        `check.check_manifest` checks that the images exist and can be read. Ranks: see `taxonomy.read_taxa`.
 
         Raises DataError for missing columns, columns that are not text or numbers, an empty table, and null paths.
         """
-        table = _with_columns(table)
+        given, table = table, _with_columns(table)
         if table.is_empty():
             raise DataError(f"no images under {root}: the manifest is empty. {_left_out(left_out, empty)}".rstrip())
         label, respelt = one_spelling(table["label"])
@@ -110,7 +113,9 @@ class Manifest:
         _require_filled(table)
         if not labelled:
             table = table.with_columns(pl.lit(None, pl.String).alias("label"))
-        found = cls(root, table, *_numbered(table), empty, left_out, (*notes, *respelt), own_links, reading)
+        taxa, told = read_taxa(given, table["label"])
+        notes = (*notes, *respelt, *told)
+        found = cls(root, table, *_numbered(table), empty, left_out, notes, own_links, reading, taxa=taxa)
         return found._without_few(min_images) if found.labelled else found
 
     def __len__(self) -> int:
@@ -204,6 +209,7 @@ class Manifest:
         species = f" of {len(self.species):,} species" if self.labelled else ""
         unknown = "" if self.labelled else ", species not known: no folder of its own for each"
         groups = f", {len(np.unique(self.groups)):,} groups" if self.grouped else ""
+        groups += "".join(f", {len(set(taxa.values())):,} of rank {rank}" for rank, taxa in self.taxa.items())
         files = len({file_of(path) for path in self.table["path"]})
         images = f"{len(self):,} images" if files == len(self) else f"{len(self):,} boxes in {files:,} images"
         found = f"Data: {images}{species}{groups} in {self.root}{unknown}"
@@ -247,7 +253,7 @@ class Manifest:
         return " ".join([*sentences, _left_out(self.left_out, self.empty)]).strip()
 
     def fingerprint(self, leaving_out: Collection[str] = ()) -> str:
-        """Return a hash of every path, label, split, role and group, and of each file's size and time of modification.
+        """Return a hash of every path, label, split, role and group, of the taxa, and of each file's size and time.
 
         Caches take two manifests with the same fingerprint for the same images. leaving_out: paths that are not looked
         at. Raises OSError for a missing file.
@@ -258,6 +264,8 @@ class Manifest:
             if row[0] not in leaving_out:
                 stat = os.stat(os.path.join(self.root, file_of(row[0])))  # three times as fast as by a Path
                 digest.update(repr((row, stat.st_size, stat.st_mtime_ns)).encode())
+        if self.taxa:
+            digest.update(repr(self.taxa).encode())
         return digest.hexdigest()[:16]
 
 

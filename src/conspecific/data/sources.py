@@ -1,5 +1,6 @@
 """The sources of manifests, one function each."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -166,8 +167,9 @@ def from_file(
     group_minutes: float = 5.0,
     min_images: int = 1,
     margin: float = 0.0,
+    ranks: Sequence[str] | None = None,
 ) -> Manifest:
-    """Read a CSV or Parquet table with one row per image: path, label, and optionally split, role and group.
+    """Read a CSV or Parquet table with one row per image: path, label, and optionally split, role, group and ranks.
 
     With columns x, y, width and height, a row is a box of an image, in pixels or in shares, see `with_boxes`.
 
@@ -177,6 +179,7 @@ def from_file(
     group_exif, group_minutes: see `exif_groups`. min_images: of a
     species, below which it is left out.
     margin: share of a box's width and height that is added on each side.
+    ranks: columns of ranks above species, the lowest first; null: genus, family and order, where there are any.
     on_bad, max_bad_share, max_pixels: see `Reading`; a missing file counts as one that cannot be read, and so does a
     box that is not inside its image.
 
@@ -184,7 +187,7 @@ def from_file(
     """
     file = existing_path(path, "data.path", Path.is_file, "a CSV or Parquet file")
     base = file.parent if root is None else existing_path(root, "data.root", Path.is_dir, "a folder")
-    table = read_table(file, image_column, label_column, group_column)
+    table = read_table(file, image_column, label_column, group_column, ranks)
     paths, notes = slashes(path_text(table["path"], file), base)
     reading = Reading(on_bad, max_bad_share, max_pixels)
     table, exif_notes = with_exif_groups(table.with_columns(paths), base, group_exif, group_minutes)

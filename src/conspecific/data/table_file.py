@@ -3,24 +3,34 @@
 import io
 import os
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from conspecific.data.boxes import BOX
+from conspecific.data.taxonomy import rank_columns
 from conspecific.errors import DataError, name_some
 from conspecific.parquet import read_parquet
 
 SEPARATORS = (",", ";", "\t", "|")
 
 
-def read_table(file: Path, image_column: str, label_column: str, group_column: str | None = None) -> pl.DataFrame:
-    """Return the columns of a manifest: path, label, and split, role, group and a box (see BOX) if the file has them.
+def read_table(
+    file: Path,
+    image_column: str,
+    label_column: str,
+    group_column: str | None = None,
+    ranks: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Return the columns of a manifest: path, label, and split, role, group, a box (see BOX) and ranks (see
+    `rank_columns`) if the file has them.
 
     A CSV may be UTF-8 or UTF-16, separated by comma, semicolon, tab or |. Its values are kept as text, so that a
     species named 007 keeps its zeros.
 
     image_column, label_column, group_column: what path, label and group are called in the file.
+    ranks: what ranks are called there, the lowest first; None: as they are called in RANKS.
 
     Raises DataError for a file that cannot be read as such a table and for missing columns.
     """
@@ -33,6 +43,7 @@ def read_table(file: Path, image_column: str, label_column: str, group_column: s
         _column(file, table, label_column, "label_column").alias("label"),
         *group,
         *(pl.col(name) for name in (*optional, *boxes) if name in table.columns),
+        *rank_columns(file, table, ranks),
     )
 
 

@@ -52,6 +52,8 @@ def evaluate(
     )
     geometry = describe_geometry(embeddings.vectors, embeddings.labels).to_json()
     told = {**(facts or {}), **({"exclude_group": True} if exclude_group else {})}
+    if manifest.taxa:
+        told["taxa"] = manifest.taxa
     if manifest.grouped:
         new = None if result.new is None else _grouped(result.new, manifest)
         result = replace(result, per_query=_grouped(result.per_query, manifest), new=new)

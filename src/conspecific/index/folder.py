@@ -40,8 +40,8 @@ class Stored:
     encoder: what the embeddings depend on: `weights`, a SHA-256, `image_size`, and what else changes them, such as
         `flip`; empty where that is not known. source: how the embeddings are computed again: run or weights, model,
         data.
-    root: the folder that paths are relative to. threshold: the lowest score of answers that are to be trusted, and the
-        `precision` that it had on validation; empty where there is none.
+    root: the folder that paths are relative to. threshold: the `score` that a share `kept` of the validation queries
+        reach; empty where there is none.
     """
 
     kind: Kind

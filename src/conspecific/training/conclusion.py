@@ -13,6 +13,7 @@ from conspecific.evaluation import Difference, without_queries
 from conspecific.evaluation.diagnose import describe_imbalance
 from conspecific.evaluation.rejection import rejection_of
 from conspecific.evaluation.tables import NAMES, difference_table
+from conspecific.evaluation.taxonomy import describe_ranks
 from conspecific.runs.record import RunRecord
 from conspecific.runs.verdict import verdict
 from conspecific.tables import plain_table
@@ -32,9 +33,10 @@ def print_conclusion(record: RunRecord, console: Console) -> None:
             [found] = [each for each in differences if each.metric == metric]
             _print(console, gain_line(found, NAMES[reference]))
     _print_without_leaks(record, console)
-    if (rejection := rejection_of(record.test[record.best])) is not None:
-        for sentence in rejection.describe():
-            _print(console, sentence)
+    best, validation = record.test[record.best], record.validation[record.best]
+    rejection = rejection_of(best)
+    for sentence in [*(rejection.describe() if rejection else ()), *describe_ranks(best, validation)]:
+        _print(console, sentence)
     if (judged := verdict(record)) is not None:
         _print(console, f"Kept: {record.selection}")
         _print(console, str(judged), style={"better": "green", "worse": "red"}.get(judged.outcome, "yellow"))

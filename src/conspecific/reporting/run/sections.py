@@ -18,6 +18,7 @@ from conspecific.reporting.run.learning import learning
 from conspecific.reporting.run.metric_tables import metric_tables
 from conspecific.reporting.run.species import species
 from conspecific.reporting.run.subject import Subject
+from conspecific.reporting.run.taxonomy import taxonomy
 from conspecific.reporting.run.threshold import threshold_section
 
 SECTIONS: list[Section[Subject]] = [
@@ -27,6 +28,7 @@ SECTIONS: list[Section[Subject]] = [
     Section("examples", "Example queries", "run/examples.html.j2", examples),
     Section("species", "Metrics per species", "run/species.html.j2", species),
     Section("confusions", "Confusions", "run/confusions.html.j2", confusions),
+    Section("taxonomy", "Ranks above species", "run/taxonomy.html.j2", taxonomy),
     Section("hubs", "Hubs", "run/hubs.html.j2", hub_section),
     Section("map", "Embedding map", "run/embedding_map.html.j2", embedding_map),
     Section("geometry", "Embedding geometry", "run/geometry.html.j2", geometry),
