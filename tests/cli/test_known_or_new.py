@@ -1,5 +1,6 @@
 """A run whose gallery holds images without a label, and whose queries are not all of species in the gallery."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -104,5 +105,6 @@ def test_a_search_names_the_species_of_what_has_none(mixed: RunDirectory, conspe
         assert done.returncode == 0, done.stderr
         rows = pl.read_csv(here / "found.csv")
         assert rows.height == 61 and rows["path"][0] == "056.png"
+        assert re.search(r"^(Sure as (species|genus): |Not sure at any rank)", done.stdout, re.MULTILINE), done.stdout
         unknown = set(rows.filter(pl.col("species") == "unknown species")["path"])
         assert unknown == set(manifest.table.filter(pl.col("label").is_null())["path"])

@@ -1,11 +1,14 @@
 """Answers at the ranks above species."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
+from conspecific.data.manifest import Manifest
 from conspecific.errors import RunError
 from conspecific.evaluation.taxonomy import (
     MixUp,
@@ -16,7 +19,8 @@ from conspecific.evaluation.taxonomy import (
     sure_at,
     taxa_of,
 )
-from conspecific.types import EvalResult
+from conspecific.runs.answers import Answers, Threshold
+from conspecific.types import EvalResult, Neighbors
 
 TAXA = {
     "genus": {"herring": "Larus", "common": "Larus", "tern": "Sterna", "tit": "Parus"},
@@ -108,5 +112,19 @@ def test_a_query_of_a_new_species_can_be_right_at_its_genus() -> None:
 def test_without_ranks_nothing_is_said() -> None:
     result = answered(ROWS, taxa={})
     assert recall_at_ranks(result) == [] and describe_ranks(result, result) == []
-    with pytest.raises(RunError, match="the taxa of model cannot be read"):
+    with pytest.raises(RunError, match="these taxa cannot be read"):
         taxa_of(answered(ROWS, taxa={"genus": 1}))
+
+
+def test_a_search_rolls_its_answers_up(tmp_path: Path) -> None:
+    labels = ["herring", "common", "herring", "tern", None]
+    table = pl.DataFrame({"path": list("abcde"), "label": labels})
+    manifest = replace(Manifest.from_table(tmp_path, table), taxa=TAXA)
+    ids = np.array([[0, 2, 4, -1], [1, 0, 2, -1], [3, 1, 4, -1], [4, -1, -1, -1], [0, 2, 4, -1]])
+    scores = np.full(ids.shape, 0.9, np.float32)
+    scores[4] = 0.1
+    shares = {"species": 0.5, "genus": 0.55, "family": 0.5}
+    queries = (tmp_path,) * 5
+    found = Answers(queries, manifest, Neighbors(ids, scores), tmp_path, Threshold(0.5, 0.95), shares)
+    answers = [("species", "herring"), ("genus", "Larus"), ("family", "Laridae"), None, ("family", "Laridae")]
+    assert [found.rolled_up(query) for query in range(5)] == answers

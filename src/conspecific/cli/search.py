@@ -8,6 +8,7 @@ from rich.table import Table
 
 from conspecific.config.schema import SearchConfig
 from conspecific.errors import ConfigError
+from conspecific.evaluation.taxonomy import SURE
 from conspecific.files import refuse_other_file
 from conspecific.reporting.answers import (
     PICTURED,
@@ -18,6 +19,7 @@ from conspecific.reporting.answers import (
     write_picture,
     write_table,
 )
+from conspecific.reporting.page.wording import species_name
 from conspecific.runs.answers import Answers, find_queries
 from conspecific.runs.search import find_answers
 from conspecific.tables import PlainConsole, plain_table
@@ -42,6 +44,8 @@ def run(config: SearchConfig) -> None:
             assert answers.threshold is not None, "without it, no query is unknown"
             told = answers.threshold.describe(answers.best_score(query))
             console.print(told, style="yellow", soft_wrap=True, highlight=False)
+        if answers.sure:
+            console.print(_rolled_up(answers, query), soft_wrap=True, highlight=False, markup=False)
         console.print()
     if output and output.suffix.lower() in TABLES:
         write_table(output, answers)
@@ -65,6 +69,14 @@ def _check_output(output: Path, queries: Sequence[Path]) -> None:
     if any(query.exists() and output.samefile(query) for query in queries):
         raise ConfigError(f"output={output} is the image to search with, and would be overwritten: name another file")
     refuse_other_file(output, "search", is_answer)
+
+
+def _rolled_up(answers: Answers, query: int) -> str:
+    found = answers.rolled_up(query)
+    if found is None:
+        return "Not sure at any rank, by what was right on validation."
+    rank, answer = found
+    return f"Sure as {rank}: {species_name(answer)}, as {SURE:.0%} of such answers were right on validation."
 
 
 def _table(answers: Answers, query: int) -> Table:

@@ -3,8 +3,10 @@
 Everything is computed from the first ten answers of each query, without embeddings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +20,8 @@ from conspecific.types import EvalResult
 
 SPECIES = "species"
 AT = (1, 5, 10)  # cut-offs of recall
+VOTERS = 10  # answers
+ALL_VOTES = float(sum(1 / place for place in range(1, VOTERS + 1)))
 FEWEST = 20  # queries from which a share of SURE can be told
 SURE = 0.95  # share of right answers on validation, from which on an answer at a rank is sure
 Names = NDArray[np.object_]
@@ -62,11 +66,15 @@ class SureAt:
 
 def taxa_of(result: EvalResult) -> Taxa:
     """Return the taxa that a result knows, see `data.taxonomy`; empty for none. Raises RunError for damaged ones."""
-    stored = result.facts.get("taxa") or {}
+    return read_stored_taxa(result.facts.get("taxa") or {})
+
+
+def read_stored_taxa(stored: Any) -> Taxa:
+    """Return taxa that were read from a file. Raises RunError for anything else."""
     try:
         return {str(rank): {str(each): str(taxon) for each, taxon in taxa.items()} for rank, taxa in stored.items()}
     except AttributeError as error:
-        raise RunError(f"the taxa of {result.facts.get('name')} cannot be read: {error}") from error
+        raise RunError(f"these taxa cannot be read, {error}: make them again") from error
 
 
 def recall_at_ranks(result: EvalResult) -> list[RankRecall]:
@@ -171,6 +179,30 @@ def _percent(share: float | None) -> str:
     return "none" if share is None else f"{100 * share:.1f} %"
 
 
+def vote(answers: Iterable[str | None]) -> tuple[str | None, float]:
+    """Return the taxon with the most votes of the ten first answers, and its share of all votes.
+
+    answers: the taxon of each, the nearest first; None where it is not known.
+
+    >>> winner, share = vote(["gull", "tern", "tern", None])
+    >>> winner, round(share, 3)
+    ('gull', 0.341)
+    """
+    votes: dict[str, float] = {}
+    for position, answer in enumerate(islice(answers, VOTERS), start=1):
+        if answer is not None:
+            votes[answer] = votes.get(answer, 0.0) + 1 / position
+    winner = max(votes, key=votes.__getitem__, default=None)  # the nearer one of equals
+    return winner, votes.get(winner, 0.0) / ALL_VOTES if winner is not None else 0.0
+
+
+def sure_shares(validation: EvalResult) -> dict[str, float]:
+    """Return the share of votes from which on an answer is sure, at species and each rank; empty without ranks."""
+    if not taxa_of(validation):
+        return {}
+    return {each.rank: each.threshold for each in sure_at(validation, validation) if each.threshold is not None}
+
+
 def _together(known: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
     columns = ["label", "neighbor_labels", "neighbor_scores"]
     return pl.concat([known.select(columns), new.select(columns)])
@@ -194,12 +226,7 @@ def _votes(result: EvalResult, queries: pl.DataFrame) -> Sequence[tuple[str, NDA
     for rank, own, answers in _at_ranks(result, queries):
         shares, right = np.zeros(len(own)), np.zeros(len(own), np.bool_)
         for place, (name, row) in enumerate(zip(own, answers, strict=True)):
-            votes: dict[str, float] = {}
-            for position, answer in enumerate(row, start=1):
-                if answer is not None:
-                    votes[answer] = votes.get(answer, 0.0) + 1 / position
-            if votes:
-                winner = max(votes, key=votes.__getitem__)  # the nearer one of equals
-                shares[place], right[place] = votes[winner], winner == name
-        found.append((rank, shares / np.sum(1 / np.arange(1, 11)), right))
+            winner, shares[place] = vote(row)
+            right[place] = winner is not None and winner == name
+        found.append((rank, shares, right))
     return found

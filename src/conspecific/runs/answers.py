@@ -1,13 +1,14 @@
 """Query images, and what a search found for them. Imported without torch, which takes seconds."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from conspecific.data.listing import is_image, list_files
 from conspecific.data.manifest import Manifest
 from conspecific.errors import DataError
+from conspecific.evaluation.taxonomy import SPECIES, vote
 from conspecific.types import Neighbors
 
 
@@ -34,7 +35,9 @@ class Answers:
     """The nearest images of each query.
 
     neighbors: ids in `manifest` and scores, one row a query; -1 for no image. encoder: the file or folder of the
-    weights that answered. threshold: None where the record of the run has none for these embeddings.
+    weights that answered. threshold: None where the record of the run has none for these embeddings. sure: the share of
+    votes from which on an answer at species or a rank above is sure, see `evaluation.taxonomy`; empty likewise, and
+    where no ranks are known.
     """
 
     queries: tuple[Path, ...]
@@ -42,6 +45,19 @@ class Answers:
     neighbors: Neighbors
     encoder: Path
     threshold: Threshold | None = None
+    sure: Mapping[str, float] = field(default_factory=dict)
+
+    def rolled_up(self, query: int) -> tuple[str, str] | None:
+        """Return the lowest rank at which the answer to a query is sure, and the answer; None where it is at none."""
+        labels = [self.manifest.table["label"][row] for row in self.neighbors.ids[query].tolist() if row >= 0]
+        for rank in self.sure:
+            taxa = self.manifest.taxa.get(rank)
+            if rank == SPECIES and self.is_unknown(query):
+                continue
+            winner, share = vote(labels if taxa is None else [taxa.get(label) for label in labels])
+            if winner is not None and share >= self.sure[rank]:
+                return rank, winner
+        return None
 
     def best_score(self, query: int) -> float:
         """Return the highest score of the answers to a query, -inf where it has none."""

@@ -14,6 +14,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.encoding.query_encoder import can_write, write_query_encoder
 from conspecific.errors import ConfigError, RunError
 from conspecific.evaluation.score_precision import ScorePrecision
+from conspecific.evaluation.taxonomy import sure_shares
 from conspecific.index import Index
 from conspecific.index.flip import flip_averaged
 from conspecific.index.folder import require_replaceable
@@ -71,7 +72,7 @@ def build_index(
         kind=kind,
         similarity=opened.embedder.metric,
         encoder={**opened.encoder_facts(), **({"flip": True} if flip else {})},
-        source={**own, **_places(opened), "data": opened.data(), **(source or {})},
+        source={**own, **_places(opened), "data": opened.data(), **_ranks(opened, manifest), **(source or {})},
         root=str(manifest.root.absolute()),
         threshold={} if flip else _stored_threshold(opened),  # it is one of plain scores
         **facts,
@@ -110,6 +111,16 @@ def validated_threshold(opened: OpenRun) -> Threshold | None:
 def _stored_threshold(opened: OpenRun) -> dict[str, float]:
     found = validated_threshold(opened)
     return {} if found is None else asdict(found)
+
+
+def validated_shares(opened: OpenRun) -> dict[str, float]:
+    """Return the shares of votes from which on an answer at a rank is sure, by the run's validation."""
+    found = opened.validation
+    return sure_shares(found["model"]) if found else {}
+
+
+def _ranks(opened: OpenRun, manifest: Manifest) -> dict[str, Any]:
+    return {"taxa": manifest.taxa, "sure": validated_shares(opened)} if manifest.taxa else {}
 
 
 def _places(opened: OpenRun) -> dict[str, str]:

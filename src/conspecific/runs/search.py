@@ -18,7 +18,8 @@ from conspecific.config.schema import SearchConfig, ServeConfig, UseConfig
 from conspecific.config.targets import TARGET
 from conspecific.data.manifest import Manifest
 from conspecific.encoding.query_encoder import can_open, open_query_encoder
-from conspecific.errors import ConfigError
+from conspecific.errors import ConfigError, RunError
+from conspecific.evaluation.taxonomy import read_stored_taxa
 from conspecific.files import sha256_of
 from conspecific.images import center_crop, image_array, open_rgb
 from conspecific.index import Index, Searcher
@@ -66,14 +67,16 @@ def search_index(index: Index, folder: Path, queries: Sequence[Path], config: Se
     vectors = _embedded(index, folder, queries, config)
     found = index.search(vectors, min(config.k, len(index)), config.refine)
     neighbors, manifest = Neighbors(index.rows(found.ids), found.scores), indexed_images(index, config)
-    threshold = None if config.refine.name else threshold_of(index)  # it is one of plain scores
-    return Answers(tuple(queries), manifest, neighbors, folder, threshold)
+    if config.refine.name:  # what validation says is of plain searches
+        return Answers(tuple(queries), manifest, neighbors, folder)
+    return Answers(tuple(queries), manifest, neighbors, folder, threshold_of(index), sure_of(index))
 
 
 def indexed_images(index: Index, config: UseConfig) -> Manifest:
     """Return the images of an index, row for row; in `config.data.root` where it names a folder."""
     root = Path((config.data or {}).get("root", index.stored.root)).expanduser()
-    return Manifest.from_table(root, index.images.select("path", "label"))
+    found = Manifest.from_table(root, index.images.select("path", "label"))
+    return replace(found, taxa=read_stored_taxa(index.stored.source.get("taxa") or {}))
 
 
 def threshold_of(index: Index) -> Threshold | None:
@@ -82,12 +85,20 @@ def threshold_of(index: Index) -> Threshold | None:
     return Threshold(stored["score"], stored["kept"]) if {"score", "kept"} <= stored.keys() else None
 
 
+def sure_of(index: Index) -> dict[str, float]:
+    """Return the shares of votes from which on answers are sure, as an index was made with. Raises RunError."""
+    stored = index.stored.source.get("sure") or {}
+    if not isinstance(stored, dict) or any(type(share) is not float for share in stored.values()):
+        raise RunError(f"the index says {stored!r} of sure answers, which are no shares: make it again")
+    return stored
+
+
 def search_images(
     opened: "OpenRun", queries: Sequence[Path], k: int, console: Console, refine: RefineConfig | None = None
 ) -> Answers:
     """Find the k nearest images of each query, or all images where there are fewer. Raises ImageError, DataError."""
     from conspecific.index.refined import search_refined
-    from conspecific.runs.gallery import validated_threshold
+    from conspecific.runs.gallery import validated_shares, validated_threshold
 
     embedder, flip = opened.embedder, refine is not None and refine.flip
     vectors = embed_queries(opened, queries, flip)
@@ -101,7 +112,8 @@ def search_images(
     asked, k = EmbeddingSet(vectors, ids, labels), min(k, len(gallery))
     if refine is None or not refine.name:
         found = Searcher(gallery, embedder.metric).search(asked, k)
-        return Answers(tuple(queries), manifest, found, opened.weights, validated_threshold(opened))
+        known = validated_threshold(opened), validated_shares(opened)
+        return Answers(tuple(queries), manifest, found, opened.weights, *known)
     found = search_refined(gallery, asked, embedder.metric, replace(refine, flip=False), k)
     return Answers(tuple(queries), manifest, found, opened.weights)
 
