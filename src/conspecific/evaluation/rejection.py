@@ -89,26 +89,13 @@ def with_rejection(
     drawn = _drawn(asked, limits)
     others = [name for name in asked if name != best]
     gains = {name: _intervals(whole[best] - whole[name], drawn[best] - drawn[name]) for name in others}
-    return {
-        name: replace(
-            tested[name],
-            facts={
-                **tested[name].facts,
-                "rejection": asdict(
-                    Rejection(
-                        limits[name],
-                        len(found.known),
-                        len(found.new),
-                        len(found.units) == 1,
-                        _intervals(whole[name], drawn[name]),
-                        _curve(found),
-                        gains if name == best else {},
-                    )
-                ),
-            },
-        )
-        for name, found in asked.items()
-    }
+    told = {}
+    for name, found in asked.items():
+        counts, asked_twice = (len(found.known), len(found.new)), len(found.units) == 1
+        statistics, over = _intervals(whole[name], drawn[name]), gains if name == best else {}
+        rejection = Rejection(limits[name], *counts, asked_twice, statistics, _curve(found), over)
+        told[name] = replace(tested[name], facts={**tested[name].facts, "rejection": asdict(rejection)})
+    return told
 
 
 def rejection_of(result: EvalResult) -> Rejection | None:
@@ -127,7 +114,8 @@ def rejection_of(result: EvalResult) -> Rejection | None:
 
 
 def _read(stored: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
-    return {name: Interval(**{each: float(value) for each, value in stored[name].items()}) for name in stored}
+    kept = [name for name in STATISTICS if name in stored or name in STATISTICS[:3]]  # the rest needs a threshold
+    return {name: Interval(**{each: float(value) for each, value in stored[name].items()}) for name in kept}
 
 
 class _Asked(NamedTuple):
