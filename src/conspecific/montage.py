@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from conspecific.errors import visible
@@ -15,6 +17,7 @@ WIDEST = 4  # columns of a sheet of up to ten answers; larger ones are about as 
 
 PAPER, INK, QUIET, LINE, EMPTY = "#ffffff", "#1c2321", "#5d6764", "#c9d0cd", "#f2f5f4"
 HIT, MISS = "#0f766e", "#b3431e"
+DIMMED = 0.35  # brightness of regions that match nothing
 
 Box = tuple[int, int, int, int]
 
@@ -108,6 +111,51 @@ def side_by_side(left: Image.Image, right: Image.Image, titles: tuple[str, str])
     middle = left.width + gap // 2
     draw.line((middle, indent, middle, height - indent), fill=LINE, width=1)
     return sheet
+
+
+def matching_regions(
+    images: tuple[Image.Image, Image.Image],
+    strengths: tuple[NDArray[np.float32], NDArray[np.float32]],
+    matches: Sequence[tuple[tuple[int, int], tuple[int, int]]],
+    titles: tuple[str, str],
+) -> Image.Image:
+    """Return two square images of one size side by side, of which the regions that match keep their colours.
+
+    strengths: [h, w] in [0, 1] of each image, how much each cell matches. matches: (row, column) in the first image
+    and in the second, numbered from 1 in both.
+    """
+    shown = [_lit(image, strength) for image, strength in zip(images, strengths, strict=True)]
+    for number, match in enumerate(matches, 1):
+        for image, strength, (row, column) in zip(shown, strengths, match, strict=True):
+            height, width = strength.shape
+            middle = (column + 0.5) * image.width / width, (row + 0.5) * image.height / height
+            _numbered(ImageDraw.Draw(image), middle, str(number), image.width)
+    return side_by_side(shown[0], shown[1], titles)
+
+
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Return pictures one below another."""
+    sheet = Image.new("RGB", (max(each.width for each in pictures), sum(each.height for each in pictures)), PAPER)
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet
+
+
+def _lit(image: Image.Image, strength: NDArray[np.float32]) -> Image.Image:
+    """Return an image that is grey and dark where `strength` is 0, and as it was where it is 1."""
+    levels = Image.fromarray(np.round(255 * np.sqrt(strength)).astype(np.uint8))
+    mask = levels.resize(image.size, Image.Resampling.BICUBIC)
+    dark = ImageOps.grayscale(image).point([round(DIMMED * level) for level in range(256)])
+    return Image.composite(image, dark.convert("RGB"), mask)
+
+
+def _numbered(draw: ImageDraw.ImageDraw, middle: tuple[float, float], text: str, side: int) -> None:
+    radius, (x, y) = max(8, side // 28), middle
+    box = x - radius, y - radius, x + radius, y + radius
+    draw.ellipse(box, fill=HIT, outline=PAPER, width=max(1, radius // 7))
+    draw.text(middle, text, PAPER, _font(round(1.2 * radius), bold=True), anchor="mm")
 
 
 def _columns(answers: int) -> int:

@@ -284,6 +284,21 @@ def test_search_prints_the_nearest_and_saves_their_image(
     assert (copied.embeddings / "all" / "vectors.npy").is_file()
 
 
+def test_search_writes_a_picture_of_why_answers_match(
+    conspecific: Command, copied: RunDirectory, image: Path, here: Path
+) -> None:
+    index = here / "gallery.index"
+    assert conspecific("index", str(copied.path), f"output={index}").returncode == 0
+    for place in (copied.path, index):
+        done = conspecific("search", str(place), image, "k=2", "why=true")
+        assert done.returncode == 0, done.stderr
+        file = Path(done.stdout.splitlines()[-1].removeprefix("Why: "))
+        assert file.name.startswith(f"search_{image.stem}_why")
+        with Image.open(file) as picture:
+            width, height = picture.size
+        assert width > 2 * 192 and height > 2 * 192, "two answers, each beside the query at twice 96 pixels"
+
+
 def test_search_refines_its_answers_and_knows_no_threshold_for_them(
     conspecific: Command, copied: RunDirectory, image: Path
 ) -> None:

@@ -282,6 +282,17 @@ def test_a_fault_of_the_server_is_told_without_its_details(
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+def test_why_an_answer_matches_is_a_picture(client: TestClient, image: Path) -> None:
+    listed = client.get("/api/why.jpg", params={"id": 0, "answer": 3})
+    sent = post(client, image.read_bytes(), "why.jpg", answer=3)
+    for found in (listed, sent):
+        assert found.headers["content-type"] == "image/jpeg"
+        with Image.open(BytesIO(found.content)) as picture:
+            assert picture.width > 2 * 128
+    assert client.get("/api/why.jpg", params={"id": 0, "answer": 99}).status_code == 404
+    assert client.get("/api/why.jpg", params={"id": 0}).status_code == 422
+
+
 def test_the_schema_describes_the_api(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     search = schema["paths"]["/api/search"]["post"]

@@ -131,6 +131,20 @@ def test_everything_is_reached_by_keyboard(browser: Browser, address: str) -> No
 
 
 @needs_browser
+def test_an_answer_says_why_it_matches(browser: Browser, address: str, image: Path) -> None:
+    opened(browser, address)
+    browser.choose("#file", image)
+    browser.wait_for(FOUND)
+    browser.run("document.querySelectorAll('.grid .answer')[1].click()")
+    browser.run("document.getElementById('large-why').click()")
+    browser.wait_for("document.getElementById('large-told').innerText.startsWith('Regions that add most')")
+    browser.wait_for("document.getElementById('large-image').naturalWidth > 256")
+    browser.press("Escape")
+    browser.run("document.querySelectorAll('.grid .answer')[2].click()")
+    assert text_of(browser, "#large-told") == "" and not browser.run("document.getElementById('large-why').hidden")
+
+
+@needs_browser
 def test_answers_are_downloaded(browser: Browser, address: str, image: Path, tmp_path: Path) -> None:
     opened(browser, address)
     browser.choose("#file", image)

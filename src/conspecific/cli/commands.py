@@ -191,6 +191,7 @@ _LISTED = (
             ("search RUN image.jpg k=5 data=folder data.root=PATH", "in another gallery"),
             ("search RUN FOLDER output=answers.csv", "each image of a folder; .csv or .json"),
             ("search RUN image.jpg refine.method=k_reciprocal", "re-ranked"),
+            ("search RUN image.jpg why=true", "and a picture of the regions that agree"),
         ),
         SearchConfig,
         places=("run",),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
+from rich.console import Console
 from rich.table import Table
 
 from conspecific.config.schema import SearchConfig
@@ -16,6 +17,7 @@ from conspecific.reporting.answers import (
     found_images,
     is_answer,
     own_picture,
+    save_picture,
     write_picture,
     write_table,
 )
@@ -55,6 +57,20 @@ def run(config: SearchConfig) -> None:
         write_picture(file, answers, 0, mark)
         shown = f" (the first {PICTURED})" if config.k > PICTURED else ""
         console.print(f"Image{shown}: {file}", soft_wrap=True, highlight=False)
+    if config.why:
+        _explain(config, answers, console)
+
+
+def _explain(config: SearchConfig, answers: Answers, console: Console) -> None:
+    """Write for each query a picture of the regions that it and its first answers agree in."""
+    from conspecific.runs.why import explain, open_answering  # torch, which a search in an index does without
+
+    opened = open_answering(config)
+    for number, query in enumerate(answers.queries):
+        named = query.with_name(f"{query.stem}_why{query.suffix}")
+        file, mark = own_picture(Path(), named, answers.encoder)
+        save_picture(file, explain(opened, answers, number), mark)
+        console.print(f"Why: {file}", soft_wrap=True, highlight=False)
 
 
 def _check_output(output: Path, queries: Sequence[Path]) -> None:

@@ -390,12 +390,14 @@ class SearchConfig(UseConfig):
     run: a run directory, or an index of `conspecific index`.
     images: the query images; a folder stands for all images below it. k: number of answers to each. output: a file of
     all answers, .csv or .json, or for one query a picture of them, such as .png; null: search_NAME.png for one query.
-    refine: whether answers are refined, and how.
+    refine: whether answers are refined, and how. why: also write a picture of which regions each query and its first
+    answers agree in.
     """
 
     output: str | None = None
     images: list[str] = field(default_factory=list)
     k: int = 10
+    why: bool = False
     refine: RefineConfig = field(default_factory=RefineConfig)
 
 

@@ -80,12 +80,17 @@ def write_picture(file: Path, answers: Answers, query: int, mark: str = "") -> N
         places=len(ids),
         cell=CELL,
     )
+    save_picture(file, sheet, mark)
+
+
+def save_picture(file: Path, picture: Image.Image, mark: str = "") -> None:
+    """Write a picture of answers, which says that this program made it. mark: see `own_picture`."""
     information = PngInfo()
     information.add_text(MARK, mark)
     exif = Image.Exif()
     exif[MAKER] = MARK
     with write_whole(file) as temporary:
-        sheet.save(temporary, pnginfo=information, exif=exif, compress_level=1)  # sooner, and a tenth larger
+        picture.save(temporary, pnginfo=information, exif=exif, compress_level=1)  # sooner, and a tenth larger
 
 
 def is_answer(file: Path) -> bool:

@@ -65,6 +65,7 @@ def _options(
 Answering = Annotated[Service, Depends(_service)]
 Asked = Annotated[Options, Depends(_options)]
 SampleId = Annotated[int, Query(description="sample id of an image of the gallery")]
+Answered = Annotated[int, Query(description="sample id of the answer")]
 
 
 @facts.get("/gallery", summary="What is searched, and what may be sent")
@@ -117,6 +118,16 @@ async def sheet_of_listed(id: SampleId, service: Answering, options: Asked) -> R
     return _png(await service.answer(id, lambda query: _encoded_sheet(service, query, options)))
 
 
+@api.post("/why.jpg", summary="Which regions of the query and of an answer agree", openapi_extra=UPLOAD, responses=JPEG)
+async def why_of_upload(request: Request, service: Answering, answer: Answered) -> Response:
+    return _jpeg(await service.answer(request, lambda query: service.why(query, answer)))
+
+
+@api.get("/why.jpg", summary="Which regions of the query and of an answer agree", responses=JPEG)
+async def why_of_listed(id: SampleId, service: Answering, answer: Answered) -> Response:
+    return _jpeg(await service.answer(id, lambda query: service.why(query, answer)))
+
+
 @api.get("/images/{id}", summary="An image of the gallery", responses=JPEG)
 def image(id: int, service: Answering, size: ImageSize = "small") -> Response:
     encoded = service.gallery.encoded_image(service.gallery.require(id), size)
@@ -135,6 +146,10 @@ def _csv(result: SearchResult) -> Response:
 
 def _png(encoded: bytes) -> Response:
     return Response(encoded, media_type="image/png", headers=_download("answers.png"))
+
+
+def _jpeg(encoded: bytes) -> Response:
+    return Response(encoded, media_type="image/jpeg", headers={"cache-control": "no-store"})
 
 
 def _download(name: str) -> dict[str, str]:

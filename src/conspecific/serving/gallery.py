@@ -14,6 +14,7 @@ from conspecific.config.choices import REFINEMENTS
 from conspecific.config.refine import RefineConfig
 from conspecific.data.manifest import Manifest
 from conspecific.evaluation.score_precision import ScorePrecision
+from conspecific.evaluation.why import FINER, why_picture
 from conspecific.files import content_hash_of
 from conspecific.images import center_crop, to_tensor
 from conspecific.index import GallerySearcher
@@ -176,6 +177,17 @@ class ServedGallery:
         """
         asked = query if isinstance(query, int) else to_tensor(center_crop(query, self.image_size))
         return self._thread.submit(self._search, asked, k, species, copies, self.require_method(method)).result()
+
+    def why(self, query: Image.Image | int, answer: int) -> Image.Image:
+        """Return a picture of the regions that a query and an image of the gallery agree in, by the model.
+
+        query: as for `search`, of twice `image_size` at least. answer: a sample id.
+        """
+        side = FINER * self.image_size
+        asked = self.open_rgb(query, side) if isinstance(query, int) else query
+        label = (self.label(answer) or "unknown species").replace("_", " ")
+        pair, titles = (asked, self.open_rgb(answer, side)), ("query", label)
+        return self._thread.submit(why_picture, self.model.embedder, pair, self.image_size, titles).result()
 
     def _search(
         self, asked: Tensor | int, k: int, species: int | None, copies: tuple[int, ...], method: str

@@ -11,9 +11,11 @@ from PIL import Image
 from starlette.requests import Request
 
 from conspecific.config.schema import LimitsConfig
+from conspecific.evaluation.why import FINER
 from conspecific.montage import ANSWERS, answer_sheet, square
 from conspecific.serving.answers import SearchResult, search_result
 from conspecific.serving.gallery import ServedGallery
+from conspecific.serving.jpeg import jpeg
 from conspecific.serving.refusal import UPLOADS_BUSY, Refusal, Slots
 from conspecific.serving.uploads import decode_upload, read_body, require_image_type
 
@@ -86,6 +88,16 @@ class Service:
             places=max(len(found), ANSWERS),
             cell=CELL,
         )
+
+    def why(self, query: bytes | int, answer: int) -> bytes:
+        """Return a JPEG of the regions that a query and an image of the gallery agree in. Raises Refusal."""
+        gallery = self.gallery
+        gallery.require(answer)
+        if isinstance(query, bytes):
+            asked: Image.Image | int = decode_upload(query, FINER * gallery.image_size, self.limits)
+        else:
+            asked = gallery.require(query)
+        return jpeg(gallery.why(asked, answer), "large")
 
     def close(self) -> None:
         """End the threads, without waiting for searches that nobody waits for."""

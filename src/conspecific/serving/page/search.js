@@ -84,12 +84,32 @@ function openLarge(answer) {
   at("large-image").alt = name;
   at("large-name").textContent = name;
   at("large-facts").textContent = `Rank ${answer.rank}, score ${score(answer.score)}, ${answer.path}`;
+  at("large-told").textContent = "";
+  at("large-why").hidden = false;
+  at("large").dataset.answer = answer.id;
+  at("large-why").onclick = () => showWhy(answer, name);
   at("large-search").onclick = () => {
     at("large").close();
     scrollTo(0, 0);
     searchListed(answer.id, name);
   };
   at("large").showModal();
+}
+
+async function showWhy(answer, name) {
+  at("large-why").hidden = true;
+  at("large-search").focus();
+  at("large-told").textContent = "Comparing regions";
+  try {
+    const picture = await (await ask("why.jpg", query, { answer: String(answer.id) })).blob();
+    if (at("large").dataset.answer !== String(answer.id)) return; // another answer was opened meanwhile
+    at("large-image").onload = ({ target }) => URL.revokeObjectURL(target.src);
+    at("large-image").src = URL.createObjectURL(picture);
+    at("large-image").alt = `Your image and ${name}, side by side: regions that agree keep their colours`;
+    at("large-told").textContent = "Regions that add most to the score keep their colours; equal numbers mark those that agree most with each other.";
+  } catch (error) {
+    at("large-told").textContent = error.message;
+  }
 }
 
 function example(id, number) {
