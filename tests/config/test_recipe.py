@@ -17,7 +17,7 @@ def train_config(*overrides: str) -> TrainConfig:
         ("recipe.refit_whitening=true model.head=linear", "needs model.head=whitened and model.embedding_layer=head"),
         ("recipe.refit_whitening=true model.embedding_layer=pooled", "needs model.head=whitened"),
         (
-            "recipe.class_probabilities=true model.normalize=false",
+            "recipe.class_probabilities=1 model.normalize=false",
             "needs model.embedding_layer=head and model.normalize",
         ),
         ("recipe.matryoshka=[64] model.embedding_layer=pooled", "trains dimensions of the head"),

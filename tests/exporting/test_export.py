@@ -120,7 +120,7 @@ def test_timm_loads_other_networks(
         backbone, "none", pooling, head, dimensions, embedding_layer=layer, trainable_stages=None
     )
     if followed:
-        embedder.head = WithClassProbabilities(embedder.head, F.normalize(torch.rand(3, 8)))
+        embedder.head = WithClassProbabilities(embedder.head, F.normalize(torch.rand(3, 8)), 0.5)
     embedder.truncate = truncate
     embedder.image_size = size = 96
     network = ExportedNetwork(embedder, size, uint8=False)

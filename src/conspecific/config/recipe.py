@@ -31,9 +31,9 @@ class RecipeConfig:
         after training (1) (WiSE-FT, Wortsman et al. 2022).
     refit_whitening: whether a whitened head fitted again after training is a candidate of the selection; null means
         where the embedding comes from a whitened head.
-    class_probabilities: whether the probabilities of the training species, as further dimensions of the embedding, are
-        a candidate of the selection; null means where the species searched for are those of training, and no number of
-        dimensions is asked for.
+    class_probabilities: factor of the probabilities of the training species, which as further dimensions of the
+        embedding are a candidate of the selection; 0 turns it off; null means 0.5 where the species searched for are
+        those of training, and no number of dimensions is asked for.
     folds: how many divisions into training and validation choose what is kept, of which each is trained; it is then
         trained again on the images of both. 0 does neither; null means by the number of images, see
         `conspecific.training.folds`.
@@ -48,7 +48,7 @@ class RecipeConfig:
     matryoshka: list[int] = field(default_factory=list)
     wise_ft_alphas: list[float] = field(default_factory=list)
     refit_whitening: bool | None = False
-    class_probabilities: bool | None = False
+    class_probabilities: float | None = 0.0
     folds: int | None = 0
     distillation: float = 0.0
 
@@ -58,6 +58,10 @@ class RecipeConfig:
                 raise ConfigError(f"recipe.{name} must be 0 or more; found {value}")
         if self.cached_augmentations == 1:
             raise ConfigError("recipe.cached_augmentations must be 0 or 2 or more; found 1, the same view every epoch")
+        if self.class_probabilities is not None and not self.class_probabilities >= 0:
+            raise ConfigError(
+                f"recipe.class_probabilities must be 0 or more, or null; found {self.class_probabilities}"
+            )
         if self.folds is not None and self.folds < 0:
             raise ConfigError(f"recipe.folds must be 0 or more, or null; found {self.folds}")
         for name in ("ema", "hard_negatives"):
@@ -98,8 +102,8 @@ def _without_effect(
     if recipe.class_probabilities and (layer != "head" or not model.get("normalize", True)):
         found = f"model.embedding_layer={layer}, model.normalize={str(model.get('normalize', True)).lower()}"
         yield (
-            "recipe.class_probabilities=true needs model.embedding_layer=head and model.normalize=true; found "
-            f"{found}. recipe.class_probabilities=null tries them only where there are both"
+            f"recipe.class_probabilities={recipe.class_probabilities:g} needs model.embedding_layer=head and "
+            f"model.normalize=true; found {found}. recipe.class_probabilities=null tries them only where there are both"
         )
     if recipe.matryoshka and layer == "pooled":
         yield (

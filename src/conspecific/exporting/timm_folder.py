@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from conspecific.exporting.network import ExportedNetwork, Run
 from conspecific.files import write_json
 from conspecific.models import Embedder
-from conspecific.models.class_probabilities import MEANS, SCALE, WEIGHT, WithClassProbabilities
+from conspecific.models.class_probabilities import FACTOR, MEANS, SCALE, WithClassProbabilities
 from conspecific.models.pooling import Average, ClassToken, GeM, Maximum
 from conspecific.models.tensor_file import read_tensors, save_tensors
 
@@ -87,7 +87,7 @@ def _head_lines(head: nn.Module) -> list[str]:
     if isinstance(head, WithClassProbabilities):
         lines.append("embeddings = F.normalize(embeddings)")
         lines.append(f'probabilities = ({SCALE} * embeddings @ head["{MEANS}"].T).softmax(1)  # of training species')
-        lines.append(f"embeddings = torch.cat([embeddings, {WEIGHT} * probabilities], 1)")
+        lines.append(f'embeddings = torch.cat([embeddings, head["{FACTOR}"] * probabilities], 1)')
     return lines
 
 

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from conspecific.models.whitening import species_means
 
-SCALE = 16.0  # of the cosine to the mean of a species, as ArcFace trains it by default
-WEIGHT = 2.0  # of the probabilities beside an embedding of length 1; docs/log.md
-MEANS = "head.means"  # in the weights of an embedder whose head is `WithClassProbabilities`
+SCALE = 8.0  # of the cosine to the mean of a species; docs/log.md
+MEANS, FACTOR = "head.means", "head.factor"  # in the weights of an embedder whose head is `WithClassProbabilities`
 
 
 class WithClassProbabilities(nn.Module):
@@ -18,22 +17,24 @@ class WithClassProbabilities(nn.Module):
 
     The probabilities are the softmax of the cosines to the mean embeddings of the species, times `SCALE`. Their dot
     product for two images is the probability that both are of one species, if each is of one of the K: it is added,
-    times `WEIGHT` squared, to the cosine. The first D dimensions alone are the embedding as it was.
+    times `factor` squared, to the cosine. The first D dimensions alone are the embedding as it was.
 
-    means: [K, D], of length 1.
+    means: [K, D], of length 1. factor: [], of the probabilities beside an embedding of length 1.
     """
 
     means: Tensor
+    factor: Tensor
 
-    def __init__(self, head: nn.Module, means: Tensor) -> None:
+    def __init__(self, head: nn.Module, means: Tensor, factor: float = 0.0) -> None:
         super().__init__()
         self.head = head
         self.register_buffer("means", means)
+        self.register_buffer("factor", torch.tensor(factor))
 
     def forward(self, pooled: Tensor) -> Tensor:
         embeddings = F.normalize(self.head(pooled).float())
         probabilities = torch.softmax(SCALE * embeddings @ self.means.T, dim=1)
-        return torch.cat([embeddings, WEIGHT * probabilities], dim=1)
+        return torch.cat([embeddings, self.factor * probabilities], dim=1)
 
 
 def without_class_probabilities(weights: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:
@@ -44,7 +45,7 @@ def without_class_probabilities(weights: Mapping[str, Tensor], prefix: str) -> M
     return {
         f"{prefix}head.{name.removeprefix(inner)}" if name.startswith(inner) else name: tensor
         for name, tensor in weights.items()
-        if name != prefix + MEANS
+        if name not in (prefix + MEANS, prefix + FACTOR)
     }
 
 

@@ -70,7 +70,7 @@ class SelectedWeights:
 
     chosen_epoch: from 1; 0 for what was there before training. wise_ft_alpha: 1 for the weights of the epoch itself.
     whitening_refitted: after training. pooled_reference: whether it is the pooled reference, without the head.
-    class_probabilities: whether those of the training species follow the embedding.
+    class_probabilities: the factor of those of the training species, which then follow the embedding; 0: they do not.
     whitening_strength: of an untrained head that is not the one training started from. folds: how many validation parts
         chose them, before they were trained again on training and validation images together; 0: neither was done.
     """
@@ -81,7 +81,7 @@ class SelectedWeights:
     pooled_reference: bool = False
     whitening_strength: float | None = None
     folds: int = 0
-    class_probabilities: bool = False
+    class_probabilities: float = 0.0
 
     @property
     def is_trained(self) -> bool:

@@ -78,9 +78,8 @@ class Trained:
         Untrained ones share one backbone.
         """
         if kept.class_probabilities:
-            return add_class_probabilities(
-                self.embedder(replace(kept, class_probabilities=False), evaluator), evaluator
-            )
+            without = self.embedder(replace(kept, class_probabilities=0.0), evaluator)
+            return add_class_probabilities(without, evaluator, kept.class_probabilities)
         if kept.whitening_refitted:
             return refit_whitening(self.embedder(replace(kept, whitening_refitted=False), evaluator), evaluator)
         if kept.is_trained:

@@ -42,12 +42,12 @@ def config_of(*overrides: str) -> TrainConfig:
     return typed(compose_config("train", list(overrides)), TrainConfig)
 
 
-def test_the_similarity_gains_four_times_the_probability_of_one_species() -> None:
+def test_the_similarity_gains_the_probability_of_one_species() -> None:
     embedder, images = embedder_of(), Images()
-    added = add_class_probabilities(embedder, images)  # type: ignore[arg-type]
+    added = add_class_probabilities(embedder, images, 2.0)  # type: ignore[arg-type]
     plain, more = (torch.from_numpy(images.embed_training(each, "").vectors) for each in (embedder, added))
     means = torch.stack([torch.nn.functional.normalize(plain[4 * k : 4 * k + 4].mean(dim=0), dim=0) for k in range(3)])
-    probabilities = (16 * plain @ means.T).softmax(dim=1)
+    probabilities = (8 * plain @ means.T).softmax(dim=1)
     assert more.shape == (12, 9)
     length = (1 + 4 * probabilities.square().sum(dim=1)).sqrt()
     wanted = (plain @ plain.T + 4 * probabilities @ probabilities.T) / length / length[:, None]
@@ -64,7 +64,7 @@ def test_the_mean_of_a_species_has_length_one() -> None:
 
 def test_weights_open_with_them_and_training_starts_without(tmp_path: Path) -> None:
     images, file = Images(), tmp_path / "weights.safetensors"
-    added = add_class_probabilities(embedder_of(head="linear"), images)  # type: ignore[arg-type]
+    added = add_class_probabilities(embedder_of(head="linear"), images, 0.7)  # type: ignore[arg-type]
     save_weights(added, file)
     opened = load_embedder(config_of(*MODEL, "model.head=linear", "model.pooling=avg"), file)
     assert same(images, opened, added)
@@ -84,22 +84,24 @@ KEPT = SelectedWeights(20)
 @pytest.mark.parametrize(
     ("overrides", "wanted"),
     [
-        ([], True),
-        (["protocol=query_gallery"], True),
-        (["protocol=unseen"], False),
-        (["protocol=unseen", "recipe.class_probabilities=true"], True),
-        (["recipe.class_probabilities=false"], False),
-        (["model.dimensions=64"], False),
-        (["model.dimensions=64", "recipe.class_probabilities=true"], True),
-        (["recipe.matryoshka=[64]"], False),
-        (["model.embedding_layer=pooled"], False),
-        (["model.normalize=false"], False),
-        (["recipe=neutral"], False),
+        ([], 0.5),
+        (["protocol=query_gallery"], 0.5),
+        (["protocol=unseen"], None),
+        (["protocol=unseen", "recipe.class_probabilities=1"], 1.0),
+        (["recipe.class_probabilities=0"], None),
+        (["model.dimensions=64"], None),
+        (["model.dimensions=64", "recipe.class_probabilities=1"], 1.0),
+        (["recipe.matryoshka=[64]"], None),
+        (["model.embedding_layer=pooled"], None),
+        (["model.normalize=false"], None),
+        (["recipe=neutral"], None),
     ],
 )
-def test_they_are_a_candidate_where_species_are_known_and_dimensions_free(overrides: list[str], wanted: bool) -> None:
+def test_they_are_a_candidate_where_species_are_known_and_dimensions_free(
+    overrides: list[str], wanted: float | None
+) -> None:
     found = with_class_probabilities(KEPT, config_of(*overrides))
-    assert (found == SelectedWeights(20, class_probabilities=True)) if wanted else found is None
+    assert found == (wanted and SelectedWeights(20, class_probabilities=wanted))
 
 
 def test_the_pooled_reference_stays_as_it_is() -> None:

@@ -55,7 +55,7 @@ def selection_sentence(run: Subject) -> str:
     selection = run.record.selection
     if selection is None:
         return ""
-    untrained = str(replace(selection, folds=0, class_probabilities=False))
+    untrained = str(replace(selection, folds=0, class_probabilities=0.0))
     weights = f"epoch {selection.chosen_epoch} (ringed)" if selection.is_trained else untrained
     if selection.wise_ft_alpha != 1:
         weights = (
