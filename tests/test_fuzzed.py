@@ -82,7 +82,7 @@ def test_weights_and_checkpoints(fresh: Fresh, number: int, place: int, bit: int
 def write_index(folder: Path) -> None:
     vectors = np.random.default_rng(0).standard_normal((20, 8)).astype(np.float32)
     facts: dict[str, Any] = {"encoder": {"weights": "f00d"}, "threshold": {"score": 0.5}, "root": "/birds"}
-    index = Index.build(vectors, PATHS, ["wren"] * 20, kind="hnsw", **facts)
+    index = Index.build(vectors, PATHS, ["wren"] * 20, kind="hnsw", within=np.eye(8, dtype=np.float32), **facts)
     index.save(folder / "index", cache=folder.parent / "cache")
 
 
@@ -100,6 +100,7 @@ def test_an_index(fresh: Fresh, number: int, place: int, bit: int, cut: bool) ->
     else:
         assert index.stored == whole.stored and index.images.equals(whole.images)
         assert np.array_equal(index.vectors, whole.vectors)
+        assert index.within is not None and np.array_equal(index.within, np.eye(8))
         assert np.array_equal(index.search(whole.vectors[:5], 3).ids, whole.search(whole.vectors[:5], 3).ids)
 
 

@@ -129,9 +129,12 @@ def test_the_gallery_of_an_index_is_served(birds: Path, cache: Path) -> None:
     assert len(examples) == 8 and not examples.is_in(trained.to_list()).any()
 
 
-def test_the_gallery_is_averaged_with_its_mirror_images_and_whitened(run: RunDirectory, tmp_path: Path) -> None:
+@pytest.mark.parametrize("axes", ["whitening", "wiener"])
+def test_the_gallery_is_averaged_with_its_mirror_images_and_whitened(
+    axes: str, run: RunDirectory, tmp_path: Path
+) -> None:
     copied = shutil.copytree(run.path, tmp_path / "run")
-    refine = ["refine.flip=true", "refine.whitening=true"]
+    refine = ["refine.flip=true", f"refine.{axes}=true"]
     words = [f"run={copied}", "device=cpu", "encode.backend=torch", *refine]
     gallery = open_gallery(typed(compose_config("serve", words), ServeConfig), Console(quiet=True))
     with TestClient(create_app(gallery, LimitsConfig()), base_url="http://localhost") as client:
@@ -140,7 +143,7 @@ def test_the_gallery_is_averaged_with_its_mirror_images_and_whitened(run: RunDir
     nearest = found["model"]["answers"][0]
     assert (nearest["id"], nearest["precision"]) == (3, None)
     assert nearest["score"] == pytest.approx(1, abs=1e-3), "an image and its mirror image have one embedding"
-    assert found["model"]["network"] == "Model of the run, refined by flip_whitening"
+    assert found["model"]["network"] == f"Model of the run, refined by flip_{axes}"
     assert (copied / "embeddings" / "all_mirrored").is_dir()
 
 

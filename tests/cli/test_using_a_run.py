@@ -175,6 +175,41 @@ def test_evaluate_shows_what_reranking_gains_beside_the_plain_search(
     assert done.stderr.startswith("error: refine.method=k_reciprocol is unknown")
 
 
+def test_what_differs_between_species_is_kept_by_the_covariance_that_training_left(
+    conspecific: Command, copied: RunDirectory, image: Path
+) -> None:
+    done = conspecific("evaluate", copied.path, "refine.flip=true", "refine.wiener=true", "output=both")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "model refined by flip_wiener against its plain search" in done.stdout
+    facts = EvalResult.load(Path("both/model_flip_wiener")).facts
+    assert 5 <= facts["dimensions"] <= 23, "24 images span 23 axes"
+    assert facts["refine"]["wiener"]
+    for words in ([], ["output=first.json", "k=48"]):
+        done = conspecific("search", copied.path, image, "refine.wiener=true", *words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Answers refined by wiener" in done.stdout and "1.000" in done.stdout and image.name in done.stdout
+    assert conspecific("index", copied.path).returncode == 0
+    done = conspecific("search", copied.path, image, "refine.wiener=true", "output=second.json", "k=48")
+    assert f"Index: {copied.index}" in done.stdout
+    first, second = (json.loads(Path(f"{name}.json").read_text())["answers"] for name in ("first", "second"))
+    assert [each["path"] for each in first] == [each["path"] for each in second]
+    assert [each["score"] for each in first] == pytest.approx([each["score"] for each in second], abs=1e-4)
+
+
+def test_a_run_without_that_covariance_says_what_to_do(conspecific: Command, copied: RunDirectory, image: Path) -> None:
+    for words in (["truncate=16"], []):
+        if not words:
+            copied.within_species.unlink()
+        for command in (["evaluate", copied.path], ["search", copied.path, image]):
+            done = conspecific(*command, "refine.wiener=true", *words)
+            assert done.returncode == 2
+            assert done.stderr.startswith("error: refine.wiener needs how embeddings vary within a species, and ")
+            assert "Train again with this version, or leave refine.wiener out" in done.stderr
+    assert conspecific("index", copied.path).returncode == 0
+    done = conspecific("search", copied.path, image, "refine.wiener=true")
+    assert done.stderr.startswith(f"error: {copied.index} does not say how embeddings vary within a species: leave out")
+
+
 def test_evaluate_refuses_before_the_work(
     conspecific: Command, copied: RunDirectory, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,11 +22,13 @@ def test_each_way_is_measured_against_the_exact_search(make_manifest: Callable[.
     embeddings = EmbeddingSet(vectors, ids, manifest.labels)
     flipped = Flipped(EmbeddingSet(-vectors, ids, manifest.labels), 0.25)
     flipped.embeddings.vectors[:, 1:] *= -1
-    costs = index_costs(embeddings, subset, manifest, "cosine", {"protocol": "seen"}, said.append, flipped)
+    costs = index_costs(
+        embeddings, subset, manifest, "cosine", {"protocol": "seen"}, said.append, flipped, np.eye(32, dtype=np.float32)
+    )
     names = [cost.name for cost in costs]
     assert names == said and names[:6] == ["exact", "hnsw", "ivf", "sq8", "fp16", "binary"], "too few images for ivfpq"
     assert names[6:11] == ["PCA 32", "first 16", "PCA 16", "first 8", "PCA 8"]
-    assert names[11:] == ["expansion", "augmented", "reciprocal", "flip"]
+    assert names[11:] == ["expansion", "augmented", "reciprocal", "flip", "wiener"]
     found = dict(zip(names, costs, strict=True))
     assert found["exact"].recall == 1 and found["exact"].bytes_per_image == 128 and not found["exact"].differences
     assert found["fp16"].recall > 0.99 and found["fp16"].metrics["recall@1"] == found["exact"].metrics["recall@1"]
@@ -36,6 +38,8 @@ def test_each_way_is_measured_against_the_exact_search(make_manifest: Callable[.
     )
     assert found["flip"].build_seconds > 40 and found["flip"].queries_per_second < 4, "each image is encoded again"
     assert 0.8 < found["flip"].recall < 1, "one of the dimensions is gone"
+    assert 7 <= found["wiener"].dimensions < 32, "eight species differ along seven axes"
+    assert found["wiener"].metrics["map@r"] >= found["exact"].metrics["map@r"]
     assert found["first 8"].recall < found["first 16"].recall < 1
     assert [each.metric for each in found["sq8"].differences] == ["recall@1", "map@r"]
     assert found["first 8"].differences[1].value == pytest.approx(found["first 8"].metrics["map@r"])

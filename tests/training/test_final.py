@@ -34,6 +34,7 @@ def test_the_final_model_is_trained_on_all_images_and_opens_like_a_run(
     assert run.final.weights.read_bytes() != run.weights.read_bytes()
     embedder = conspecific.load(run.final.path)
     assert embedder.embed([Image.new("RGB", (64, 48))]).shape == (1, 16)
+    assert run.final.within_species.is_file() and run.within_species.is_file()
 
 
 def test_the_final_model_of_a_run_that_keeps_the_pooled_reference_is_that(

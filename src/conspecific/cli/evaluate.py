@@ -8,6 +8,7 @@ from conspecific.evaluation.rejection import rejection_of, with_rejection
 from conspecific.evaluation.tables import difference_table
 from conspecific.evaluation.taxonomy import describe_ranks
 from conspecific.runs.open import open_run
+from conspecific.runs.within_species import asked_within_species
 from conspecific.tables import PlainConsole
 from conspecific.types import require_results
 
@@ -16,6 +17,7 @@ def run(config: EvaluateConfig) -> None:
     """Print the differences to both references, with intervals, and write the results."""
     console = PlainConsole()
     opened = open_run(config)
+    within = asked_within_species(opened, config.refine)
     evaluator = opened.evaluator(console)
     caution = opened.training_caution(evaluator, config.subset)
     folder = Path(config.output).expanduser() if config.output else opened.evaluation_folder(evaluator)
@@ -27,7 +29,7 @@ def run(config: EvaluateConfig) -> None:
     results = references(evaluator, config.subset, model["backbone"], model["weights"], opened.cache, stages)
     encoder = None if config.subset in evaluator.activations else evaluator.encoder(backbone)
     title = f"Scoring {config.subset}"
-    results |= evaluator.score({"model": opened.embedder}, config.subset, title, encoder, config.refine)
+    results |= evaluator.score({"model": opened.embedder}, config.subset, title, encoder, config.refine, within)
     plain = {name: results[name] for name in ("flatten", "pooled", "model")}
     validation = opened.validation if config.subset == "test" else {}
     results |= with_rejection(plain, validation, "model")

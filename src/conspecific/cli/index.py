@@ -55,7 +55,7 @@ def _costs(costs: Sequence[IndexCost]) -> Table:
     table = plain_table("What each way to search the test images costs", columns)
     table.caption = (
         "Intervals of the paired difference to exact; found: index_recall@10; bytes: of memory for an image; per s: "
-        "queries, all at once. expansion, augmented, reciprocal, flip: refined answers, see evaluate refine.method"
+        "queries, all at once. expansion, augmented, reciprocal, flip, wiener: refined answers, see evaluate --help"
     )
     table.caption_justify, table.caption_style = "left", "dim"
     for cost in costs:

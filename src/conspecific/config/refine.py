@@ -16,7 +16,9 @@ class RefineConfig:
     gallery. k1, k2: neighbours that must be mutual, and those whose encodings are averaged. distance_weight: of the
     plain distance against the Jaccard distance, 0 to 1.
     flip: average the embeddings of each image and of its mirror image. whitening: PCA whitening by the gallery (Jégou
-    and Chum 2012). Both come before the method, and can be had without one.
+    and Chum 2012). wiener: keep what differs between species, by the gallery and the covariance within species; see
+    `index.wiener.WienerFilter`. They come before the method, and can be had without one; whitening and wiener exclude
+    each other.
     """
 
     method: str = NO_REFINING
@@ -28,6 +30,7 @@ class RefineConfig:
     distance_weight: float = 0.3
     flip: bool = False
     whitening: bool = False
+    wiener: bool = False
 
     def __post_init__(self) -> None:
         for name in ("expanded_by", "augmented_by", "k1", "k2"):
@@ -37,6 +40,8 @@ class RefineConfig:
             raise ConfigError(f"refine.alpha must be 0 or more; found {self.alpha}")
         if not 0 <= self.distance_weight <= 1:
             raise ConfigError(f"refine.distance_weight must be from 0 to 1; found {self.distance_weight}")
+        if self.whitening and self.wiener:
+            raise ConfigError("refine.whitening and refine.wiener each give the axes of the gallery: choose one")
 
     def require_unflipped(self) -> None:
         """Raise ConfigError for flip where a gallery has no embeddings of its mirrored images."""
@@ -50,4 +55,5 @@ class RefineConfig:
     def name(self) -> str:
         """What is asked for, as part of a name; empty where answers are those of the plain search."""
         method = "" if self.method == NO_REFINING else self.method
-        return "_".join(filter(None, ("flip" * self.flip, "whitening" * self.whitening, method)))
+        before = [name for name in ("flip", "whitening", "wiener") if getattr(self, name)]
+        return "_".join(filter(None, (*before, method)))

@@ -27,7 +27,7 @@ from conspecific.files import cache_key, write_json
 from conspecific.metrics import KS
 from conspecific.models import Backbone, Embedder, FrozenStages, pooled_reference
 from conspecific.progress import Phases, progress_bar
-from conspecific.types import EmbeddingSet, EvalResult, IntArray, Similarity
+from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray, Similarity
 
 MOST_MOVED = 0.002  # of recall@1 and map@r, by a reduced precision
 
@@ -226,11 +226,13 @@ class Evaluator:
         title: str,
         encoder: Encoder | None = None,
         refine: RefineConfig | None = None,
+        within: FloatArray | None = None,
     ) -> dict[str, EvalResult]:
         """Embed a subset once and score it under each embedder.
 
         encoder: of the backbone that the embedders share; activations of the subset are not used then.
         refine: how answers are refined; each embedder is then scored a second time, as NAME_METHOD or the like.
+        within: covariance of their embeddings within species, for `refine.wiener`.
         """
         ids = self.subset(subset)
         facts = {"subset": subset, "protocol": self.splits.protocol, "image_size": self.image_size}
@@ -272,6 +274,7 @@ class Evaluator:
                         told,
                         self.ks,
                         self.exclude_group,
+                        within,
                     )
         return results
 

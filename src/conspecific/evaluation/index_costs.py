@@ -18,6 +18,7 @@ from conspecific.index.flip import flip_averaged
 from conspecific.index.kinds import KINDS, LEAST_FOR_CODES
 from conspecific.index.refined import make_refined
 from conspecific.index.whitening import pca_whitened
+from conspecific.index.wiener import WienerFilter
 from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray, Neighbors, Similarity
 
 PARTS, LEAST = (1, 2, 4, 8, 16), 8  # of the dimensions that are kept, and how many at least
@@ -79,16 +80,18 @@ def index_costs(
     facts: Mapping[str, Any],
     say: Callable[[str], None],
     flipped: Flipped | None = None,
+    within: FloatArray | None = None,
 ) -> list[IndexCost]:
     """Search a subset in each way, the exact search over all dimensions first. facts: of its protocol, for `compare`.
 
     Shorter embeddings are searched exactly: the first dimensions, and PCA-whitened ones, whose principal axes come from
     the gallery (Jégou and Chum 2012). Refined answers have the published defaults of `RefineConfig`. flipped: for
-    embeddings that are averaged with them; None leaves these out. say: gets the name of each way before it is measured.
+    embeddings that are averaged with them; None leaves these out. within: covariance within species, for embeddings
+    that are filtered by it; None leaves these out. say: gets the name of each way before it is measured.
     """
     costs: list[IndexCost] = []
     exact: tuple[EvalResult, Neighbors] | None = None
-    for way in _ways(embeddings, subset, metric, flipped):
+    for way in _ways(embeddings, subset, metric, flipped, within):
         say(way.name)
         gallery, queries = way.embeddings.select(subset.gallery), way.embeddings.select(subset.query)
         began = time.perf_counter()
@@ -113,7 +116,13 @@ def index_costs(
     return costs
 
 
-def _ways(embeddings: EmbeddingSet, subset: Subset, metric: Similarity, flipped: Flipped | None) -> Iterator[Way]:
+def _ways(
+    embeddings: EmbeddingSet,
+    subset: Subset,
+    metric: Similarity,
+    flipped: Flipped | None,
+    within: FloatArray | None,
+) -> Iterator[Way]:
     for kind in KINDS:
         if kind != "ivfpq" or len(subset.gallery) >= LEAST_FOR_CODES:
             yield Way(kind, embeddings, partial(make_searcher, metric=metric, kind=kind))
@@ -129,6 +138,8 @@ def _ways(embeddings: EmbeddingSet, subset: Subset, metric: Similarity, flipped:
         yield Way(name, embeddings, partial(make_refined, metric=metric, config=RefineConfig(method)))
     if flipped is not None:
         yield Way("flip", flip_averaged(embeddings, flipped.embeddings, metric), exact, flipped.seconds)
+    if within is not None:
+        yield Way("wiener", _with(embeddings, WienerFilter.fit(images, within)(vectors)), exact)
 
 
 def _with(embeddings: EmbeddingSet, vectors: FloatArray) -> EmbeddingSet:

@@ -9,9 +9,8 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.splits import Subset
 from conspecific.evaluation.evaluate import evaluate, with_groups
 from conspecific.index.flip import flip_averaged
-from conspecific.index.refined import make_refined
-from conspecific.index.whitening import whiten
-from conspecific.types import EmbeddingSet, EvalResult, Similarity
+from conspecific.index.refined import gallery_axes, make_refined
+from conspecific.types import EmbeddingSet, EvalResult, FloatArray, Similarity
 
 
 def evaluate_refined(
@@ -24,19 +23,21 @@ def evaluate_refined(
     facts: Mapping[str, Any],
     ks: Sequence[int],
     exclude_group: bool = False,
+    within: FloatArray | None = None,
 ) -> EvalResult:
-    """Score what `config` makes of embeddings: averaged with those of mirrored images, whitened, then searched.
+    """Score what `config` makes of embeddings: averaged with those of mirrored images, whitened or filtered, then
+    searched.
 
-    flipped: embeddings of the same images, mirrored; None where `config.flip` is false. The axes of the whitening come
-    from the gallery. exclude_group: see `evaluate`.
+    flipped: embeddings of the same images, mirrored; None where `config.flip` is false. The axes of whitening and
+    filter come from the gallery. exclude_group: see `evaluate`. within: see `gallery_axes`.
     """
     if flipped is not None:
         embeddings = flip_averaged(embeddings, flipped, metric)
     if exclude_group:
         embeddings = with_groups(embeddings, manifest)
     gallery = embeddings.select(subset.gallery)
-    if config.whitening:
-        embeddings = replace(embeddings, vectors=whiten(embeddings.vectors, gallery.vectors))
+    if (axes := gallery_axes(config, gallery.vectors, within)) is not None:
+        embeddings = replace(embeddings, vectors=axes(embeddings.vectors))
         gallery = embeddings.select(subset.gallery)
     searcher = make_refined(gallery, metric, config)
     told = {**facts, "refine": asdict(config)}

@@ -4,6 +4,7 @@ index.json      what the index is, see `Stored`, and the size and SHA-256 of eve
 images.parquet  a row an image: id, path, label, content
 vectors.npy     [N, D] float32, row for row
 index.faiss     the structure, where the kind has one
+within.npy      [D, D] float32, covariance of embeddings within species, where the run has it
 encoder.*       the network from images to embeddings, where it was written: .onnx, or .xml and .bin
 seal            of index.json, by the machine that wrote it
 """
@@ -28,6 +29,7 @@ from conspecific.types import FloatArray, Similarity
 
 SCHEMA_VERSION = 1  # raise it when a file of the folder changes its meaning
 FACTS, IMAGES, VECTORS, STRUCTURE, SEAL = "index.json", "images.parquet", "vectors.npy", "index.faiss", "seal"
+WITHIN = "within.npy"
 ENCODER = ("encoder.onnx", "encoder.xml", "encoder.bin")  # files of the network, of which an index has some or none
 COLUMNS = {"id": pl.Int64, "path": pl.String, "label": pl.String, "content": pl.String}
 
@@ -57,13 +59,14 @@ class Stored:
 
 @dataclass(frozen=True)
 class Contents:
-    """The files of an index, checked. sealed: whether this machine wrote them."""
+    """The files of an index, checked. sealed: whether this machine wrote them. within: see `Index`."""
 
     folder: Path
     stored: Stored
     images: pl.DataFrame
     vectors: FloatArray
     sealed: bool
+    within: FloatArray | None = None
 
     @property
     def encoder(self) -> tuple[Path, ...]:
@@ -78,7 +81,7 @@ def is_index(folder: Path) -> bool:
 
 def require_replaceable(folder: Path) -> None:
     """Raise RunError if a folder of that name holds anything but an index: writing there would delete it."""
-    own = FACTS, IMAGES, VECTORS, STRUCTURE, *ENCODER, SEAL
+    own = FACTS, IMAGES, VECTORS, STRUCTURE, WITHIN, *ENCODER, SEAL
     refuse_other_content(folder, "those of an index", own, _has_facts)
 
 
@@ -99,16 +102,19 @@ def write_folder(
     write_structure: Callable[[Path], None] | None,
     encoder: Sequence[Path],
     cache: Path,
+    within: FloatArray | None = None,
 ) -> None:
     """Write an index, whole or not at all, in place of an index of that name.
 
-    encoder: the files of the network, which are copied. cache: the folder of this machine's key. Raises RunError if a
-    folder of that name holds anything else.
+    encoder: the files of the network, which are copied. cache: the folder of this machine's key. within: see `Index`.
+    Raises RunError if a folder of that name holds anything else.
     """
     require_replaceable(folder)
     with write_whole_folder(folder) as temporary:
         images.select(list(COLUMNS)).write_parquet(temporary / IMAGES)
         np.save(temporary / VECTORS, vectors)
+        if within is not None:
+            np.save(temporary / WITHIN, within)
         if write_structure is not None:
             write_structure(temporary / STRUCTURE)
         for file in encoder:
@@ -136,13 +142,14 @@ def read_folder(folder: Path, cache: Path) -> Contents:
         vectors = open_vectors(folder / VECTORS)
         if vectors.shape != (stored.images, stored.dimensions):
             raise ValueError(f"{VECTORS} holds vectors of shape {vectors.shape}")
+        within = _within(folder, stored)
         given = read_bounded(folder / SEAL, MOST_JSON).decode() if (folder / SEAL).is_file() else ""
     except RunError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise RunError(f"{folder} is damaged: {reason}. Make the index again with conspecific index RUN") from error
-    return Contents(folder, stored, images, vectors, is_sealed(content, given, cache))
+    return Contents(folder, stored, images, vectors, is_sealed(content, given, cache), within)
 
 
 def _stored(folder: Path, facts: Mapping[str, Any]) -> Stored:
@@ -169,7 +176,7 @@ def _stored(folder: Path, facts: Mapping[str, Any]) -> Stored:
 def _check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise ValueError unless the folder's files are those that index.json lists, byte for byte."""
     found = {path.name for path in folder.iterdir()} - {FACTS, SEAL}
-    if not {IMAGES, VECTORS} <= files.keys() <= {IMAGES, VECTORS, STRUCTURE, *ENCODER}:
+    if not {IMAGES, VECTORS} <= files.keys() <= {IMAGES, VECTORS, STRUCTURE, WITHIN, *ENCODER}:
         raise ValueError(f"{FACTS} lists the files {', '.join(sorted(files))}")
     if found != files.keys():
         odd = ", ".join(sorted(found ^ files.keys()))
@@ -183,6 +190,16 @@ def _check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
     for name, facts in files.items():
         if sums[name] != facts["sha256"]:
             raise ValueError(f"{name} was changed: its checksum differs")
+
+
+def _within(folder: Path, stored: Stored) -> FloatArray | None:
+    """Return the covariance within species, memory-mapped; None where the index was made without."""
+    if not (folder / WITHIN).is_file():
+        return None
+    found = open_vectors(folder / WITHIN)
+    if found.shape != (stored.dimensions, stored.dimensions) or not np.isfinite(found).all():
+        raise ValueError(f"{WITHIN} holds {found.shape} values, or some that are not finite")
+    return found
 
 
 def _images(table: pl.DataFrame, stored: Stored) -> pl.DataFrame:

@@ -27,6 +27,7 @@ class Index:
     images: a row an image: id, ascending and never used twice; path; label, null where the species is not known;
         content, a hash of the file or null. Its row is that of the image's vector.
     searcher: of the plain search, by the ids of `images`.
+    within: [D, D] float32, covariance of embeddings within species, for `refine.wiener`; None where it is not known.
 
     >>> index = Index.build(np.eye(3, dtype=np.float32), ["a.jpg", "b.jpg", "c.jpg"], ["wren", "wren", "owl"])
     >>> found = index.search(np.array([[0, 0.1, 1]], np.float32), k=2)
@@ -34,8 +35,15 @@ class Index:
     ['c.jpg', 'b.jpg']
     """
 
-    def __init__(self, stored: Stored, images: pl.DataFrame, vectors: FloatArray, searcher: AnySearcher) -> None:
-        self.stored, self.images, self.vectors, self.searcher = stored, images, vectors, searcher
+    def __init__(
+        self,
+        stored: Stored,
+        images: pl.DataFrame,
+        vectors: FloatArray,
+        searcher: AnySearcher,
+        within: FloatArray | None = None,
+    ) -> None:
+        self.stored, self.images, self.vectors, self.searcher, self.within = stored, images, vectors, searcher, within
         self.contents: Contents | None = None
 
     @classmethod
@@ -49,20 +57,22 @@ class Index:
         similarity: Similarity = "cosine",
         contents: Sequence[str | None] | None = None,
         memory_gb: float = MEMORY_GB,
+        within: FloatArray | None = None,
         **facts: Any,
     ) -> Self:
         """Build an index over embeddings [N, D] float32.
 
         paths: of the images, relative to a root folder, each once. labels: their species. kind: exact, hnsw, ivf,
         ivfpq, sq8, fp16, binary, or auto, which keeps within `memory_gb`; docs/index.md says what each costs.
-        facts: `encoder`, `source`, `root` and `threshold` of `Stored`.
+        within: covariance within species, as `index.wiener.within_covariance` gives it. facts: `encoder`, `source`,
+        `root` and `threshold` of `Stored`.
         Raises DataError for columns of other lengths or paths that repeat, ConfigError for the kind, and ValueError for
         vectors that are not finite.
         """
         images = _table(np.arange(len(vectors)), paths, labels, contents)
         chosen = choose_kind(kind, len(vectors), vectors.shape[1], memory_gb)
         stored = Stored(chosen, similarity, len(vectors), vectors.shape[1], len(vectors), **facts)
-        return cls(stored, images, vectors, make_searcher(_embeddings(vectors, images), similarity, chosen))
+        return cls(stored, images, vectors, make_searcher(_embeddings(vectors, images), similarity, chosen), within)
 
     @classmethod
     def open(
@@ -93,7 +103,7 @@ class Index:
         else:
             say(f"{folder} was written on another machine: its {stored.kind} structure is built again, not read.")
             searcher = make_searcher(embeddings, stored.similarity, stored.kind)
-        index = cls(stored, contents.images, contents.vectors, searcher)
+        index = cls(stored, contents.images, contents.vectors, searcher, contents.within)
         index.contents = contents
         return index
 
@@ -114,7 +124,7 @@ class Index:
         approximate = self.searcher if isinstance(self.searcher, ApproximateSearcher) else None
         write = None if approximate is None else lambda path: faiss.write_index(approximate.structure, str(path))
         place, own = Path(folder).expanduser(), cache or default_cache()
-        write_folder(place, self.stored, self.images, self.vectors, write, encoder, own)
+        write_folder(place, self.stored, self.images, self.vectors, write, encoder, own, self.within)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -151,7 +161,7 @@ class Index:
         from conspecific.index.refined import search_refined  # scipy, which a plain search does without
 
         gallery = _embeddings(self.vectors, self.images)
-        return search_refined(gallery, queries, self.stored.similarity, refine, k, self.searcher)
+        return search_refined(gallery, queries, self.stored.similarity, refine, k, self.searcher, self.within)
 
     def rows(self, ids: IntArray) -> IntArray:
         """Return the rows of `images` with these ids, -1 for an id that is in no row."""

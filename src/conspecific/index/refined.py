@@ -12,7 +12,8 @@ from conspecific.index.expansion import AugmentedScores, QueryExpansion
 from conspecific.index.gallery import block_slices, random_order, require_groups
 from conspecific.index.reciprocal import ReciprocalScores
 from conspecific.index.searcher import GallerySearcher, Searcher
-from conspecific.index.whitening import whiten
+from conspecific.index.whitening import GalleryAxes, Whitening
+from conspecific.index.wiener import WienerFilter
 from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors, Similarity
 
 LENDING = "database_augmentation", "k_reciprocal"  # images of the gallery lend to each other
@@ -80,6 +81,24 @@ class ScoreSearcher:
         return block_slices(len(queries), 32 * len(self._ids))
 
 
+def gallery_axes(config: RefineConfig, gallery: FloatArray, within: FloatArray | None) -> GalleryAxes | None:
+    """Return what whitens or filters embeddings by a gallery [N, D]; None where neither is asked for.
+
+    within: covariance [D, D] of embeddings within species. Raises ConfigError where the filter is to do without, and
+    DataError for a gallery that is too small.
+    """
+    if config.whitening:
+        return Whitening.fit(gallery)
+    if not config.wiener:
+        return None
+    if within is None:
+        raise ConfigError(
+            "refine.wiener needs the covariance of embeddings within species, and this gallery was made without: make "
+            "it again of a run that has within_species.safetensors, or leave it out"
+        )
+    return WienerFilter.fit(gallery, within)
+
+
 def search_refined(
     gallery: EmbeddingSet,
     queries: EmbeddingSet,
@@ -87,16 +106,17 @@ def search_refined(
     config: RefineConfig,
     k: int,
     searcher: GallerySearcher | None = None,
+    within: FloatArray | None = None,
 ) -> Neighbors:
-    """Return the k nearest images of each query, whitened and refined as asked for. searcher: of the plain search.
+    """Return the k nearest images of each query, whitened or filtered and refined as asked for.
 
-    Raises ConfigError for flip, which needs embeddings of mirrored images, and for an unknown method.
+    searcher: of the plain search. within: see `gallery_axes`. Raises ConfigError for flip, which needs embeddings of
+    mirrored images, and for an unknown method.
     """
     config.require_unflipped()
-    if config.whitening:
-        asked = whiten(queries.vectors, gallery.vectors)
-        gallery = replace(gallery, vectors=whiten(gallery.vectors, gallery.vectors))
-        queries, searcher = replace(queries, vectors=asked), None
+    if (axes := gallery_axes(config, gallery.vectors, within)) is not None:
+        gallery = replace(gallery, vectors=axes(gallery.vectors))
+        queries, searcher = replace(queries, vectors=axes(queries.vectors)), None
     return make_refined(gallery, metric, config, searcher).search(queries, k)
 
 

@@ -1,4 +1,4 @@
-"""PCA whitening of embeddings."""
+"""Embeddings along the axes of a gallery, and PCA whitening."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -11,15 +11,28 @@ from conspecific.types import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class Whitening:
-    """PCA whitening: along the principal axes of a gallery, each scaled to variance 1 there.
+class GalleryAxes:
+    """Embeddings along axes of a gallery, in place of those that the network gives.
 
     centre: [D] float64, mean of the gallery. projection: [D, dimensions] float64.
-    Jégou and Chum 2012, "Negative evidences and co-occurences in image retrieval: the benefit of PCA and whitening".
     """
 
     centre: NDArray[np.float64]
     projection: NDArray[np.float64]
+
+    def __call__(self, vectors: FloatArray) -> FloatArray:
+        """Return vectors [N, D] along the axes, [N, dimensions]."""
+        along: FloatArray = ((vectors - self.centre) @ self.projection).astype(np.float32)
+        return along
+
+
+class Whitening(GalleryAxes):
+    """PCA whitening: along the principal axes of a gallery, each scaled to variance 1 there.
+
+    Jégou and Chum 2012, "Negative evidences and co-occurences in image retrieval: the benefit of PCA and whitening".
+    """
+
+    __slots__ = ()
 
     @classmethod
     def fit(cls, gallery: FloatArray, dimensions: int | None = None) -> Self:
@@ -37,17 +50,7 @@ class Whitening:
         scale = np.sqrt(np.maximum(variances[largest], variances.max() * 1e-6))
         return cls(centre, axes[:, largest] / scale)
 
-    def __call__(self, vectors: FloatArray) -> FloatArray:
-        """Return vectors [N, D] whitened, [N, dimensions]."""
-        whitened: FloatArray = ((vectors - self.centre) @ self.projection).astype(np.float32)
-        return whitened
-
 
 def pca_whitened(vectors: FloatArray, gallery: FloatArray, dimensions: int) -> FloatArray:
     """Return vectors [N, D] whitened by a gallery, [N, dimensions]; see `Whitening`."""
     return Whitening.fit(gallery, dimensions)(vectors)
-
-
-def whiten(vectors: FloatArray, gallery: FloatArray) -> FloatArray:
-    """Return vectors [N, D] whitened in as many dimensions as the gallery has axes; see `Whitening.fit`."""
-    return Whitening.fit(gallery)(vectors)

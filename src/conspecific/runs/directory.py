@@ -54,6 +54,11 @@ class RunDirectory:
         return self.path / "weights.safetensors"
 
     @property
+    def within_species(self) -> Path:
+        """The covariance of embeddings within species, of the training images and by the selected weights."""
+        return self.path / "within_species.safetensors"
+
+    @property
     def checkpoints(self) -> Path:
         """Lightning's checkpoints: last.ckpt to resume from, best.ckpt."""
         return self.path / "checkpoints"

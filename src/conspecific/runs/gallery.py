@@ -24,6 +24,7 @@ from conspecific.runs.answers import Threshold
 from conspecific.runs.changes import hash_contents
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.open import OpenRun, open_run
+from conspecific.runs.within_species import read_within_species
 from conspecific.types import EmbeddingSet
 
 SOURCE = ("run", "weights", "model", "image_size", "truncate")  # keys by which the embeddings are computed again
@@ -74,6 +75,7 @@ def build_index(
         encoder={**opened.encoder_facts(), **({"flip": True} if flip else {})},
         source={**own, **_places(opened), "data": opened.data(), **_ranks(opened, manifest), **(source or {})},
         root=str(manifest.root.absolute()),
+        within=read_within_species(opened),
         threshold={} if flip else _stored_threshold(opened),  # it is one of plain scores
         **facts,
     )

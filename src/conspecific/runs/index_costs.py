@@ -14,6 +14,7 @@ from conspecific.progress import progress_bar
 from conspecific.reading import read_json
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.open import OpenRun
+from conspecific.runs.within_species import read_within_species
 from conspecific.types import IntArray
 
 SUBSET = "test"
@@ -43,6 +44,7 @@ def measure_costs(opened: OpenRun, console: Console) -> tuple[list[IndexCost], P
             facts,
             lambda name: progress.update(task, description=f"Measuring {name}"),
             flipped,
+            read_within_species(opened),
         )
     if opened.run is None or not opened.has_own_images or opened.suffix:
         return costs, None

@@ -45,6 +45,8 @@ def open_kept(config: SearchConfig, say: Callable[[str], None]) -> tuple[Path, I
         index = Index.open(run.kept_index, cache=Path(config.paths.cache).expanduser(), say=say)
         if index.contents is None or not can_open(index.contents.encoder):
             return None
+        if config.refine.wiener and index.within is None:  # the run may have it
+            return None
         source, encoder = index.stored.source, index.stored.encoder
         manifest = load_manifest(source["data"], config.allow)
         same = (manifest.fingerprint(), sha256_of(run.weights)) == (source[LISTED], encoder["weights"])

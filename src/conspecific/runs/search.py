@@ -63,7 +63,7 @@ def find_answers(config: SearchConfig, queries: Sequence[Path], console: Console
 
 def search_index(index: Index, folder: Path, queries: Sequence[Path], config: SearchConfig) -> Answers:
     """Find the k nearest images of each query in an index that was read from a folder."""
-    require_flip(index, folder, config.refine)
+    require_held(index, folder, config.refine)
     vectors = _embedded(index, folder, queries, config)
     found = index.search(vectors, min(config.k, len(index)), config.refine)
     neighbors, manifest = Neighbors(index.rows(found.ids), found.scores), indexed_images(index, config)
@@ -99,8 +99,10 @@ def search_images(
     """Find the k nearest images of each query, or all images where there are fewer. Raises ImageError, DataError."""
     from conspecific.index.refined import search_refined
     from conspecific.runs.gallery import validated_shares, validated_threshold
+    from conspecific.runs.within_species import asked_within_species
 
     embedder, flip = opened.embedder, refine is not None and refine.flip
+    within = asked_within_species(opened, refine or RefineConfig())
     vectors = embed_queries(opened, queries, flip)
     ids, labels = -1 - np.arange(len(queries)), np.full(len(queries), -1)  # negative: of no image in the manifest
     listed = listed_now(opened)
@@ -114,7 +116,7 @@ def search_images(
         found = Searcher(gallery, embedder.metric).search(asked, k)
         known = validated_threshold(opened), validated_shares(opened)
         return Answers(tuple(queries), manifest, found, opened.weights, *known)
-    found = search_refined(gallery, asked, embedder.metric, replace(refine, flip=False), k)
+    found = search_refined(gallery, asked, embedder.metric, replace(refine, flip=False), k, within=within)
     return Answers(tuple(queries), manifest, found, opened.weights)
 
 
@@ -130,11 +132,16 @@ def embed_queries(opened: "OpenRun", queries: Sequence[Path], flip: bool) -> Flo
     return flip_mean(vectors, embed(mirrored), embedder.metric)
 
 
-def require_flip(index: Index, folder: Path, refine: RefineConfig) -> None:
-    """Raise ConfigError where refine.flip is asked of an index that was made without."""
+def require_held(index: Index, folder: Path, refine: RefineConfig) -> None:
+    """Raise ConfigError where refine.flip or refine.wiener is asked of an index that was made without."""
     if refine.flip and not index.flip:
         raise ConfigError(
             f"{folder} was made without mirrored images: leave out refine.flip, or make it again with flip=true"
+        )
+    if refine.wiener and index.within is None:
+        raise ConfigError(
+            f"{folder} does not say how embeddings vary within a species: leave out refine.wiener, or make it again "
+            "with conspecific index RUN, of a run that has within_species.safetensors"
         )
 
 

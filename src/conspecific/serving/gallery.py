@@ -20,7 +20,7 @@ from conspecific.images import center_crop, to_tensor
 from conspecific.index import GallerySearcher
 from conspecific.index.flip import flip_mean
 from conspecific.index.refined import make_refined
-from conspecific.index.whitening import Whitening
+from conspecific.index.whitening import GalleryAxes
 from conspecific.models import Embedder
 from conspecific.models.encode import embed_batches
 from conspecific.serving.jpeg import SIDES, ImageSize, jpeg
@@ -38,7 +38,7 @@ class Encoded:
     name: of the network, in a few words. to_features: its backbone, from images uint8 [B, 3, H, W] to feature maps.
     embeddings: of all images of the gallery, as they are searched. precision: what plain scores have been worth on
     validation; None where that is not known. refine: how answers are refined. plain: the plain search of all images;
-    None makes an exact one. whitening: of `embeddings`; None where they are not whitened.
+    None makes an exact one. axes: of the gallery that `embeddings` are along; None where they are the network's own.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Encoded:
     precision: ScorePrecision | None
     refine: RefineConfig = field(default_factory=RefineConfig)
     plain: GallerySearcher | None = None
-    whitening: Whitening | None = None
+    axes: GalleryAxes | None = None
 
     @property
     def worth(self) -> ScorePrecision | None:
@@ -71,7 +71,7 @@ class Encoded:
         views = [image[None], image[None].flip(-1)] if self.refine.flip else [image[None]]
         found = [each for [each] in embed_batches([self.embedder], views, self.to_features, self.device)]
         vector = flip_mean(found[0], found[1], self.embedder.metric) if self.refine.flip else found[0]
-        return vector if self.whitening is None else self.whitening(vector)
+        return vector if self.axes is None else self.axes(vector)
 
     def nearest(self, query: EmbeddingSet, k: int, species: int | None, copies: tuple[int, ...]) -> Neighbors:
         """Return the k nearest images, of one species where it is given; fewer where there are no more.

@@ -19,16 +19,17 @@ from conspecific.evaluation.score_precision import ScorePrecision
 from conspecific.images import file_of
 from conspecific.index import GallerySearcher, Index
 from conspecific.index.flip import flip_averaged
-from conspecific.index.whitening import Whitening
+from conspecific.index.refined import gallery_axes
 from conspecific.models import Embedder
 from conspecific.runs.changes import hash_contents
 from conspecific.runs.gallery import open_for
 from conspecific.runs.open import OpenRun, open_run
 from conspecific.runs.record import read_result, read_splits, trained_images
 from conspecific.runs.reference import embed_by_reference
-from conspecific.runs.search import indexed_images, named_index, require_flip
+from conspecific.runs.search import indexed_images, named_index, require_held
+from conspecific.runs.within_species import asked_within_species
 from conspecific.serving.gallery import Encoded, ServedGallery
-from conspecific.types import EmbeddingSet
+from conspecific.types import EmbeddingSet, FloatArray
 
 EXAMPLES = 8
 
@@ -40,7 +41,7 @@ class Embedded:
     place: the run or index that they come from. embeddings: row for row those of `manifest`. folder: where embeddings
     of these images are kept. unknown: [N], which of them the run is not known to be trained on. contents: hash of each
     file, None where it is not known. plain: their search. flip: whether embeddings are averaged with those of mirrored
-    images already.
+    images already. within: covariance of embeddings within species, where `refine.wiener` asks for it.
     """
 
     place: Path
@@ -51,6 +52,7 @@ class Embedded:
     contents: tuple[str | None, ...]
     plain: GallerySearcher | None = None
     flip: bool = False
+    within: FloatArray | None = None
 
 
 def open_gallery(config: ServeConfig, console: Console) -> ServedGallery:
@@ -60,10 +62,11 @@ def open_gallery(config: ServeConfig, console: Console) -> ServedGallery:
     """
     if (place := named_index(config)) is None:
         opened = open_run(config)
-        images = _images_of_run(opened, console)
+        within = asked_within_species(opened, config.refine)
+        images = replace(_images_of_run(opened, console), within=within)
     else:
         index = Index.open(place, cache=Path(config.paths.cache).expanduser(), say=partial(_say, console))
-        require_flip(index, place, config.refine)
+        require_held(index, place, config.refine)
         opened = open_for(index, place, config)
         images = _images_of_index(index, place, opened, config)
         _say(console, f"Index: {place}, {len(index):,} images, {index.kind}{', flip' * index.flip}")
@@ -113,22 +116,21 @@ def _images_of_index(index: Index, place: Path, opened: OpenRun, config: ServeCo
         trained = trained_images(opened.run)["content"].to_list()
         unknown = ~index.images["content"].is_in(trained).fill_null(False).to_numpy()
     contents = tuple(index.images["content"])
-    return Embedded(place, manifest, embeddings, folder, unknown, contents, index.searcher, index.flip)
+    return Embedded(place, manifest, embeddings, folder, unknown, contents, index.searcher, index.flip, index.within)
 
 
 def _refined(opened: OpenRun, images: Embedded, refine: RefineConfig, console: Console) -> Encoded:
-    """Return the gallery under the model of the run, averaged with mirrored images and whitened where asked for."""
+    """Return the gallery under the model of the run, averaged with mirrored images, whitened or filtered."""
     model = _encoded(opened, "Model of the run", "model", opened.embedder, images, console)
-    embeddings, whitening = images.embeddings, None
+    embeddings = images.embeddings
     if refine.flip and not images.flip:
         mirrored = opened.embed_mirrored(images.manifest, images.folder, console)
         embeddings = flip_averaged(embeddings, mirrored, opened.embedder.metric)
-    if refine.whitening:
-        whitening = Whitening.fit(embeddings.vectors)
-        embeddings = EmbeddingSet(whitening(embeddings.vectors), embeddings.ids, embeddings.labels)
+    if (axes := gallery_axes(refine, embeddings.vectors, images.within)) is not None:
+        embeddings = replace(embeddings, vectors=axes(embeddings.vectors))
     plain = images.plain if embeddings is images.embeddings else None
     refine = replace(refine, flip=refine.flip or images.flip)  # queries are averaged where the gallery is
-    return replace(model, embeddings=embeddings, refine=refine, plain=plain, whitening=whitening)
+    return replace(model, embeddings=embeddings, refine=refine, plain=plain, axes=axes)
 
 
 def _reference(opened: OpenRun, images: Embedded, console: Console) -> tuple[Encoded | None, str]:

@@ -12,6 +12,7 @@ from conspecific.data.splits import Splits, Subset
 from conspecific.evaluation import Evaluator
 from conspecific.models.weights import save_weights
 from conspecific.runs.record import RunRecord, write_environment
+from conspecific.runs.within_species import write_within_species
 from conspecific.training.parts import train_unwatched
 
 
@@ -32,6 +33,8 @@ def make_final(record: RunRecord, config: TrainConfig, evaluator: Evaluator, cop
     kept = replace(kept, chosen_epoch=epochs, folds=0)
     write_environment(final, record.environment.command, evaluator.fingerprint)
     here.splits.save(final.splits, evaluator.manifest, evaluator.contents)
-    save_weights(trained.embedder(kept, here), final.weights, is_pooled_reference=kept.pooled_reference)
+    embedder = trained.embedder(kept, here)
+    save_weights(embedder, final.weights, is_pooled_reference=kept.pooled_reference)
+    write_within_species(final, embedder, here)
     save_yaml(replace(config, name="final", paths=replace(config.paths, run=str(final.path))), final.config)
     return final.path

@@ -21,6 +21,7 @@ from conspecific.models import Embedder
 from conspecific.models.weights import save_weights
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.record import SelectedWeights, read_epochs
+from conspecific.runs.within_species import write_within_species
 from conspecific.training.candidates import Start, Trained
 from conspecific.training.epoch_bar import EpochBar
 from conspecific.training.epoch_record import EpochRecord
@@ -42,12 +43,16 @@ from conspecific.types import EvalResult
 
 
 class Kept(NamedTuple):
-    """What a run keeps: the embedder, its result on validation, which weights it has, and `Choice.start`."""
+    """What a run keeps: the embedder, its result on validation, which weights it has, and `Choice.start`.
+
+    evaluator: with the images that it was trained on.
+    """
 
     embedder: Embedder
     validation: EvalResult
     weights: SelectedWeights
     start: Mapping[str, float]
+    evaluator: Evaluator
 
 
 class Resumed(NamedTuple):
@@ -97,6 +102,7 @@ def fit(
         raise ImageError(f"{reason}. It could be read when the run began: {again}") from error
     kept = _selected(_trained(module, best_checkpoint(trainer), run), config, evaluator, copies)
     save_weights(kept.embedder, run.weights, is_pooled_reference=kept.weights.pooled_reference)
+    write_within_species(run, kept.embedder, kept.evaluator)
     return kept
 
 
@@ -114,7 +120,7 @@ def _selected(trained: Trained, config: TrainConfig, evaluator: Evaluator, copie
         asked = 0  # who names validation images does not want them trained on
     if not trains_again(splits, asked):
         weights, validation, start = select([Division(trained, evaluator)], config)
-        return Kept(trained.embedder(weights, evaluator), validation, weights, start)
+        return Kept(trained.embedder(weights, evaluator), validation, weights, start, evaluator)
     whole = replace(trained, best=None)  # the best epoch of one fold is not that of another
     divisions = _divisions(whole, config, evaluator, copies, asked)
     weights, validation, start = select(divisions, config, Division(whole, evaluator))
@@ -123,7 +129,7 @@ def _selected(trained: Trained, config: TrainConfig, evaluator: Evaluator, copie
         here = replace(evaluator, splits=replace(splits, train=ids))
         epochs = trained.epochs if weights.is_trained else 0
         final, here = train_unwatched(config, here, copies, epochs, f"Training on all {len(ids)} images, epoch")
-    return Kept(final.embedder(weights, here), validation, replace(weights, folds=len(divisions)), start)
+    return Kept(final.embedder(weights, here), validation, replace(weights, folds=len(divisions)), start, here)
 
 
 def _divisions(
