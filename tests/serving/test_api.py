@@ -73,6 +73,19 @@ def test_a_score_below_the_threshold_may_be_of_no_species(gallery: ServedGallery
         assert (facts["reference"], facts["no_reference"]) == (None, "Lost.")
 
 
+def test_an_answer_is_rolled_up_to_the_rank_at_which_it_is_sure(gallery: ServedGallery, image: Path) -> None:
+    taxa = {"order": dict.fromkeys(gallery.manifest.species, "Aves")}
+    shares = {"species": 0.99, "order": 0.9}
+    precision = replace(gallery.model.precision, sure=shares)  # type: ignore[type-var]
+    manifest, model = replace(gallery.manifest, taxa=taxa), replace(gallery.model, precision=precision)
+    with TestClient(create_app(replace(gallery, manifest=manifest, model=model), SMALL)) as client:
+        client.base_url = "http://127.0.0.1"  # type: ignore[assignment]
+        found = post(client, image.read_bytes()).json()
+        assert found["model"]["sure_as"] == {"rank": "order", "taxon": "Aves"}
+        assert found["reference"]["sure_as"] is None, "of it no validation is known"
+        assert post(client, image.read_bytes(), species="Blue_Jay").json()["model"]["sure_as"] is None
+
+
 def test_answers_can_be_of_one_species(client: TestClient, image: Path) -> None:
     found = post(client, image.read_bytes(), species=HOSTILE, k=100).json()
     assert [answer["species"] for answer in found["model"]["answers"]] == [HOSTILE] * 5
@@ -112,7 +125,7 @@ def test_an_image_of_the_gallery_leaves_itself_out(client: TestClient) -> None:
     owl = client.get("/api/search", params={"id": 16, "species": "owl"})
     assert client.get("/api/search", params={"id": 16}).json()["model"]["answers"]
     assert owl.json()["model"] | {"network": ""} == {
-        "network": "", "answers": [], "votes": [], "threshold": 0.9, "may_be_none": False
+        "network": "", "answers": [], "votes": [], "threshold": 0.9, "may_be_none": False, "sure_as": None
     }  # fmt: skip
 
 

@@ -177,13 +177,16 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, address: 
 def test_without_a_baseline_or_an_answer_the_page_says_so(
     browser: Browser, gallery: ServedGallery, image: Path
 ) -> None:
-    precision = replace(gallery.model.precision, threshold=1.5)  # type: ignore[type-var]
-    served = replace(gallery, model=replace(gallery.model, precision=precision), reference=None, no_reference="Lost.")
+    precision = replace(gallery.model.precision, threshold=1.5, sure={"order": 0.9})  # type: ignore[type-var]
+    manifest = replace(gallery.manifest, taxa={"order": dict.fromkeys(gallery.manifest.species, "Aves")})
+    model = replace(gallery.model, precision=precision)
+    served = replace(gallery, manifest=manifest, model=model, reference=None, no_reference="Lost.")
     with running(create_app(served, LimitsConfig())) as address:
         opened(browser, address)
         browser.choose("#file", image)
         browser.wait_for(FOUND)
         assert "Probably none of these\n\nThe best score, 1.000, is below 1.500" in text_of(browser, ".verdict")
+        assert "Sure as order: Aves, as 95" in text_of(browser, ".verdict")
         assert "Lost." in text_of(browser, "#answers")
 
 

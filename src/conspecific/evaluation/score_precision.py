@@ -1,12 +1,14 @@
 """What a score has been worth on validation: how many answers with it were right, and who reaches it at all."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conspecific.evaluation.diagnose import judged
 from conspecific.evaluation.rejection import best_scores
+from conspecific.evaluation.taxonomy import sure_shares
 from conspecific.metrics import threshold_keeping
 from conspecific.types import EvalResult
 
@@ -20,11 +22,13 @@ class ScorePrecision:
     scores: [A] ascending. right: [A + 1], how many of the first 0, 1 ... A answers in that order were.
     threshold: what the first answers of 95 % of the queries reach, whose species are all in the gallery: below, a query
         is probably of none of the species there, see `rejection`.
+    sure: rank -> share of votes from which on an answer is sure, see `taxonomy.sure_shares`; empty without ranks.
     """
 
     scores: NDArray[np.float64]
     right: NDArray[np.int64]
     threshold: float
+    sure: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, result: EvalResult) -> "ScorePrecision":
@@ -32,7 +36,7 @@ class ScorePrecision:
         _, scores, hits = judged(result)
         order = np.argsort(scores, kind="stable")
         right = np.append(0, np.cumsum(hits[order], dtype=np.int64))
-        return cls(scores[order], right, threshold_keeping(best_scores(result)))
+        return cls(scores[order], right, threshold_keeping(best_scores(result)), sure_shares(result))
 
     def near(self, score: float) -> float | None:
         """Return the share of right ones among the NEAREST answers whose scores are around this score, half of them

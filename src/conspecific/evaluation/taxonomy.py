@@ -3,7 +3,7 @@
 Everything is computed from the first ten answers of each query, without embeddings.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -194,6 +194,24 @@ def vote(answers: Iterable[str | None]) -> tuple[str | None, float]:
             votes[answer] = votes.get(answer, 0.0) + 1 / position
     winner = max(votes, key=votes.__getitem__, default=None)  # the nearer one of equals
     return winner, votes.get(winner, 0.0) / ALL_VOTES if winner is not None else 0.0
+
+
+def roll_up(
+    labels: Sequence[str | None], taxa: Mapping[str, Mapping[str, str]], shares: Mapping[str, float], is_new: bool
+) -> tuple[str, str] | None:
+    """Return the lowest rank at which an answer is sure, and the answer there; None where it is at none.
+
+    labels: species of the answers, the nearest first; None where unknown. shares: as `sure_shares` returns them.
+    is_new: whether the query is probably of none of the species, so that no species is sure.
+    """
+    for rank, least in shares.items():
+        if rank == SPECIES and is_new:
+            continue
+        own = labels if rank == SPECIES else [taxa.get(rank, {}).get(label or "") for label in labels]
+        winner, share = vote(own)
+        if winner is not None and share >= least:
+            return rank, winner
+    return None
 
 
 def sure_shares(validation: EvalResult) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from conspecific.data.listing import is_image, list_files
 from conspecific.data.manifest import Manifest
 from conspecific.errors import DataError
-from conspecific.evaluation.taxonomy import SPECIES, vote
+from conspecific.evaluation.taxonomy import roll_up
 from conspecific.types import Neighbors
 
 
@@ -50,14 +50,7 @@ class Answers:
     def rolled_up(self, query: int) -> tuple[str, str] | None:
         """Return the lowest rank at which the answer to a query is sure, and the answer; None where it is at none."""
         labels = [self.manifest.table["label"][row] for row in self.neighbors.ids[query].tolist() if row >= 0]
-        for rank in self.sure:
-            taxa = self.manifest.taxa.get(rank)
-            if rank == SPECIES and self.is_unknown(query):
-                continue
-            winner, share = vote(labels if taxa is None else [taxa.get(label) for label in labels])
-            if winner is not None and share >= self.sure[rank]:
-                return rank, winner
-        return None
+        return roll_up(labels, self.manifest.taxa, self.sure, self.is_unknown(query))
 
     def best_score(self, query: int) -> float:
         """Return the highest score of the answers to a query, -inf where it has none."""

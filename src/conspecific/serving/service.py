@@ -69,7 +69,8 @@ class Service:
         else:
             asked = self.gallery.require(query)
         found = self.gallery.search(asked, options.k, species, same[1:], options.refine)
-        return search_result(self.gallery, found, same, round(time.perf_counter() - began, 4))
+        seconds = round(time.perf_counter() - began, 4)
+        return search_result(self.gallery, found, same, seconds, one_species=species is not None)
 
     def contact_sheet(self, query: bytes | int, options: Options) -> Image.Image:
         """Return one image of a query and what the model found, with species and scores. Raises Refusal."""

@@ -62,14 +62,17 @@ export function verdictWords(found) {
   if (!best) return { name: "Nothing to compare with", lines: ["The gallery has no other image of this species."] };
   const [nearest] = found.answers;
   const share = sharing(best.count, found.answers.length);
+  const sure = found.sure_as && found.sure_as.rank !== "species"
+    ? [`Sure as ${found.sure_as.rank}: ${speciesName(found.sure_as.taxon)}, as 95\u00a0% of such answers were right on validation.`]
+    : [];
   if (found.may_be_none) {
     const limit = `The best score, ${score(nearest.score)}, is below ${score(found.threshold)}, which 95\u00a0% of the validation queries reach, whose species are in the gallery.`;
-    return { name: "Probably none of these", lines: [limit, `${share} ${speciesName(best.species)}.`], unsure: true };
+    return { name: "Probably none of these", lines: [limit, `${share} ${speciesName(best.species)}.`, ...sure], unsure: true };
   }
   const worth = nearest.precision === null
     ? "No validation of such scores was recorded, so that a score says nothing of its precision."
     : `Of the validation answers with a score like that of the nearest, ${score(nearest.score)}, ${percent(nearest.precision)} were right.`;
-  return { name: speciesName(best.species), lines: [`${share} this species.`, worth] };
+  return { name: speciesName(best.species), lines: [`${share} this species.`, worth, ...sure] };
 }
 
 function verdict(found) {
