@@ -73,6 +73,7 @@ _LISTED = (
             ("evaluate RUN data=folder data.root=PATH", "other images"),
             ("evaluate RUN truncate=64", "with the first 64 dimensions only"),
             ("evaluate RUN refine.method=k_reciprocal", "re-ranked, against the plain search"),
+            ("evaluate RUN local=100", "the first 100 answers re-ranked by matching regions"),
             ("evaluate weights=FILE model=efficientnet_lite0 data=butterflies", ""),
         ),
         EvaluateConfig,

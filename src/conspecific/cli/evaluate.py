@@ -4,6 +4,7 @@ from pathlib import Path
 
 from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import compare, references
+from conspecific.evaluation.local import evaluate_local
 from conspecific.evaluation.rejection import rejection_of, with_rejection
 from conspecific.evaluation.tables import difference_table
 from conspecific.evaluation.taxonomy import describe_ranks
@@ -21,7 +22,8 @@ def run(config: EvaluateConfig) -> None:
     evaluator = opened.evaluator(console)
     caution = opened.training_caution(evaluator, config.subset)
     folder = Path(config.output).expanduser() if config.output else opened.evaluation_folder(evaluator)
-    names = ["flatten", "pooled", "model", *([f"model_{config.refine.name}"] if config.refine.name else [])]
+    refined = [f"model_{config.refine.name}"] * bool(config.refine.name) + ["model_local"] * bool(config.local)
+    names = ["flatten", "pooled", "model", *refined]
     require_results(folder, names)  # what cannot be written is refused before the work, not after
     model = opened.trained.model
     backbone, stages = opened.embedder.backbone, model.get("trainable_stages")
@@ -39,8 +41,14 @@ def run(config: EvaluateConfig) -> None:
         console.print(difference_table(f"{subject}: model against {name}", ("model", name), differences), "")
     if config.refine.name:
         differences = compare(results[f"model_{config.refine.name}"], results["model"])
-        refined = f"{subject}: model refined by {config.refine.name} against its plain search"
-        console.print(difference_table(refined, ("refined", "plain"), differences), "")
+        title = f"{subject}: model refined by {config.refine.name} against its plain search"
+        console.print(difference_table(title, ("refined", "plain"), differences), "")
+    if config.local:
+        local = evaluate_local(evaluator, opened.embedder, config.subset, config.local)
+        results["model_local"] = local.result
+        title = f"{subject}: the first {config.local} answers re-ranked by matching cells against the plain search"
+        console.print(difference_table(title, ("re-ranked", "plain"), compare(local.result, results["model"])), "")
+        console.print(str(local), "", soft_wrap=True, highlight=False)
     facts = results["model"].facts
     left_out = f"; {facts['excluded']} more have no other image of their species" if facts["excluded"] else ""
     console.print(

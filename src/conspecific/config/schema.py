@@ -210,7 +210,8 @@ class UseConfig:
 class EvaluateConfig(UseConfig):
     """Keys of `evaluate`. output: the folder of the results; null: in the run directory. subset: test or val. protocol:
     null: that of the run. exclude_group: leave a query's own group out of its answers; null: as the run did. refine:
-    whether answers are refined, and how, for one more table against the plain search.
+    whether answers are refined, and how, for one more table against the plain search. local: how many of the first
+    answers are re-ranked by matching cells of the feature maps, for another table; 0: none.
     """
 
     output: str | None = None
@@ -218,6 +219,7 @@ class EvaluateConfig(UseConfig):
     protocol: str | None = None
     exclude_group: bool | None = None
     refine: RefineConfig = field(default_factory=RefineConfig)
+    local: int = 0
     split: OtherSplitConfig = field(default_factory=OtherSplitConfig)
     metrics: OtherMetricsConfig = field(default_factory=OtherMetricsConfig)
 

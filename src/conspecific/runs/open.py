@@ -247,6 +247,8 @@ class OpenRun:
         subset, protocol = self.config.subset, evaluator.splits.protocol
         refine = vars(self.config.refine) if self.config.refine.name else {}
         changes = _set(self.config.split) | _set(self.config.metrics) | refine
+        if self.config.local:
+            changes |= {"local": self.config.local}
         if evaluator.exclude_group != self.trained.exclude_group:
             changes |= {"exclude_group": evaluator.exclude_group}
         other = f"_{cache_key(changes)}" if changes else ""
