@@ -26,6 +26,7 @@ from conspecific.exporting.network import ExportedNetwork
 from conspecific.exporting.usage import program as program_of
 from conspecific.models import Embedder, build_embedder
 from conspecific.models.class_probabilities import WithClassProbabilities
+from conspecific.models.origins import Origin
 from conspecific.models.weights import save_weights
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.load import load
@@ -195,6 +196,16 @@ def test_what_is_not_possible_is_said(run: RunDirectory, tmp_path: Path, monkeyp
     with pytest.raises(RunError, match="the exported network is not that of torch: the lowest cosine"):
         export(run, format="timm", output=str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_has_the_licence_of_the_weights_that_the_run_began_with(run: RunDirectory) -> None:
+    embedder = build_embedder("test_resnet", "none", head="linear", dimensions=16)
+    embedder.backbone.origin = Origin("MegaDescriptor", "BVRA", "CC-BY-NC-4.0")
+    save_weights(embedder, run.weights)
+    folder = export(run, format="timm").folder
+    told = "MegaDescriptor, published by BVRA, licence: CC-BY-NC-4.0"
+    assert f"| the pretrained weights they started from | {told} |" in (folder / "README.md").read_text()
+    assert json.loads((folder / "config.json").read_text())["pretrained_cfg"]["license"] == "CC-BY-NC-4.0"
 
 
 def test_an_export_replaces_one(run: RunDirectory) -> None:

@@ -16,6 +16,7 @@ from .conftest import MakeLeaks
 from .subjects import MakeSubject, with_leak_policy
 
 START = {"map@r": 0.15, "recall@1": 0.35}
+ORIGIN = "BioCLIP 2, published by Imageomics, licence: MIT"
 
 
 def save(run: Subject, selection: SelectedWeights | None) -> RunDirectory:
@@ -26,7 +27,7 @@ def save(run: Subject, selection: SelectedWeights | None) -> RunDirectory:
         append_epoch(record.directory, epoch)
     unreadable = "Species_A/9.jpg (missing)", "Species_A/8.jpg (not an image)"
     counts = replace(record.counts, unreadable=unreadable, corrections="2 labels changed, 0 images left out")
-    finish_record(record.directory, record.validation, record.test, selection, counts, record.cost, START)
+    finish_record(record.directory, record.validation, record.test, selection, counts, record.cost, START, ORIGIN)
     return record.directory
 
 
@@ -41,6 +42,7 @@ def test_the_report_shows_the_files_of_the_run(make_run: MakeSubject, make_leaks
     assert shown.record.leaks is not None and shown.record.leaks.pairs.height == 1 and shown.leaked == 0
     assert shown.selected_epoch is None
     values = details(shown)
+    assert values["facts"]["Pretrained weights"] == ORIGIN
     assert values["facts"]["Epochs"] == "4, selected: epoch 3, WiSE-FT alpha 0.5, whitening refitted"
     skipped = "2, left out (data.on_bad=skip): Species_A/9.jpg (missing), Species_A/8.jpg (not an image)"
     assert values["facts"]["Corrections"] == "2 labels changed, 0 images left out"

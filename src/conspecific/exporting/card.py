@@ -43,7 +43,7 @@ def card(
         _training(opened, record),
         _scores(record),
         _leaks(record),
-        _licences(network, license),
+        _licences(opened, license),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -182,11 +182,11 @@ def _leaks_found(leaks: Leaks | None, policy: str) -> str:
     ).strip()
 
 
-def _licences(network: ExportedNetwork, license: str | None) -> str:
-    pretrained = network.embedder.backbone.net.pretrained_cfg.get("license")
+def _licences(opened: OpenRun, license: str | None) -> str:
+    origin = opened.embedder.backbone.origin
     rows = {
         "these weights": license or TO_FILL,
-        "the pretrained weights they started from": f"{pretrained}, as timm says" if pretrained else TO_FILL,
+        "the pretrained weights they started from": str(origin or TO_FILL),
         "the training images": TO_FILL,
     }
     table = "\n".join(["| of | licence |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])

@@ -109,6 +109,8 @@ def _complete(file: Path, network: ExportedNetwork) -> None:
     side = network.image_size
     config["pretrained_cfg"].update(input_size=[3, side, side], crop_pct=1.0, crop_mode="center")
     config["pretrained_cfg"].update(interpolation="bicubic", num_classes=0)
+    if (origin := network.embedder.backbone.origin) is not None:
+        config["pretrained_cfg"]["license"] = origin.licence  # that of the network's name in timm is of other weights
     for name in ("test_input_size", "pool_size"):
         config["pretrained_cfg"].pop(name, None)
     arguments = {name: value for name, value in config["model_args"].items() if name != "global_pool"}

@@ -11,7 +11,7 @@ from conspecific.errors import ConfigError
 from conspecific.models.depthwise import learn_depthwise_fast
 from conspecific.models.networks import is_pooled_by_class_token
 from conspecific.models.stage_split import StageSplit, split_at_frozen, used_parameters
-from conspecific.models.weights import create_backbone
+from conspecific.models.weights import open_backbone
 
 
 class FrozenStages(nn.Module):
@@ -40,6 +40,7 @@ class Backbone(nn.Module):
 
     forward: uint8 [B, 3, H, W], or float in [0, 1], -> [B, C, h, w]. The tokens of a transformer become
     [B, C, P + N, 1]: the P `prefix_tokens` that belong to no position, such as the class token, then the N positions.
+    origin: where its pretrained weights come from, None where that is not known.
     """
 
     mean: Tensor
@@ -48,7 +49,8 @@ class Backbone(nn.Module):
     def __init__(self, name: str, weights: str) -> None:
         super().__init__()
         self.name = name
-        self.net: Any = create_backbone(name, weights)  # timm models differ in what they offer beyond nn.Module
+        self.net: Any  # timm models differ in what they offer beyond nn.Module
+        self.net, self.origin = open_backbone(name, weights)
         config = self.net.pretrained_cfg
         for moment in ("mean", "std"):
             self.register_buffer(moment, torch.tensor(config[moment]).view(1, 3, 1, 1), persistent=False)

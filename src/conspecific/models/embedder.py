@@ -19,11 +19,9 @@ from conspecific.models.class_probabilities import without_class_probabilities
 from conspecific.models.encode import decoded, device_for, embed_batches
 from conspecific.models.heads import create_head
 from conspecific.models.pooling import ClassToken, create_pooling
-from conspecific.models.state_dict import prefix_of, read_state_dict, weights_file
+from conspecific.models.state_dict import IN_EMBEDDER, prefix_of, read_state_dict, weights_file
 from conspecific.progress import progress_bar
 from conspecific.types import FloatArray, Similarity
-
-IN_EMBEDDER = "backbone.net."  # what stands before the names of a backbone's weights in those of an embedder
 
 
 class Embedder(nn.Module):

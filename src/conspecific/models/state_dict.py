@@ -17,6 +17,8 @@ from conspecific.reading import open_regular
 
 NAMED = get_args(NamedWeights)
 WEIGHTS = "weights.safetensors"  # in a run directory
+CONTAINERS = "state_dict", "state"  # of the weights in a checkpoint of Lightning, of Birder
+IN_EMBEDDER = "backbone.net."  # what stands before the names of a backbone's weights in those of an embedder
 AVERAGE = "average."  # names of the running average in a checkpoint: it is what a run with recipe.ema evaluates
 
 
@@ -40,25 +42,34 @@ def weights_file(weights: str) -> Path | None:
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """Read a state dict, or the one under `state_dict` in a checkpoint. Nothing but tensors is made of the file.
+    """Read a state dict, or the one under `state_dict` or `state` in a checkpoint, as those of Lightning and of Birder.
 
     Raises ConfigError where it cannot be read, or holds something else.
     """
+    return read_checkpoint(file)[0]
+
+
+def read_checkpoint(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `read_state_dict` reads, and the plain values beside it. No other objects are made of the file."""
     try:
         content = _content(file)
     except ConfigError:
         raise
     except Exception as error:  # a damaged file can raise anything
         raise ConfigError(f"{file} cannot be read as weights: {_reason(error)}") from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    others = {}
+    for key in CONTAINERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            others = {str(name): value for name, value in content.items() if name != key}
+            content = content[key]
+            break
     if not isinstance(content, dict):
         raise ConfigError(f"{file} does not hold a state dict but a {type(content).__name__}")
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
         keys = name_some([str(name) for name in content]) or "nothing"
         raise ConfigError(f"{file} does not hold a state dict, which is tensors by name; it holds {keys}")
-    return tensors
+    return tensors, others
 
 
 def prefix_of(names: Iterable[str], given: Iterable[str]) -> str:

@@ -37,7 +37,7 @@ from conspecific.leaks.image_hashes import image_hashes
 from conspecific.models import Embedder, pooled_reference
 from conspecific.models.class_probabilities import MEANS, WithClassProbabilities
 from conspecific.models.state_dict import load_weights, read_state_dict
-from conspecific.models.weights import holds_pooled_reference
+from conspecific.models.weights import holds_pooled_reference, read_origin
 from conspecific.runs.directory import RunDirectory
 from conspecific.runs.own_images import OwnImages
 from conspecific.runs.record import read_config, read_record, trained_images
@@ -365,6 +365,7 @@ def load_embedder(trained: TrainConfig, weights: Path, allow: Sequence[str] = ()
         if (means := state.get(MEANS)) is not None:
             embedder.head = WithClassProbabilities(embedder.head, torch.zeros_like(means))
         load_weights(embedder, state, weights, "model", whole=True)
+        embedder.backbone.origin = read_origin(weights)
     except ConfigError as error:
         raise RunError(str(error)) from error
     return embedder

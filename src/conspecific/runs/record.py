@@ -160,7 +160,8 @@ class RunRecord:
 
     gains: name of a reference -> paired differences on test of `best` over it. leaks: None where nobody looked.
     selection: None where nothing was trained. start: validation metrics of the embedder before training, with its head
-    fitted; empty where they are not known. Results and splits are read from the disk when they are first asked for.
+    fitted; empty where they are not known. origin: where the pretrained weights come from, and their licence, in words;
+    empty where that is not known. Results and splits are read from the disk when they are first asked for.
     """
 
     directory: RunDirectory
@@ -173,6 +174,7 @@ class RunRecord:
     cost: Cost
     gains: Mapping[str, tuple[Difference, ...]]
     start: Mapping[str, float] = field(default_factory=dict)
+    origin: str = ""
 
     @property
     def path(self) -> Path:
@@ -251,10 +253,11 @@ def finish_record(
     counts: Counts,
     cost: Cost,
     start: Mapping[str, float] | None = None,
+    origin: str = "",
 ) -> RunRecord:
     """Write the results and, last, the summary with the paired differences; return the record read back.
 
-    start: see `RunRecord`.
+    start, origin: see `RunRecord`.
     """
     best = best_name(selection is not None)
     test = with_rejection(test, validation, best)
@@ -273,6 +276,7 @@ def finish_record(
         "test": {name: dict(result.metrics) for name, result in test.items()},
         "gains": gains,
         "start": dict(start or {}),
+        "origin": origin,
     }
     write_checked_json(run.summary, summary)
     return read_record(run.path)
@@ -318,6 +322,7 @@ def read_record(path: Path) -> RunRecord:
             cost=_part(Cost, summary),
             gains={name: tuple(map(Difference.from_json, stored)) for name, stored in summary["gains"].items()},
             start={str(name): float(value) for name, value in summary.get("start", {}).items()},
+            origin=str(summary.get("origin", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{run.summary} is not the summary of a run: {error!r}") from error

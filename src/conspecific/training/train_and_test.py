@@ -39,10 +39,14 @@ def train_and_test(
     if config.trainer["max_epochs"] == 0:
         validation, test = (dict(references(evaluator, name, *network)) for name in ("val", "test"))
         before = pretrained(config)
+        origin = before.origin
         mapped = {name: make(before) for name, make in REFERENCES.items()}
         write_map(run.embedding_map, evaluator, mapped, evaluator.encoder(before))
     else:
         parts = build_parts(config, evaluator) if resumed is None else resumed.parts
+        origin = parts.module.embedder.backbone.origin
+        if origin is not None and origin.source != "timm":
+            evaluator.console.print(f"Pretrained weights: {origin}", soft_wrap=True, highlight=False, markup=False)
         # each image goes through the frozen stages once: for the references, every epoch and the final scores
         evaluator = evaluator.encoded_once(parts.module.embedder.backbone, "val")
         validation = dict(references(evaluator, "val", *network))
@@ -58,7 +62,8 @@ def train_and_test(
         write_map(run.embedding_map, evaluator, mapped)
     whole, peak = (time.perf_counter() - began) / 60, peak_memory_gb()
     cost = Cost(round(whole, 2), round(minutes, 2), round(peak, 2), evaluator.phases.rounded())
-    return finish_record(run, validation, test, selection and selection.weights, count_images(evaluator), cost, start)
+    weights, counts = selection and selection.weights, count_images(evaluator)
+    return finish_record(run, validation, test, weights, counts, cost, start, str(origin or ""))
 
 
 def pretrained(config: TrainConfig) -> Backbone:

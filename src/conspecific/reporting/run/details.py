@@ -40,6 +40,7 @@ def _setup(run: Subject) -> dict[str, str]:
         "Protocol": config.protocol,
         "Splits": f"train {counts.train:,}, validation {counts.val:,}, test {counts.tested:,} images",
         "Backbone": f"{model['backbone']}, weights: {model['weights']}",
+        **({"Pretrained weights": record.origin} if record.origin else {}),
         "Model": f"pooling {model['pooling']}, head {model['head']}, embedding layer {model['embedding_layer']}",
         "Trainable": "all stages" if stages is None else f"the last {stages} stages",
         "Loss": config.loss["loss"]["_target_"].rpartition(".")[2],
