@@ -1,11 +1,13 @@
 """conspecific review: from the command to a question, and from answers to a training's data."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
@@ -55,17 +57,44 @@ def test_suspect_labels_are_asked_about_until_ctrl_c_and_then_where_it_stopped(
     assert "Corrections: 1 label changed, 1 image left out" in used.stdout
 
 
-def test_images_without_a_label_are_asked_about_by_cluster_and_by_score(
-    conspecific: Command, run: RunDirectory, tmp_path: Path, answers: list[dict[str, str]]
-) -> None:
-    copied = shutil.copytree(run.path, tmp_path / "run")
-    (tmp_path / "new").mkdir()
+def draw(folder: Path) -> None:
+    """Two pictures, each six times with a little noise."""
+    folder.mkdir()
     rng = np.random.default_rng(0)
     for picture in range(2):
         base = np.asarray(Image.fromarray(rng.integers(0, 255, (4, 4, 3), np.uint8)).resize((96, 96)))
         for copy in range(6):
             pixels = np.clip(base + rng.integers(-9, 10, base.shape), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "new" / f"{picture}{copy}.png")
+            Image.fromarray(pixels).save(folder / f"{picture}{copy}.png")
+
+
+def test_images_with_and_without_a_label_are_asked_about_together(
+    conspecific: Command, run: RunDirectory, tmp_path: Path, answers: list[dict[str, str]]
+) -> None:
+    copied = shutil.copytree(run.path, tmp_path / "run")
+    root = Path(json.loads(run.summary.read_text())["data_root"])
+    draw(tmp_path / "all")
+    listed = [(path, None) for path in sorted(each.name for each in (tmp_path / "all").iterdir())]
+    for file in sorted(root.rglob("*.jpg"))[:24]:
+        name = f"{file.parent.name}-{file.name}"
+        shutil.copy(file, tmp_path / "all" / name)
+        listed.append((name, file.parent.name))
+    pl.DataFrame(listed, ["path", "label"], orient="row").write_csv(tmp_path / "all" / "table.csv")
+    answers += [{"decision": "skip"}, {"decision": "same"}]
+    words = ["data=manifest", f"data.path={tmp_path / 'all' / 'table.csv'}", f"output={tmp_path / 'all.csv'}"]
+    done = conspecific("review", str(copied), *words, "port=0", "most=1")
+    assert done.returncode == 0, done.stderr
+    assert "3 questions: 1 of suspect label, 1 of cluster, 1 of known or new" in done.stdout
+    rows = pl.read_csv(tmp_path / "all.csv")
+    assert rows["decision"].to_list() == ["skip"] + 6 * ["same"] and rows["question"][-1] == "cluster"
+    assert rows["label"][-1] in {label for _, label in listed} and rows["label_before"][-1] is None
+
+
+def test_images_without_a_label_are_asked_about_by_cluster_and_by_score(
+    conspecific: Command, run: RunDirectory, tmp_path: Path, answers: list[dict[str, str]]
+) -> None:
+    copied = shutil.copytree(run.path, tmp_path / "run")
+    draw(tmp_path / "new")
     answers += [{"decision": "new", "label": "Vanessa nova"}, {"decision": "different"}]
     words = ["data=images", f"data.root={tmp_path / 'new'}"]
     done = conspecific("review", str(copied), *words, f"output={tmp_path / 'new.csv'}", "port=0", "most=4")

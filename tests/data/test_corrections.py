@@ -88,7 +88,7 @@ def test_a_distractor_gets_a_label_and_the_others_stay(tmp_path: Path) -> None:
 def test_what_does_not_fit_the_data_is_named(root: Path, tmp_path: Path) -> None:
     rows = ("robin/9.png", "robin", "wren", "same"), ("wren/00.png", "robin", "", "out")
     node = {"_target_": FOLDER, "root": str(root), "corrections": written(tmp_path / "c.csv", *rows)}
-    with pytest.raises(DataError, match=r"not in the data, 1: robin/9\.png; images that have") as e:
+    with pytest.raises(DataError, match=r"1 not there: robin/9\.png; 1 with another label: ") as e:
         load_manifest(node)
     assert "wren/00.png (wren, not robin)" in str(e.value)
     everything = [

@@ -68,7 +68,7 @@ def test_answers_are_written_at_once_and_the_data_take_them(
     assert (again.answered, again.corrected) == (2, 2)
     assert [each.images for each in again.questions[-1:]] == [(6,)], "what was skipped is asked last"
     assert again.current == 2 and again.pending(2) == [7]
-    again.answer(2, "out")
+    again.answer(2, "out", "a name that only a new species has")
     assert again.current == 3
     again.answer(3, "different")
     assert again.current is None and again.answered == 4
@@ -106,6 +106,15 @@ def test_a_file_that_changed_meanwhile_is_not_overwritten(start: Callable[[], Se
     with pytest.raises(Refusal, match="was changed by another program"):
         second.answer(0, "out")
     assert second.current == 0 and first.file.read_text() == written
+
+
+def test_a_table_that_a_spreadsheet_saved_is_gone_on_with(start: Callable[[], Session]) -> None:
+    first = start()
+    first.answer(0, "same")
+    first.file.write_text(first.file.read_text().replace(",", ";"), encoding="utf-16")
+    again = start()
+    again.answer(1, "different")
+    assert [row.decision for row in read_corrections(again.file)] == ["same", "different"]
 
 
 def test_a_new_file_begins_with_the_corrections_of_the_run(manifest: Manifest, tmp_path: Path) -> None:

@@ -108,12 +108,12 @@ def correct(manifest: Manifest, corrections: Iterable[Correction], fewest: int =
 
 
 def _refuse(manifest: Manifest, gone: list[str], other: list[str]) -> None:
-    kinds = {"images that are not in the data,": gone, "images that have another label there,": other}
-    problems = [f"{kind} {len(names)}: {name_some(names)}" for kind, names in kinds.items() if names]
+    kinds = {"not there": gone, "with another label": other}
+    problems = [f"{len(names)} {kind}: {name_some(names)}" for kind, names in kinds.items() if names]
     if problems:
         raise DataError(
-            f"the corrections do not fit the data in {manifest.root}: {'; '.join(problems)}. They were made for other "
-            "data, or the data were changed since: remove these rows, or load the data they were made for."
+            f"the corrections do not fit the images in {manifest.root}, {'; '.join(problems)}. They were made for "
+            "other data, or the data were changed since: remove these rows, or load the data they were made for."
         )
 
 

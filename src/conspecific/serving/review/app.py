@@ -112,7 +112,7 @@ class Review:
             images=[self._picture(image, shown(session.label(image))) for image in pending[:PICTURED]],
             more=max(len(pending) - PICTURED, 0),
             beside=[self._picture(first + each.row, each.caption) for each in question.beside],
-            same=f"{'all ' * (question.kind == CLUSTER)}become{'s' * one} {species}",
+            same=f"{'becomes' if one else 'all become'} {species}",
             different=kept if question.kind != CLUSTER else "not one species; none gets a label",
         )
 

@@ -41,7 +41,7 @@ class Session:
         self.manifest, self.file, self._known = manifest, file, known
         self._paths = manifest.table["path"].to_list()
         self._labels = manifest.table["label"].fill_null("").to_list()
-        self._base, self._text, self._lock = len(base), _read(file), Lock()
+        self._base, self._content, self._lock = len(base), _read(file), Lock()
         self._take(read_corrections(file) if file.exists() else list(base))
         if self._rows[: len(base)] != list(base):
             raise DataError(
@@ -103,7 +103,7 @@ class Session:
         with self._lock:
             if number != self.current:
                 raise Refusal(409, ANSWERED)
-            question, label = self.questions[number], tidy(name)
+            question, label = self.questions[number], tidy(name) if decision == "new" else ""
             if decision == "new" and not label:
                 raise Refusal(422, "A new species needs a name: cluster 1 will do until it has a better one.")
             if decision == "new" and label in self._known:
@@ -131,12 +131,12 @@ class Session:
                 self._skipped.pop()
 
     def _write(self, rows: list[Correction]) -> None:
-        if _read(self.file) != self._text:
+        if _read(self.file) != self._content:
             raise Refusal(409, ELSEWHERE.format(file=self.file.name))
         columns = [(row.path, row.before or None, row.label or None, row.decision, row.question) for row in rows]
         text = csv_text(pl.DataFrame(columns, schema=dict.fromkeys(COLUMNS, pl.String), orient="row"))
         write_text(self.file, text)
-        self._text = text
+        self._content = text.encode()
         self._take(rows)
 
     def _take(self, rows: list[Correction]) -> None:
@@ -171,5 +171,5 @@ class Session:
         return steps
 
 
-def _read(file: Path) -> str:
-    return file.read_text(encoding="utf-8") if file.exists() else ""
+def _read(file: Path) -> bytes:
+    return file.read_bytes() if file.exists() else b""
