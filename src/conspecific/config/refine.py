@@ -10,15 +10,16 @@ from conspecific.errors import ConfigError
 class RefineConfig:
     """How answers are refined; the defaults of each method are those of its publication.
 
+    Flip, whitening and wiener come before the method, and can be had without one.
+
     method: none, query_expansion (Radenovic et al. 2018), database_augmentation (Gordo et al. 2017) or k_reciprocal
     (Zhong et al. 2017). alpha: exponent of the cosine similarity that weights an image in an expanded query.
     expanded_by: number of images that expand a query. augmented_by: number of neighbours that augment an image of the
     gallery. k1, k2: neighbours that must be mutual, and those whose encodings are averaged. distance_weight: of the
     plain distance against the Jaccard distance, 0 to 1.
     flip: average the embeddings of each image and of its mirror image. whitening: PCA whitening by the gallery (Jégou
-    and Chum 2012). wiener: keep what differs between species, by the gallery and the covariance within species; see
-    `index.wiener.WienerFilter`. They come before the method, and can be had without one; whitening and wiener exclude
-    each other.
+    and Chum 2012). wiener: keep what differs between species, by the gallery and by how embeddings of training images
+    vary within species, in place of whitening.
     """
 
     method: str = NO_REFINING
