@@ -12,7 +12,7 @@ from torch import Tensor
 from conspecific.errors import ConfigError
 from conspecific.models import Backbone, Embedder, build_embedder
 from conspecific.models.state_dict import read_state_dict
-from conspecific.models.tensor_file import save_tensors
+from conspecific.models.tensor_file import read_metadata, read_tensors, save_tensors
 from conspecific.models.weights import holds_pooled_reference, save_weights
 
 NAME = "test_resnet"
@@ -143,3 +143,12 @@ def test_a_checkpoint_that_torch_would_read_past_its_damage_is_refused(way: str,
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=told):
         read_state_dict(file)
+
+
+def test_the_same_tensors_and_metadata_are_the_same_bytes(tmp_path: Path) -> None:
+    metadata = {f"key {number}": 'a "word" of Brümmer\n' for number in range(8)}
+    for number in range(4):
+        save_tensors({"head.weight": torch.ones(4, 3)}, tmp_path / f"{number}.safetensors", metadata)
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
+    assert read_metadata(tmp_path / "0.safetensors").items() >= metadata.items()
+    assert read_tensors(tmp_path / "0.safetensors")["head.weight"].sum() == 12

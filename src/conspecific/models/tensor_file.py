@@ -1,6 +1,7 @@
 """Tensors by name in a .safetensors file, with a checksum of its own."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,13 +14,18 @@ from conspecific.errors import ConfigError
 from conspecific.files import write_whole
 
 CHECKSUM = "checksum"  # in the metadata: the hash of all tensors
+METADATA = "__metadata__"  # in the header, which follows its length in 8 bytes
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write named tensors as .safetensors, whole or not at all. metadata: any but CHECKSUM, which is added."""
+    """Write named tensors as .safetensors, whole or not at all: the same bytes for the same values.
+
+    metadata: any but CHECKSUM, which is added.
+    """
     plain = {name: each.detach().cpu().contiguous() for name, each in tensors.items()}
     with write_whole(path) as temporary:
         save_file(plain, temporary, {**(metadata or {}), CHECKSUM: _checksum(plain)})
+        _sort_metadata(temporary)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -42,6 +48,16 @@ def read_metadata(path: Path) -> dict[str, str]:
             return content.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"{path} cannot be read as weights: {error}") from error
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a file in order, which the library writes in a random one, without moving a tensor."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header[METADATA] = dict(sorted(header[METADATA].items()))
+        file.seek(8)
+        file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size))
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
