@@ -138,6 +138,7 @@ def _print(results: Results, chosen: SelectedWeights, monitor: str, divisions: S
     best = max(results.values(), key=lambda result: result.metrics[monitor])
     where = "validation" if len(divisions) == 1 else f"{len(divisions)} folds"
     table = plain_table(f"Candidates on {where}", ["weights", monitor, "behind", "error"])
+    table.columns[0].no_wrap = False  # rather than cut numbers
     for kept, result in results.items():
         behind, noise = _behind(best, result, monitor)
         told = (f"{behind:.3f}", f"{noise:.3f}") if result is not best else ("", "")
