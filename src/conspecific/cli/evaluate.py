@@ -1,6 +1,9 @@
 """conspecific evaluate: score an embedder on any images and protocol, and compare it with the references."""
 
+from collections.abc import Mapping
 from pathlib import Path
+
+from rich.console import Console
 
 from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import compare, references
@@ -11,7 +14,7 @@ from conspecific.evaluation.taxonomy import describe_ranks
 from conspecific.runs.open import open_run
 from conspecific.runs.within_species import asked_within_species
 from conspecific.tables import PlainConsole
-from conspecific.types import require_results
+from conspecific.types import EvalResult, require_results
 
 
 def run(config: EvaluateConfig) -> None:
@@ -36,34 +39,45 @@ def run(config: EvaluateConfig) -> None:
     validation = opened.validation if config.subset == "test" else {}
     results |= with_rejection(plain, validation, "model")
     subject = f"{config.subset}, protocol {evaluator.splits.protocol}"
-    for name in ("flatten", "pooled"):
-        differences = compare(results["model"], results[name])
-        console.print(difference_table(f"{subject}: model against {name}", ("model", name), differences), "")
-    if config.refine.name:
-        differences = compare(results[f"model_{config.refine.name}"], results["model"])
-        title = f"{subject}: model refined by {config.refine.name} against its plain search"
-        console.print(difference_table(title, ("refined", "plain"), differences), "")
+    _print_differences(results, config.refine.name, subject, console)
     if config.local:
         local = evaluate_local(evaluator, opened.embedder, config.subset, config.local)
         results["model_local"] = local.result
         title = f"{subject}: the first {config.local} answers re-ranked by matching cells against the plain search"
         console.print(difference_table(title, ("re-ranked", "plain"), compare(local.result, results["model"])), "")
         console.print(str(local), "", soft_wrap=True, highlight=False)
-    facts = results["model"].facts
+    _print_described(results["model"], validation.get("model"), config.truncate is not None, console)
+    if caution:
+        console.print(f"Caution: {caution}", style="yellow", soft_wrap=True)
+    for name, result in results.items():
+        result.save(folder / name)
+    console.print(f"Results: {folder}", soft_wrap=True)
+
+
+def _print_differences(results: Mapping[str, EvalResult], refined: str, subject: str, console: Console) -> None:
+    """Print what the model gains over each reference, and its refined answers over its plain search. refined: a name;
+    empty for none."""
+    for name in ("flatten", "pooled"):
+        differences = compare(results["model"], results[name])
+        console.print(difference_table(f"{subject}: model against {name}", ("model", name), differences), "")
+    if refined:
+        differences = compare(results[f"model_{refined}"], results["model"])
+        title = f"{subject}: model refined by {refined} against its plain search"
+        console.print(difference_table(title, ("refined", "plain"), differences), "")
+
+
+def _print_described(result: EvalResult, validation: EvalResult | None, truncated: bool, console: Console) -> None:
+    """Print what was scored, what tells known from new species, and answers at higher ranks."""
+    facts = result.facts
     left_out = f"; {facts['excluded']} more have no other image of their species" if facts["excluded"] else ""
     console.print(
         f"{facts['queries']} queries in {facts['gallery']} images of {facts['species']} species{left_out}.",
         soft_wrap=True,
         highlight=False,
     )
-    for sentence in rejection.describe() if (rejection := rejection_of(results["model"])) else ():
+    for sentence in rejection.describe() if (rejection := rejection_of(result)) else ():
         console.print(f"{sentence}.", soft_wrap=True, highlight=False)
-    for sentence in describe_ranks(results["model"], validation.get("model")):
+    for sentence in describe_ranks(result, validation):
         console.print(f"{sentence}.", soft_wrap=True, highlight=False)
-    if config.truncate is not None:
+    if truncated:
         console.print(f"The model's first {facts['dimensions']} dimensions; the references have all of theirs.")
-    if caution:
-        console.print(f"Caution: {caution}", style="yellow", soft_wrap=True)
-    for name, result in results.items():
-        result.save(folder / name)
-    console.print(f"Results: {folder}", soft_wrap=True)

@@ -9,7 +9,7 @@ import polars as pl
 
 from conspecific.data.boxes import BOX, with_boxes
 from conspecific.data.exif_groups import with_exif_groups
-from conspecific.data.listing import existing_path
+from conspecific.data.listing import existing_path, file_and_root
 from conspecific.data.manifest import Manifest, Reading
 from conspecific.data.table_file import read_table, slashes
 from conspecific.errors import DataError, name_some
@@ -63,8 +63,7 @@ def from_megadetector(
     of a box's width and height that is added on each side. The others: see `from_file`.
     Raises DataError for a file that is no such file, and where no box is left.
     """
-    file = existing_path(path, "data.path", Path.is_file, "a JSON file")
-    base = file.parent if root is None else existing_path(root, "data.root", Path.is_dir, "a folder")
+    file, base = file_and_root(path, root, "a JSON file")
     _require_share(confidence)
     found = _read(file, "results of MegaDetector", lambda content: _megadetector(content, categories, confidence))
     table, notes = _table(found, file, base)
@@ -108,8 +107,7 @@ def from_coco(
     categories: names of those that are taken, null for all. margin: share of a box's width and height that is added on
     each side. The others: see `from_file`. Raises DataError for a file that is no such file, and where no box is left.
     """
-    file = existing_path(path, "data.path", Path.is_file, "a JSON file")
-    base = file.parent if root is None else existing_path(root, "data.root", Path.is_dir, "a folder")
+    file, base = file_and_root(path, root, "a JSON file")
     _require_share(confidence)
     found = _read(file, "COCO annotations", lambda content: _coco(content, categories, confidence))
     table, notes = _table(found, file, base)

@@ -43,6 +43,15 @@ def existing_path(path: str, key: str, test: Callable[[Path], bool], kind: str) 
     return found.resolve()
 
 
+def file_and_root(path: str, root: str | None, kind: str) -> tuple[Path, Path]:
+    """Return the absolute paths of a file and of the folder that its image paths are relative to.
+
+    root: None: the folder that holds the file. kind: what `data.path` should be. Raises DataError for missing ones.
+    """
+    file = existing_path(path, "data.path", Path.is_file, kind)
+    return file, file.parent if root is None else existing_path(root, "data.root", Path.is_dir, "a folder")
+
+
 def list_files(folder: Path) -> list[Path]:
     """Return every file below a folder, sorted, without hidden files and folders. Symbolic links are followed.
 

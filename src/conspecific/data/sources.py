@@ -7,7 +7,7 @@ import polars as pl
 
 from conspecific.data.boxes import with_boxes
 from conspecific.data.exif_groups import with_exif_groups
-from conspecific.data.listing import LeftOut, existing_path, is_image, list_files, other_files
+from conspecific.data.listing import LeftOut, existing_path, file_and_root, is_image, list_files, other_files
 from conspecific.data.manifest import Manifest, Reading
 from conspecific.data.table_file import path_text, read_table, slashes
 from conspecific.errors import DataError, name_some
@@ -40,9 +40,8 @@ def from_folder(
     folders, are counted in `Manifest.left_out`.
 
     group_level: images below one folder of this level are a group; the species folders are level 0, or 1 below splits.
-    group_exif, group_minutes: see `exif_groups`. min_images: of a
-    species, below which it is left out. on_bad, max_bad_share, max_pixels: see `Reading`. Raises DataError if
-    the folder is missing or holds no species folders.
+    group_exif, group_minutes: see `exif_groups`. min_images: of a species, below which it is left out. on_bad,
+    max_bad_share, max_pixels: see `Reading`. Raises DataError if the folder is missing or holds no species folders.
     """
     base = existing_path(root, "data.root", Path.is_dir, "a folder")
     if not _folders(base):
@@ -131,8 +130,7 @@ def from_images(
     Species are not known if all images are in `root` itself. For embedding and for galleries.
 
     on_bad, max_bad_share, max_pixels: see `Reading`. group_exif, group_minutes: see `exif_groups`. min_images: of a
-    species, below which it is left out. Raises DataError if
-    there is no image.
+    species, below which it is left out. Raises DataError if there is no image.
     """
     base = existing_path(root, "data.root", Path.is_dir, "a folder")
     files = list_files(base)
@@ -185,8 +183,7 @@ def from_file(
 
     Raises DataError for a missing or unreadable file, for missing columns and for boxes without a meaning.
     """
-    file = existing_path(path, "data.path", Path.is_file, "a CSV or Parquet file")
-    base = file.parent if root is None else existing_path(root, "data.root", Path.is_dir, "a folder")
+    file, base = file_and_root(path, root, "a CSV or Parquet file")
     table = read_table(file, image_column, label_column, group_column, ranks)
     paths, notes = slashes(path_text(table["path"], file), base)
     reading = Reading(on_bad, max_bad_share, max_pixels)

@@ -80,42 +80,42 @@ class LocalSearcher:
         first: int,
         fusion: Fusion | None,
     ) -> None:
-        self._plain, self._cells, self._row_of, self._fusion = plain, cells, row_of, fusion
-        self._first, self.seconds = min(first, len(gallery)), 0.0
+        self._plain, self.cells, self._row_of, self._fusion = plain, cells, row_of, fusion
+        self.first, self.seconds = min(first, len(gallery)), 0.0
         self._label_of = np.full(len(row_of) + 1, -1)  # the last is of -1: no image
         self._label_of[gallery.ids] = gallery.labels
 
     @property
     def gallery_bytes(self) -> int:
         """What the search holds of the gallery in memory."""
-        return self._plain.gallery_bytes + self._cells.nbytes
+        return self._plain.gallery_bytes + self.cells.nbytes
 
     def search(self, queries: EmbeddingSet, k: int) -> Neighbors:
         """Return the k nearest images of each query; those after the first keep the order of the plain search."""
-        found = self._plain.search(queries, max(k, self._first))
+        found = self._plain.search(queries, max(k, self.first))
         if self._fusion is None:
             return Neighbors(found.ids[:, :k], found.scores[:, :k])
         ids, scores = found.ids.copy(), found.scores.copy()
-        head = slice(0, self._first)
+        head = slice(0, self.first)
         fused = self._fusion(np.maximum(scores[:, head], -1e9), self.match(queries.ids, ids[:, head]))
         fused[ids[:, head] < 0] = -np.inf
         order = np.argsort(-fused, axis=1, kind="stable")
         ids[:, head] = np.take_along_axis(ids[:, head], order, axis=1)
         lowest = np.where(np.isfinite(fused), fused, np.inf).min(axis=1, keepdims=True)
         lowest[~np.isfinite(lowest)] = 0  # a query without answers
-        scores[:, self._first :] += lowest - found.scores[:, self._first - 1 : self._first]
+        scores[:, self.first :] += lowest - found.scores[:, self.first - 1 : self.first]
         scores[:, head] = np.take_along_axis(fused, order, axis=1)
         return Neighbors(ids[:, :k], scores[:, :k])
 
     def rank_of_first_positive(self, queries: EmbeddingSet, beyond: int = 0) -> IntArray:
         """Return the 1-based rank of the nearest other image with the query's label; see `Searcher`."""
-        ids = self.search(queries, self._first).ids
+        ids = self.search(queries, self.first).ids
         right = (self._label_of[ids] == queries.labels[:, None]) & (ids >= 0)
         ranks = np.where(right.any(axis=1), np.maximum(right.argmax(axis=1) + 1, beyond + 1), 0)
         later = np.flatnonzero(ranks == 0)
         if later.size:
             rest = queries.select(queries.ids[later])
-            ranks[later] = self._plain.rank_of_first_positive(rest, max(beyond, self._first))
+            ranks[later] = self._plain.rank_of_first_positive(rest, max(beyond, self.first))
         return ranks
 
     def match(self, asked: IntArray, ids: IntArray) -> FloatArray:
@@ -127,7 +127,7 @@ class LocalSearcher:
         began = time.perf_counter()
         found = np.zeros(ids.shape, np.float32)
         for query, (own, others) in enumerate(zip(asked.tolist(), ids, strict=True)):
-            pairs = self._cells[self._row_of[others]].float() @ self._cells[self._row_of[own]].float().T
+            pairs = self.cells[self._row_of[others]].float() @ self.cells[self._row_of[own]].float().T
             best, back = pairs.max(dim=2), pairs.max(dim=1).indices
             mutual = back.gather(1, best.indices) == torch.arange(pairs.shape[1])
             found[query] = (best.values.clamp(min=0) * mutual).mean(dim=1).numpy()
@@ -175,7 +175,7 @@ def evaluate_local(evaluator: Evaluator, embedder: Embedder, subset: str, first:
         searcher=searcher,
         exclude_group=evaluator.exclude_group,
     )
-    size = searcher._cells.shape[1] * searcher._cells.shape[2] * searcher._cells.element_size()
+    size = searcher.cells.nbytes // len(searcher.cells)
     return LocalAnswers(result, weights, size, searcher.seconds / int(result.facts["queries"]))
 
 
@@ -205,7 +205,7 @@ def _calibrated(
     if evaluator.exclude_group:
         found = with_groups(found, evaluator.manifest)
     queries = found.select(subset.query)
-    answers = searcher.search(queries, searcher._first)
+    answers = searcher.search(queries, searcher.first)
     local = searcher.match(queries.ids, answers.ids)
     there = answers.ids >= 0
     right = labels[answers.ids] == queries.labels[:, None]
