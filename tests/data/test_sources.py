@@ -91,7 +91,7 @@ def test_a_tree_of_genera_is_questioned(tmp_path: Path) -> None:
     [note] = from_folder(str(tmp_path)).notes
     assert note == (
         "The 2 folders Parus, Turdus are the species, but all images are in 4 folders below them. If those are the "
-        "species, give data=images, which takes the folder of each image."
+        "species, give data.levels=[genus,species], or data=images, which takes the folder of each image."
     )
     touch(tmp_path, "Parus/e.jpg")
     assert from_folder(str(tmp_path)).notes == ()

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from conspecific.data.manifest import Manifest
-from conspecific.data.sources import from_file
+from conspecific.data.sources import from_file, from_folder
 from conspecific.errors import DataError
 
 BIRDS = """path,label,genus,family,habitat
@@ -62,3 +62,61 @@ def test_what_is_cached_depends_on_the_ranks(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jpg").touch()
     found = {read(tmp_path, ranks=ranks).fingerprint() for ranks in (None, ["genus"], [])}
     assert len(found) == 3
+
+
+def folders(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+LEVELS = ["family", "genus", "species"]
+
+
+def test_folders_are_ranks(tmp_path: Path) -> None:
+    gulls = "Laridae/Larus/Common Gull/a.jpg", "Laridae/Larus/Herring Gull/2021/b.jpg", "Laridae/Sterna/Tern/c.jpg"
+    folders(tmp_path, *gulls, "Paridae/Parus/Great Tit/d.jpg", "Paridae/Parus/e.jpg")
+    (tmp_path / "Paridae" / "Cyanistes" / "Blue Tit").mkdir(parents=True)
+    manifest = from_folder(str(tmp_path), levels=LEVELS)
+    assert manifest.species == ("Common Gull", "Great Tit", "Herring Gull", "Tern")
+    assert list(manifest.taxa) == ["genus", "family"], "the lowest first, as of a table"
+    assert [manifest.taxa[rank]["Herring Gull"] for rank in manifest.taxa] == ["Larus", "Laridae"]
+    assert "4 images of 4 species, 3 of rank genus, 2 of rank family in" in manifest.describe()[0]
+    told = manifest.describe_left_out()
+    assert "1 beside the species folders (Paridae/Parus/e.jpg)" in told and "Paridae/Cyanistes/Blue Tit" in told
+    burst = from_folder(str(tmp_path), levels=LEVELS, group_level=3)
+    assert burst.table["group"].drop_nulls().to_list() == ["Laridae/Larus/Herring Gull/2021"]
+
+
+def test_folders_of_ranks_lie_below_those_of_splits(tmp_path: Path) -> None:
+    folders(tmp_path, "train/Larus/Common Gull/a.jpg", "test/Larus/Common Gull/b.jpg", "test/Parus/Great Tit/c.jpg")
+    manifest = from_folder(str(tmp_path), levels=["genus", "species"])
+    assert dict(manifest.taxa) == {"genus": {"Common Gull": "Larus", "Great Tit": "Parus"}}
+    assert manifest.table["split"].to_list() == ["test", "test", "train"]
+    assert manifest.notes == ("The folders test, train are splits; in them are the folders of genus.",)
+
+
+def test_species_of_one_epithet_are_called_by_genus_too(tmp_path: Path) -> None:
+    folders(tmp_path, "Parus/major/a.jpg", "Dendrocopos/major/b.jpg", "Parus/minor/c.jpg", "Larus/Larus canus/d.jpg")
+    manifest = from_folder(str(tmp_path), levels=["genus", "species"])
+    assert manifest.species == ("Dendrocopos major", "Larus canus", "Parus major", "Parus minor")
+    assert manifest.notes == (
+        "Species folders in more than one genus have the name major: species are called by genus too.",
+    )
+    misplaced = folders(tmp_path / "other", "Larus/Larus canus/a.jpg", "Parus/Larus canus/b.jpg", "Larus/a/c.jpg")
+    with pytest.raises(DataError, match=r"1 species have more than one genus: Larus canus \(Larus, Parus\)"):
+        from_folder(str(misplaced), levels=["genus", "species"])
+
+
+@pytest.mark.parametrize("levels", [[], ["genus"], ["species", "genus"], ["genus", "genus", "species"], "genus"])
+def test_levels_end_with_species(tmp_path: Path, levels: list[str]) -> None:
+    folders(tmp_path, "Parus/major/a.jpg")
+    with pytest.raises(DataError, match=r"data\.levels=\[.*\] must name the folders from the uppermost"):
+        from_folder(str(tmp_path), levels=levels)
+
+
+def test_a_tree_that_is_not_so_deep_has_no_images(tmp_path: Path) -> None:
+    folders(tmp_path, "Parus/major/a.jpg")
+    with pytest.raises(DataError, match=r"manifest is empty\. 1 file left out: 1 beside the species folders"):
+        from_folder(str(tmp_path), levels=LEVELS, group_level=3)

@@ -7,20 +7,21 @@ import polars as pl
 
 from conspecific.data.boxes import with_boxes
 from conspecific.data.exif_groups import with_exif_groups
+from conspecific.data.folder_levels import (
+    are_splits,
+    check_levels,
+    empty_folders,
+    folder_groups,
+    folders_in,
+    layout_notes,
+    table_of_folders,
+)
 from conspecific.data.listing import LeftOut, existing_path, file_and_root, is_image, list_files, other_files
 from conspecific.data.manifest import Manifest, Reading
 from conspecific.data.table_file import path_text, read_table, slashes
-from conspecific.errors import DataError, name_some
+from conspecific.errors import DataError
 from conspecific.images import MAX_PIXELS
 from conspecific.progress import progress_bar
-
-TRAIN_FOLDERS = ("train", "training")
-SPLIT_FOLDERS = {
-    **dict.fromkeys(TRAIN_FOLDERS, "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""What folders of splits are called, in lower case, and the split each stands for."""
 
 
 def from_folder(
@@ -28,6 +29,7 @@ def from_folder(
     on_bad: str = "error",
     max_bad_share: float = 0.01,
     max_pixels: int = MAX_PIXELS,
+    levels: Sequence[str] | None = None,
     group_level: int | None = None,
     group_exif: str | None = None,
     group_minutes: float = 5.0,
@@ -39,81 +41,41 @@ def from_folder(
     names the split. Hidden files are ignored, symbolic links are followed. Other files, and images beside the species
     folders, are counted in `Manifest.left_out`.
 
-    group_level: images below one folder of this level are a group; the species folders are level 0, or 1 below splits.
+    levels: what the folders are from `root`, or from the splits, down to the species, as [family, genus, species]:
+        those above species are ranks. None: they are species.
+    group_level: images below one folder of this level are a group; the uppermost folders are level 0, as the species
+        are where neither splits nor ranks lie above them.
     group_exif, group_minutes: see `exif_groups`. min_images: of a species, below which it is left out. on_bad,
     max_bad_share, max_pixels: see `Reading`. Raises DataError if the folder is missing or holds no species folders.
     """
     base = existing_path(root, "data.root", Path.is_dir, "a folder")
-    if not _folders(base):
+    if not folders_in(base):
         raise DataError(
             f"{base} has no folders: data=folder needs one folder per species, with its images in it. To embed or "
             "search images of unknown species, give data=images."
         )
     files = list_files(base)
     images = [path.relative_to(base) for path in files if is_image(path)]
-    level = 1 if _are_splits(images) else 0  # of the species in a path
-    rows = [
-        (path.as_posix(), path.parts[level], SPLIT_FOLDERS[path.parts[0].lower()] if level else None)
-        for path in images
-        if len(path.parts) > level + 1
-    ]
-    table = pl.DataFrame(rows, schema=dict.fromkeys(("path", "label", "split"), pl.String), orient="row")
-    table = table.with_columns(_folder_groups(table["path"], group_level, level + 1))
+    names = check_levels(levels)
+    first = 1 if are_splits(images) else 0
+    level = first + len(names) - 1  # of the species in a path
+    placed = [path for path in images if len(path.parts) > level + 1]
+    table, told = table_of_folders(placed, names, first)
+    table = table.with_columns(folder_groups(table["path"], group_level, level + 1))
     table, exif_notes = with_exif_groups(table, base, group_exif, group_minutes)
-    species = [name for folder in _folders(base) for name in (_folders(base / folder) if level else [folder])]
     beside = [base / path for path in images if len(path.parts) <= level + 1]
     loose = (LeftOut.of("beside the species folders", beside, base),) if beside else ()
+    notes = layout_notes(images, first, names, levels is not None or group_level is not None)
     return Manifest.from_table(
         base,
         table,
-        empty=tuple(sorted(set(species) - set(table["label"]))),
+        empty=empty_folders(base, placed, first, level),
         left_out=(*loose, *other_files(files, base)),
-        notes=(*(_layout_notes(images, level) if group_level is None else ()), *exif_notes),
+        notes=(*notes, *told, *exif_notes),
         own_links=True,
         reading=Reading(on_bad, max_bad_share, max_pixels),
         min_images=min_images,
     )
-
-
-def _folders(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-
-
-def _are_splits(images: list[Path]) -> bool:
-    """Return whether the folders that hold images are named like splits, train among them, and hold folders in turn."""
-    tops = {path.parts[0].lower() for path in images if len(path.parts) > 1}
-    in_train = {path.parts[1] for path in images if len(path.parts) > 2 and path.parts[0].lower() in TRAIN_FOLDERS}
-    return tops <= SPLIT_FOLDERS.keys() and bool(in_train)
-
-
-def _layout_notes(images: list[Path], level: int) -> tuple[str, ...]:
-    """Say which folders were taken for splits, or ask whether the species are one folder further down."""
-    if level:
-        tops = sorted({path.parts[0] for path in images if len(path.parts) > 1})
-        return (f"The folders {name_some(tops)} are splits; the species are the folders in them.",)
-    placed = [path for path in images if len(path.parts) > 1]
-    species = {path.parts[0] for path in placed}
-    below = {path.parts[:2] for path in placed}
-    if not species or any(len(path.parts) == 2 for path in placed) or len(below) < 2 * len(species):
-        return ()
-    return (
-        f"The {len(species)} folders {name_some(sorted(species))} are the species, but all images are in {len(below)} "
-        "folders below them. If those are the species, give data=images, which takes the folder of each image.",
-    )
-
-
-def _folder_groups(paths: pl.Series, level: int | None, least: int) -> pl.Series:
-    """Return the folder of a level that holds each image, null where it lies above. least: the first useful level."""
-    if level is not None and level < least:
-        raise DataError(
-            f"data.group_level={level} names folders that hold whole species: groups are folders below them, of level "
-            f"{least} or more"
-        )
-    parts = [path.split("/") for path in paths]
-    found = ["/".join(each[: level + 1]) if level is not None and len(each) > level + 1 else None for each in parts]
-    if level is not None and not any(found):
-        raise DataError(f"data.group_level={level}: no image lies in a folder so far down, as {paths[0]}")
-    return pl.Series("group", found, pl.String)
 
 
 def from_images(

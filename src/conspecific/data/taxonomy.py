@@ -1,4 +1,4 @@
-"""The ranks above species that a table names, such as genus and family."""
+"""The ranks above species that a table or folders name, such as genus and family."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,6 +54,6 @@ def _require_one(below: pl.Series, above: pl.Series) -> None:
     if twice.height:
         found = [f"{name} ({', '.join(sorted(others))})" for name, others in twice.iter_rows()]
         raise DataError(
-            f"{twice.height} {below.name} have more than one {above.name}: {name_some(found)}. Correct the table, or "
-            "say which columns are ranks, the lowest first: data.ranks=[genus,family], data.ranks=[] for none"
+            f"{twice.height} {below.name} have more than one {above.name}: {name_some(found)}. Correct them, or "
+            "say which columns of a table are ranks, the lowest first: data.ranks=[genus,family]; data.ranks=[]: none"
         )
