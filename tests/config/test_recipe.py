@@ -25,6 +25,11 @@ def train_config(*overrides: str) -> TrainConfig:
         ("recipe.head_epochs=21", "recipe.head_epochs=21 is above trainer.max_epochs=20"),
         ("recipe.initial_size=96 trainer.max_epochs=1", "recipe.initial_size=96 has no effect in one epoch"),
         ("recipe.hard_negatives=0.02", "of loader.classes_per_batch=16 is less than one species"),
+        (
+            "recipe.hard_negatives=0.5 loader.sampling=class_balanced",
+            "loader.sampling=class_balanced draws images one by one: set loader.sampling=pk, or",
+        ),
+        ("loader.sampling=balanced", "loader.sampling=balanced is unknown. Did you mean class_balanced"),
         ("recipe.cached_augmentations=1", "must be 0 or 2 or more; found 1"),
         ("optimizer.layer_decay=0.7 model.trainable_stages=1", "has no effect with model.trainable_stages=1"),
         ("model._target_=torch.nn.Identity", "model._target_=torch.nn.Identity cannot be used: model must be built by"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conspecific.data.dataset import AugmentedView
-from conspecific.data.sampler import PKSampler, expected_undrawn
+from conspecific.data.sampler import PKSampler, drawn_by_pk, expected_undrawn
 from conspecific.errors import DataError
 
 worlds = st.tuples(
@@ -80,7 +80,9 @@ def test_undrawn_images_are_estimated_as_they_turn_out(counts: list[int], epochs
         drawn |= {view.sample_id for batch in sampler for view in batch}
     first = 1000 + np.cumsum([0, *counts])
     found = [count - len(drawn & set(range(start, start + count))) for start, count in zip(first, counts, strict=False)]
-    np.testing.assert_allclose(expected_undrawn(np.array(counts), 4, 2, epochs), found, atol=3)
+    np.testing.assert_allclose(
+        expected_undrawn(np.array(counts), drawn_by_pk(np.array(counts), 4, 2), epochs), found, atol=3
+    )
     assert (sum(found) > 0) == (len(set(counts)) > 1)
 
 

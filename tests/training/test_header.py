@@ -63,6 +63,9 @@ def test_images_that_are_never_drawn_are_counted_where_species_differ_much(
         "equally often; 260 of them are of the 400 of gull. More epochs draw more of them (trainer.max_epochs)."
     )
     assert not [line for epochs in (0, 20) for line in lines[epochs] if line.startswith("Sampling")]
+    for sampling, told in (("class_balanced", "about 272 of 416"), ("square_root", "about 101 of 416")):
+        config = typed(compose_config("train", ["trainer.max_epochs=1", f"loader.sampling={sampling}"]), TrainConfig)
+        assert any(line.startswith(f"Sampling: {told}") for line in header(config, evaluator))
 
 
 def test_groups_and_what_they_cost_are_said(make_manifest: Callable[..., Manifest], tmp_path: Path) -> None:

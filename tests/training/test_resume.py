@@ -88,13 +88,20 @@ def recorder(train_tiny: Callable[..., RunRecord | None], monkeypatch: pytest.Mo
     return Recorder(train_tiny, monkeypatch)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("cut_at", [STEPS_AN_EPOCH, 2 * STEPS_AN_EPOCH - 1], ids=["at an epoch's start", "in an epoch"])
+@pytest.mark.parametrize(
+    ("override", "cut_at"),
+    [
+        ("loader.workers=0", STEPS_AN_EPOCH),
+        ("loader.workers=1", STEPS_AN_EPOCH),
+        ("loader.workers=1", 2 * STEPS_AN_EPOCH - 1),
+        ("loader.sampling=square_root", 2 * STEPS_AN_EPOCH - 1),
+    ],
+)
 def test_a_resumed_run_takes_the_steps_of_an_uninterrupted_one(
-    cut_at: int, workers: int, tmp_path: Path, recorder: Recorder
+    override: str, cut_at: int, tmp_path: Path, recorder: Recorder
 ) -> None:
-    """The same images, the same augmented pixels and the same weights, to the bit; an epoch cut off begins anew."""
-    override = f"loader.workers={workers}"
+    """The same images, the same augmented pixels and the same weights, to the bit; an epoch cut off begins anew, at its
+    start or later."""
     whole = recorder.run(tmp_path / "whole", override)
     steps = recorder.steps
     assert len(steps) == 3 * STEPS_AN_EPOCH

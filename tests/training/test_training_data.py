@@ -1,5 +1,6 @@
 """Training batches, and the side of their crops."""
 
+from collections import Counter
 from collections.abc import Callable
 from multiprocessing import active_children
 from pathlib import Path
@@ -31,6 +32,18 @@ def test_the_images_of_a_batch_have_the_side_of_their_epoch(images: TrainingData
         images.batches.set_epoch(epoch)
         shown.append({tuple(batch["image"].shape) for batch in images.train_dataloader()})
     assert shown == [{(4, 3, 32, 32)}, {(4, 3, 32, 32)}, {(4, 3, 32, 32)}, {(4, 3, 64, 64)}]
+
+
+def test_images_are_drawn_one_by_one_where_that_is_asked_for(make_folder: Callable[..., Path]) -> None:
+    manifest = from_folder(str(make_folder({"robin": 16, "wren": 4})))
+    splits = Splits("seen", np.arange(20), Subset(np.arange(0), np.arange(0)), Subset(np.arange(0), np.arange(0)))
+    drawn = {}
+    for sampling in ("pk", "instance_balanced", "class_balanced"):
+        loader = LoaderConfig(sampling=sampling, classes_per_batch=2, samples_per_class=2, workers=0)
+        batches = TrainingData(manifest, splits, loader, RecipeConfig(), epochs=1, seed=0).batches
+        labels = Counter(int(manifest.labels[view.sample_id]) for batch in batches for view in batch)
+        drawn[sampling] = labels[0], labels[1]
+    assert drawn == {"pk": (10, 10), "instance_balanced": (16, 4), "class_balanced": (10, 10)}
 
 
 def test_cached_views_take_the_place_of_images(images: TrainingData) -> None:

@@ -56,6 +56,12 @@ def test_the_head_learns_first_and_the_backbone_after(tmp_path: Path, train_tiny
     assert "backbone" in changed(first[1], first[2])
 
 
+def test_images_drawn_one_by_one_need_class_vectors(tmp_path: Path, train_tiny: TrainTiny) -> None:
+    for more in ([], ["recipe.matryoshka=[4,16]"]):
+        with pytest.raises(ConfigError, match=r"TripletMarginLoss compares .* loader\.sampling=class_balanced draws"):
+            train_tiny(tmp_path, "loss=triplet", "loader.sampling=class_balanced", *more)
+
+
 def test_crops_grow_with_the_epochs(tmp_path: Path, train_tiny: TrainTiny, steps: Watched) -> None:
     train_tiny(tmp_path, "recipe.initial_size=32", "trainer.max_epochs=4")
     sides = [{step["side"] for step in steps if step["epoch"] == epoch} for epoch in range(4)]

@@ -9,6 +9,7 @@ Protocol = Literal["seen", "unseen", "query_gallery"]
 LeakPolicy = Literal["report", "drop", "error"]
 ScoredSubset = Literal["test", "val"]
 BadImages = Literal["error", "skip"]
+Sampling = Literal["pk", "instance_balanced", "square_root", "class_balanced"]
 PoolingName = Literal["flatten", "avg", "max", "gem", "cls"]
 HeadName = Literal["none", "linear", "mlp", "whitened"]
 EmbeddingLayer = Literal["head", "pooled"]
@@ -55,6 +56,8 @@ def check_choices(config: Any) -> None:
             check_choice(key, value, names)
     if (on_bad := (getattr(config, "data", None) or {}).get("on_bad")) is not None:
         check_choice("data.on_bad", on_bad, get_args(BadImages))
+    if hasattr(config, "loader"):
+        check_choice("loader.sampling", config.loader.sampling, get_args(Sampling))
     if hasattr(config, "encode"):
         for name, names in OF_ENCODE.items():
             check_choice(f"encode.{name}", getattr(config.encode, name), names)

@@ -7,6 +7,7 @@ from typing import Any
 from conspecific.errors import ConfigError
 
 SMALLEST = 32  # side in pixels; backbones halve an image five times
+PK = "pk"  # of loader.sampling
 EMBEDDER = "conspecific.models.build_embedder"
 
 
@@ -81,12 +82,18 @@ def check_combinations(
     optimizer: Mapping[str, Any],
     trainer: Mapping[str, Any],
     classes_per_batch: int,
+    sampling: str,
 ) -> None:
     """Raise ConfigError for the first key that is set and has no effect, or cannot be used, beside the others."""
     epochs = trainer.get("max_epochs")
     known = epochs if isinstance(epochs, int) else 0  # a value of another type is refused where the trainer is checked
     for fault in _without_effect(recipe, model, optimizer, known, classes_per_batch):
         raise ConfigError(fault)
+    if recipe.hard_negatives and sampling != PK:
+        raise ConfigError(
+            f"recipe.hard_negatives={recipe.hard_negatives} chooses the species of a batch, and loader.sampling="
+            f"{sampling} draws images one by one: set loader.sampling={PK}, or recipe.hard_negatives=0"
+        )
 
 
 def _without_effect(

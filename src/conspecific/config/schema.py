@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from conspecific.config.recipe import SMALLEST, RecipeConfig, check_combinations, check_embedder
+from conspecific.config.recipe import PK, SMALLEST, RecipeConfig, check_combinations, check_embedder
 from conspecific.config.refine import RefineConfig
 from conspecific.config.trainer import check_monitors, check_trainer
 from conspecific.errors import ConfigError
@@ -76,13 +76,17 @@ class LoaderConfig:
     """How images are read and batched.
 
     image_size: side in pixels for the evaluation of baseline and model. train_size: side of the training crops.
-    classes_per_batch, samples_per_class: species of a training batch, and images of each of them. crop_scale: share of
-    the area of an image that a training crop covers, from and to. jitter: strength of random changes of brightness,
-    contrast and saturation. workers: decoding processes or threads; null: one per core, eight at most.
+    sampling: pk: batches of `classes_per_batch` species with `samples_per_class` images of each. The others draw as
+    many images one by one, so that each image comes up equally often (instance_balanced), or each species
+    (class_balanced), or a species in proportion to the square root of its images (square_root; Kang et al. 2020).
+    crop_scale: share of the area of an image that a training crop covers, from and to. jitter: strength of random
+    changes of brightness, contrast and saturation. workers: decoding processes or threads; null: one per core, eight at
+    most.
     """
 
     image_size: int = 224
     train_size: int = 160
+    sampling: str = PK
     classes_per_batch: int = 16
     samples_per_class: int = 4
     crop_scale: list[float] = field(default_factory=lambda: [0.3, 1.0])
@@ -173,7 +177,9 @@ class TrainConfig:
         check_monitors(self.callbacks, self.monitor, self.metrics.ks, self.trainer.get("max_epochs"))
         if self.final and self.trainer.get("max_epochs") == 0:
             raise ConfigError("final=true trains on all images, and trainer.max_epochs=0 on none: drop one of them")
-        check_combinations(self.recipe, self.model, self.optimizer, self.trainer, self.loader.classes_per_batch)
+        check_combinations(
+            self.recipe, self.model, self.optimizer, self.trainer, self.loader.classes_per_batch, self.loader.sampling
+        )
 
 
 @dataclass

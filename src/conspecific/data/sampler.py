@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from conspecific.data.dataset import AugmentedView
@@ -10,24 +11,59 @@ from conspecific.errors import DataError
 from conspecific.types import FloatArray, IntArray
 
 
-def batches_per_epoch(images: int, species: int, samples: int) -> int:
-    """Return the number of batches of `species` with `samples` images each in which all images could be."""
-    return max(1, round(images / (species * samples)))
+def batches_per_epoch(images: int, batch_size: int) -> int:
+    """Return the number of batches in which all images could be."""
+    return max(1, round(images / batch_size))
 
 
-def expected_undrawn(counts: IntArray, species: int, samples: int, epochs: int) -> FloatArray:
-    """Return how many images of each species are expected never to be drawn by a PK sampler, [S].
+def expected_undrawn(counts: IntArray, drawn: NDArray[np.float64], epochs: int) -> FloatArray:
+    """Return how many images of each species are expected never to be drawn, [S].
 
-    Every species is drawn equally often, so that an epoch draws few images of a species with many.
+    counts: [S] training images of each species. drawn: [S] images of it that an epoch draws.
+    """
+    return (counts * np.clip(1 - drawn / counts, 0, 1) ** epochs).astype(np.float32)
+
+
+def drawn_by_pk(counts: IntArray, species: int, samples: int) -> NDArray[np.float64]:
+    """Return how many images of each species an epoch of a PK sampler draws, [S]: of every species equally many.
 
     counts: [S] training images of each species. species, samples: classes per batch, and samples of each.
     """
     species = min(species, len(counts))
-    drawn = batches_per_epoch(int(counts.sum()), species, samples) * species * samples / len(counts)
-    return (counts * np.clip(1 - drawn / counts, 0, 1) ** epochs).astype(np.float32)
+    drawn = batches_per_epoch(int(counts.sum()), species * samples) * species * samples / len(counts)
+    return np.full(len(counts), drawn)
 
 
-class PKSampler(Sampler[list[AugmentedView]]):
+class EpochSampler(Sampler[list[AugmentedView]]):
+    """Batches of augmentations of training images that depend on the seed and the epoch only.
+
+    groups: the sample ids of each species. batch_size: images of a batch.
+    """
+
+    def __init__(self, ids: IntArray, labels: IntArray, seed: int, sizes: Sequence[int]) -> None:
+        self.groups = [ids[labels == label] for label in np.unique(labels)]
+        self.seed, self.sizes, self.epoch = seed, sizes, 0
+        self.sampler = self  # Lightning sets the epoch of `batch_sampler.sampler`
+        self.batch_size = self.batches = 0
+
+    def set_batches(self, images: int, batch_size: int) -> None:
+        """Set the number of batches for a number of images."""
+        self.batch_size, self.batches = batch_size, batches_per_epoch(images, batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    @property
+    def size(self) -> int:
+        """Side of this epoch's crops, in pixels."""
+        return self.sizes[min(self.epoch, len(self.sizes) - 1)]
+
+
+class PKSampler(EpochSampler):
     """PK sampler: batches of `images` augmentations from each of `species` species (Hermans et al. 2017).
 
     Every species is drawn equally often, and an epoch has about as many augmentations as there are images. A species
@@ -56,30 +92,17 @@ class PKSampler(Sampler[list[AugmentedView]]):
 
         Raises DataError if a batch has fewer than two species or no image of each.
         """
-        self.groups = [ids[labels == label] for label in np.unique(labels)]
+        super().__init__(ids, labels, seed, sizes)
         self.group_of = {int(index): number for number, group in enumerate(self.groups) for index in group}
-        self.sizes, self.hard_share = sizes, hard_share
+        self.hard_share = hard_share
         self.confused: Mapping[int, Sequence[int]] = {}
-        self.species, self.images, self.seed, self.epoch = min(species, len(self.groups)), images, seed, 0
-        self.sampler = self  # Lightning sets the epoch of `batch_sampler.sampler`
+        self.species, self.images = min(species, len(self.groups)), images
         if self.species < 2 or images < 1:
             raise DataError(
                 f"a training batch needs at least two species and one image of each; found loader.classes_per_batch="
                 f"{species} (of {len(self.groups)} in train) and loader.samples_per_class={images}"
             )
-        self.batches = batches_per_epoch(len(ids), self.species, images)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.batches
-
-    @property
-    def size(self) -> int:
-        """Side of this epoch's crops, in pixels."""
-        return self.sizes[min(self.epoch, len(self.sizes) - 1)]
+        self.set_batches(len(ids), self.species * images)
 
     def __iter__(self) -> Iterator[list[AugmentedView]]:
         rng = np.random.default_rng((self.seed, self.epoch))

@@ -1,15 +1,26 @@
 """The first lines of a run: what it found and what it will do, so that a wrong folder or key is seen at once."""
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
-from conspecific.config.schema import TrainConfig
-from conspecific.data.sampler import expected_undrawn
+from conspecific.config.recipe import PK
+from conspecific.config.schema import LoaderConfig, TrainConfig
+from conspecific.data.balanced_sampler import EXPONENTS, drawn_by_share
+from conspecific.data.sampler import drawn_by_pk, expected_undrawn
 from conspecific.evaluation import Evaluator
 from conspecific.training.folds import FEW, everything
 from conspecific.training.trainer import precision_of
+from conspecific.types import IntArray
 
 UNDRAWN = 0.01  # share of the training images
+EQUALLY = "every species is drawn equally often"
+WHY = {
+    PK: EQUALLY,
+    "class_balanced": EQUALLY,
+    "square_root": "species are drawn in proportion to the square root of their images",
+    "instance_balanced": "an epoch has a whole number of batches",
+}
 
 
 def print_header(config: TrainConfig, evaluator: Evaluator, console: Console) -> None:
@@ -61,15 +72,22 @@ def _undrawn(config: TrainConfig, evaluator: Evaluator) -> list[str]:
     manifest, train, loader = evaluator.manifest, evaluator.splits.train, config.loader
     species, counts = np.unique(manifest.labels[train], return_counts=True)
     epochs = config.trainer["max_epochs"]
-    undrawn = expected_undrawn(counts, loader.classes_per_batch, loader.samples_per_class, epochs)
+    undrawn = expected_undrawn(counts, _drawn(counts, loader), epochs)
     if not epochs or undrawn.sum() < UNDRAWN * len(train):
         return []
     most = int(undrawn.argmax())
     return [
         f"Sampling: about {undrawn.sum():,.0f} of {len(train):,} training images are never drawn in {epochs} epochs, "
-        f"because every species is drawn equally often; {undrawn[most]:,.0f} of them are of the {counts[most]:,} of "
+        f"because {WHY[loader.sampling]}; {undrawn[most]:,.0f} of them are of the {counts[most]:,} of "
         f"{manifest.species[species[most]]}. More epochs draw more of them (trainer.max_epochs)."
     ]
+
+
+def _drawn(counts: IntArray, loader: LoaderConfig) -> NDArray[np.float64]:
+    """Return how many images of each species an epoch draws, [S]. counts: [S] training images of each species."""
+    if loader.sampling == PK:
+        return drawn_by_pk(counts, loader.classes_per_batch, loader.samples_per_class)
+    return drawn_by_share(counts, loader.classes_per_batch * loader.samples_per_class, EXPONENTS[loader.sampling])
 
 
 def _distractors(evaluator: Evaluator) -> list[str]:

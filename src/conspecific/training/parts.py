@@ -9,8 +9,9 @@ import polars
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
+from conspecific.config.recipe import PK
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build
 from conspecific.errors import ConfigError
@@ -52,6 +53,7 @@ def build_parts(config: TrainConfig, evaluator: Evaluator) -> Parts:
     embedder: Embedder = build(config.model, "model", config.allow)
     dimensions = embedder.loss_dimensions(config.loader.train_size)
     loss = build_loss(config, classes=len(set(labels.tolist())), dimensions=dimensions)
+    _require_pairs(loss, config.loader.sampling)
     optimizer: GroupedOptimizer = build(config.optimizer, "optimizer", config.allow)
     module = FineTuner(
         embedder, loss, labels, optimizer=optimizer, recipe=config.recipe, teacher_embeddings=teacher_embeddings
@@ -73,6 +75,17 @@ def build_loss(config: TrainConfig, classes: int, dimensions: int) -> MetricLoss
         return made
 
     return matryoshka_loss(make, config.recipe.matryoshka, dimensions)
+
+
+def _require_pairs(loss: nn.Module, sampling: str) -> None:
+    """Raise ConfigError for a loss that compares images of one species where batches are not made to have any."""
+    parts = loss.losses if isinstance(loss, Matryoshka) else [loss]
+    pairs = [part for part in parts if isinstance(part, MetricLoss) and part.vectors is None]
+    if pairs and sampling != PK:
+        raise ConfigError(
+            f"{type(pairs[0].loss).__name__} compares images of one species with each other, and loader.sampling="
+            f"{sampling} draws images one by one: set loader.sampling={PK}, or a loss with class vectors (arcface)"
+        )
 
 
 def prepare(config: TrainConfig, evaluator: Evaluator, parts: Parts, *, is_trained: bool = True) -> Evaluator:

@@ -45,7 +45,7 @@ def cache_augmentations(
         return None
     bytes_a_view = 2 * len(ids) * sum(backbone.activation_size(size) for size in sizes)  # in half precision
     asked, each = config.recipe.cached_augmentations, len(ids) * len(sizes)
-    drawn = len(images.sizes) * len(images.batches) * images.batches.species * images.batches.images
+    drawn = len(images.sizes) * len(images.batches) * images.batches.batch_size
     views = min(asked, evaluator.kept.room() // bytes_a_view, max(ALWAYS, drawn) // each)
     if views < 2:
         taken = f"{bytes_a_view / 1e9:.1f} GB, and all epochs together draw {drawn / each:.1f}"

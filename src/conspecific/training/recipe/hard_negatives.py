@@ -6,7 +6,7 @@ import polars
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from conspecific.data.sampler import PKSampler
+from conspecific.data.sampler import EpochSampler, PKSampler
 from conspecific.evaluation import Evaluator
 from conspecific.index import Searcher
 from conspecific.training.fine_tuner import FineTuner
@@ -22,7 +22,8 @@ class HardNegatives(Callback):
     other, even where they have different species.
     """
 
-    def __init__(self, evaluator: Evaluator, copies: polars.DataFrame, batches: PKSampler) -> None:
+    def __init__(self, evaluator: Evaluator, copies: polars.DataFrame, batches: EpochSampler) -> None:
+        assert isinstance(batches, PKSampler), "config.recipe refuses hard negatives with another sampling"
         self.evaluator, self.copies, self.batches = evaluator, copies, batches
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
