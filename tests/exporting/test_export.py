@@ -101,7 +101,7 @@ def alone(code: str) -> FloatArray:
         ("test_vit", "cls", "mlp", "head", 4),
         ("test_vit2", "avg", "linear", "pooled", None),
         ("test_convnext", "max", "none", "head", 4),
-        ("test_mambaout", "gem", "none", "head", 4),
+        ("test_mambaout", "gem", "batch_norm", "head", 4),
         ("test_resnet", "avg", "linear followed by class probabilities", "head", None),
     ],
 )
@@ -116,12 +116,14 @@ def test_timm_loads_other_networks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     head, _, followed = head.partition(" ")
-    dimensions = 8 if head != "none" else None
+    dimensions = 8 if head in ("linear", "mlp") else None
     embedder: Embedder = build_embedder(
         backbone, "none", pooling, head, dimensions, embedding_layer=layer, trainable_stages=None
     )
     if followed:
         embedder.head = WithClassProbabilities(embedder.head, F.normalize(torch.rand(3, 8)), 0.5)
+    if isinstance(embedder.head, torch.nn.BatchNorm1d):
+        torch.nn.init.uniform_(embedder.head.get_buffer("running_mean"), 0.1, 0.9)
     embedder.truncate = truncate
     embedder.image_size = size = 96
     network = ExportedNetwork(embedder, size, uint8=False)

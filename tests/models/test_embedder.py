@@ -179,6 +179,7 @@ def test_without_normalisation_the_metric_is_l2(photos: torch.Tensor) -> None:
         ({"head": "liner"}, r"model\.head=liner is unknown\. Did you mean linear\?"),
         ({"head": "linear", "pooling": "flatten"}, r"set model\.pooling=avg, max, gem or cls"),
         ({"dimensions": 8}, r"model\.dimensions=8 needs a head: set model\.head=whitened, linear or mlp"),
+        ({"head": "batch_norm", "dimensions": 8}, r"model\.head=batch_norm keeps the \d+ channels of the backbone"),
         ({"head": "linear", "dimensions": 0}, r"model\.dimensions=0 must be 1 or more"),
         ({"head": "whitened", "dimensions": 1024}, r"model\.dimensions=1024 is above the 512 channels of the backbone"),
         ({"embedding_layer": "heads"}, r"model\.embedding_layer=heads is unknown\. Did you mean head\?"),

@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from conspecific.errors import ConfigError
+from conspecific.errors import ConfigError, RunError
 from conspecific.models import Backbone, build_embedder
-from conspecific.models.origins import Origin, published
+from conspecific.models.origins import IMAGENET, Origin, published
 from conspecific.models.weights import read_origin, save_weights
+from conspecific.runs.load import load
 
 CLIP = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
 
@@ -131,6 +133,47 @@ def test_miewid_is_known_by_its_tensors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"MiewID was trained .*set model\.backbone=efficientnetv2_rw_m"):
         Backbone(small(tmp_path / "half", "test_efficientnet", {"mean": [0.5] * 3, "std": [0.5] * 3}),
                  str(tmp_path / "m.safetensors"))  # fmt: skip
+
+
+def reference_of_miewid(name: str, tensors: dict[str, Tensor], exponent: str, images: Tensor) -> Tensor:
+    """The embedding as its authors compute it: backbone, generalised mean over positions, batch norm."""
+    net, norm = Backbone(name, "none").net.eval(), nn.BatchNorm1d(256).eval()
+    net.load_state_dict(
+        {key.removeprefix("backbone."): value for key, value in tensors.items() if key.startswith("backbone.")
+         and key != exponent}
+    )  # fmt: skip
+    norm.load_state_dict({key.removeprefix("bn."): value for key, value in tensors.items() if key.startswith("bn.")})
+    mean, std = (torch.tensor(moment).view(1, 3, 1, 1) for moment in IMAGENET)
+    features, p = net.forward_features((images.float() / 255 - mean) / std), float(tensors[exponent])
+    pooled = F.avg_pool2d(features.clamp(min=1e-6) ** p, features.shape[-2:]) ** (1 / p)
+    embeddings: Tensor = norm(pooled.flatten(1))
+    return embeddings
+
+
+@pytest.mark.parametrize("exponent", ["backbone.global_pool.p", "pooling.p"])
+@torch.no_grad()
+def test_miewid_gives_the_embeddings_of_its_authors(tmp_path: Path, exponent: str) -> None:
+    mean, std = (list(moment) for moment in IMAGENET)
+    name = small(tmp_path / "net", "test_efficientnet", {"mean": mean, "std": std})
+    torch.manual_seed(0)
+    tensors = {f"backbone.{key}": value for key, value in Backbone(name, "none").net.state_dict().items()}
+    tensors |= {"bn.weight": torch.rand(256) + 0.5, "bn.bias": torch.randn(256), "bn.running_mean": torch.rand(256)}
+    tensors |= {"bn.running_var": torch.rand(256) + 0.1, "bn.num_batches_tracked": torch.tensor(7)}
+    tensors |= {exponent: torch.tensor([2.7]), "final.weight": torch.zeros(10, 256)}
+    file = tmp_path / "model.safetensors"
+    save_file({key: value.contiguous() for key, value in tensors.items()}, file)
+    images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
+    wanted = F.normalize(reference_of_miewid(name, tensors, exponent, images))
+    embedder = build_embedder(name, str(file), pooling="gem", head="batch_norm").eval()
+    assert embedder.pretrained_head and embedder.metric == "cosine"
+    torch.testing.assert_close(embedder(images), wanted)
+    model = ["model=timm", f"model.backbone={name}"]
+    opened = load(file, model=[*model, "model.head=batch_norm"])
+    torch.testing.assert_close(opened(images), wanted)
+    assert opened.backbone.origin is not None and opened.backbone.origin.name == "MiewID"
+    with pytest.raises(RunError, match=r"holds MiewID.*: set model\.pooling=gem and model\.head=batch_norm"):
+        load(file, model=[*model, "model.head=linear"])
+    assert build_embedder(name, str(file), head="whitened").pretrained_head is False
 
 
 @pytest.mark.parametrize("before_0_9", [False, True])

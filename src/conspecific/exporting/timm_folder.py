@@ -77,13 +77,18 @@ def usage(embedder: Embedder) -> list[str]:
 
 
 def _head_lines(head: nn.Module) -> list[str]:
-    """Return lines for a linear head, or one of linear layers with ReLU between them."""
+    """Return lines for a linear head, one of linear layers with ReLU between them, or a batch norm."""
     layers = [f"{name}." if name else "" for name, module in head.named_modules() if isinstance(module, nn.Linear)]
     lines = []
     for number, name in enumerate(layers):
         weights = f'head["head.{name}weight"], head["head.{name}bias"]'
         lines += ["embeddings = F.relu(embeddings)"] * (number > 0)
         lines.append(f"embeddings = F.linear(embeddings, {weights})")
+    for name, norm in head.named_modules():
+        if isinstance(norm, nn.BatchNorm1d):
+            inner = f"head.{name}." if name else "head."
+            tensors = ", ".join(f'head["{inner}{key}"]' for key in ("running_mean", "running_var", "weight", "bias"))
+            lines.append(f"embeddings = F.batch_norm(embeddings, {tensors}, eps={norm.eps})")
     if isinstance(head, WithClassProbabilities):
         lines.append("embeddings = F.normalize(embeddings)")
         lines.append(f'probabilities = ({SCALE} * embeddings @ head["{MEANS}"].T).softmax(1)  # of training species')

@@ -18,6 +18,7 @@ from conspecific.models.backbone import Backbone
 from conspecific.models.class_probabilities import without_class_probabilities
 from conspecific.models.encode import decoded, device_for, embed_batches
 from conspecific.models.heads import create_head
+from conspecific.models.layouts import in_timm_layout
 from conspecific.models.pooling import ClassToken, create_pooling
 from conspecific.models.state_dict import IN_EMBEDDER, prefix_of, read_state_dict, weights_file
 from conspecific.progress import progress_bar
@@ -161,7 +162,7 @@ def build_embedder(
     backbone: a model of timm, hf-hub:OWNER/NAME or local-dir:FOLDER. weights: bundled, timm, none, a file, or a run: of
     an embedder, pooling and head are loaded too if they have the shapes of this one. pooling: flatten, avg, max, gem
     or cls, the class token of a ViT. head: none, linear, mlp or whitened, to `dimensions` (None: the number of
-    channels for whitened, 512 for the others).
+    channels for whitened, 512 for the others), or batch_norm. MiewID's published weights have gem and batch_norm.
     embedding_layer: the output of the head, or the pooled layer below it. normalize: whether embeddings have length 1.
     trainable_stages: the last stages of the backbone that are trained (None: all). freeze_norms: keep the pretrained
     batch-norm statistics, which small batches would spoil. A whitened head has random weights until it is fitted to
@@ -187,7 +188,7 @@ def build_embedder(
         search_head=embedding_layer == "head",
     )
     if file := weights_file(weights):
-        embedder.pretrained_head = load_head(embedder, read_state_dict(file))
+        embedder.pretrained_head = load_head(embedder, in_timm_layout(read_state_dict(file)))
     return embedder
 
 

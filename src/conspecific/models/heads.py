@@ -80,15 +80,21 @@ def _scaled(matrix: Tensor, centred: Tensor) -> Tensor:
 
 
 def create_head(name: str, channels: int, dimensions: int | None = None) -> nn.Module:
-    """Return a head by name, from `channels` to `dimensions`; `none` keeps the pooled layer.
+    """Return a head by name, from `channels` to `dimensions`.
 
-    dimensions: 1 or more, and for `whitened` at most `channels`. None: `channels` for `whitened`, 512 for the others.
+    `none` keeps the pooled layer; `batch_norm` is the neck of Luo et al. 2019 (arXiv:1903.07071), which standardises
+    its channels by running means and variances, and learns scales and offsets.
+
+    dimensions: 1 or more, and for `whitened` at most `channels`. None: `channels` for `whitened`, 512 for `linear` and
+        `mlp`; the only value that `none` and `batch_norm` take.
     Raises ConfigError for another name, and for dimensions that the head cannot have.
     """
     check_choice("model.head", name, get_args(HeadName))
     _check_dimensions(name, channels, dimensions)
     if name == "none":
         return nn.Identity()
+    if name == "batch_norm":
+        return nn.BatchNorm1d(channels)
     if name == "whitened":
         return Whitened(channels, dimensions or channels)
     hidden = [nn.Linear(channels, channels), nn.ReLU(inplace=True)] if name == "mlp" else []
@@ -102,6 +108,11 @@ def _check_dimensions(name: str, channels: int, dimensions: int | None) -> None:
     found = f"model.dimensions={dimensions}"
     if name == "none":
         raise ConfigError(f"{found} needs a head: set model.head=whitened, linear or mlp, or model.dimensions=null")
+    if name == "batch_norm":
+        raise ConfigError(
+            f"{found}, but model.head=batch_norm keeps the {channels} channels of the backbone: set "
+            "model.dimensions=null, or model.head=whitened, linear or mlp"
+        )
     if dimensions < 1:
         raise ConfigError(f"{found} must be 1 or more (null: all channels for whitened, {DIMENSIONS} for other heads)")
     if name == "whitened" and dimensions > channels:

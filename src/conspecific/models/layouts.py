@@ -1,10 +1,12 @@
-"""State dicts of other libraries, with the names and shapes that timm gives the same tensors."""
+"""State dicts of other libraries, with the names and shapes that timm, or an embedder, gives the same tensors."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
+
+from conspecific.models.state_dict import IN_EMBEDDER
 
 OPEN_CLIP = {
     "conv1.": "patch_embed.proj.",
@@ -33,9 +35,15 @@ BIRDER = {
 """What stands in the names of open_clip's and Birder's vision transformers, and what timm has in its place."""
 
 
+MIEWID = frozenset({"backbone.conv_stem.weight", "bn.weight", "bn.running_mean"})  # names that no others have together
+MIEWID_EXPONENTS = "backbone.global_pool.p", "pooling.p"  # of the file on the hub, and of the code it was trained with
+
+
 def in_timm_layout(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a state dict with the names of timm: of open_clip's visual tower, of a vision transformer of Birder, of a
-    Swin transformer as timm had it before 0.9. Others stay as they are."""
+    Swin transformer as timm had it before 0.9. MiewID gets those of an embedder. Others stay as they are."""
+    if holds_miewid(tensors):
+        return _miewid(tensors)
     if "visual.class_embedding" in tensors and "visual.conv1.weight" in tensors:
         return _open_clip(tensors)
     if "conv_proj.weight" in tensors and "encoder.block.0.norm1.weight" in tensors:
@@ -43,6 +51,25 @@ def in_timm_layout(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if "layers.0.downsample.reduction.weight" in tensors:
         return {_later(name): tensor for name, tensor in tensors.items()}
     return dict(tensors)
+
+
+def holds_miewid(names: Collection[str]) -> bool:
+    """Whether these are names of the tensors of MiewID, which has a pooling and a batch norm behind its backbone."""
+    return set(names) >= MIEWID
+
+
+def _miewid(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the backbone, the exponent of its GeM pooling and the batch norm that its embeddings come from, with the
+    names of an embedder. The class vectors of its training are left out."""
+    found = {}
+    for name, tensor in tensors.items():
+        if name in MIEWID_EXPONENTS:
+            found["pooling.p"] = tensor.reshape(())
+        elif name.startswith("bn."):
+            found[f"head.{name.removeprefix('bn.')}"] = tensor
+        elif name.startswith("backbone."):
+            found[f"{IN_EMBEDDER}{name.removeprefix('backbone.')}"] = tensor
+    return found
 
 
 def _open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from conspecific.errors import ConfigError
+from conspecific.models.layouts import MIEWID
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -60,7 +61,7 @@ PUBLISHED = (
     Published(
         Origin("MiewID", "Conservation X Labs", "not stated: ask its authors"),
         r"miew-?id",
-        frozenset({"backbone.conv_stem.weight", "bn.weight", "bn.running_mean"}),
+        MIEWID,
         IMAGENET,
         "efficientnetv2_rw_m",
     ),

@@ -36,6 +36,7 @@ from conspecific.images import workers_for
 from conspecific.leaks.image_hashes import image_hashes
 from conspecific.models import Embedder, pooled_reference
 from conspecific.models.class_probabilities import MEANS, WithClassProbabilities
+from conspecific.models.layouts import holds_miewid
 from conspecific.models.state_dict import load_weights, read_state_dict
 from conspecific.models.weights import holds_pooled_reference, read_origin
 from conspecific.runs.directory import RunDirectory
@@ -353,19 +354,33 @@ def _truncated(opened: OpenRun) -> OpenRun:
 def load_embedder(trained: TrainConfig, weights: Path, allow: Sequence[str] = ()) -> Embedder:
     """Build the embedder and load its weights, all of them. allow: modules of the user's own it may be built from.
 
-    weights: a .safetensors file, or a checkpoint of a training. Raises RunError where it is missing or does not fit.
+    weights: a .safetensors file, a checkpoint of a training, or MiewID's published weights, which hold pooling and head
+    too. Raises RunError where it is missing or does not fit.
     """
     if not weights.is_file():
         raise RunError(f"{weights} does not exist: the run trained nothing, or was interrupted in its first epoch")
     embedder: Embedder = build({**trained.model, "weights": "none"}, "model", allow)
     try:
+        state = read_state_dict(weights)
+        if holds_miewid(state):
+            return _miewid(trained, weights, allow)
         if holds_pooled_reference(weights):
             embedder = pooled_reference(embedder.backbone)
-        state = read_state_dict(weights)
         if (means := state.get(MEANS)) is not None:
             embedder.head = WithClassProbabilities(embedder.head, torch.zeros_like(means))
         load_weights(embedder, state, weights, "model", whole=True)
         embedder.backbone.origin = read_origin(weights)
     except ConfigError as error:
         raise RunError(str(error)) from error
+    return embedder
+
+
+def _miewid(trained: TrainConfig, weights: Path, allow: Sequence[str]) -> Embedder:
+    """Build the embedder whose embeddings MiewID's authors publish. Raises ConfigError where it is not asked for."""
+    embedder: Embedder = build({**trained.model, "weights": str(weights)}, "model", allow)
+    if not embedder.pretrained_head:
+        raise ConfigError(
+            f"{weights} holds MiewID, whose embeddings come from GeM pooling and a batch norm: set model.pooling=gem "
+            "and model.head=batch_norm"
+        )
     return embedder
