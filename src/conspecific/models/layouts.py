@@ -1,11 +1,10 @@
 """State dicts of other libraries, with the names and shapes that timm, or an embedder, gives the same tensors."""
 
-import math
 from collections.abc import Collection, Mapping
 
-import torch
 from torch import Tensor
 
+from conspecific.models.birder_layouts import birder_family, from_birder, replaced
 from conspecific.models.state_dict import IN_EMBEDDER
 
 OPEN_CLIP = {
@@ -21,33 +20,23 @@ OPEN_CLIP = {
     ".mlp.c_fc.": ".mlp.fc1.",
     ".mlp.c_proj.": ".mlp.fc2.",
 }
-BIRDER = {
-    "conv_proj.": "patch_embed.proj.",
-    "class_token": "cls_token",
-    "reg_tokens": "reg_token",
-    "pos_embedding": "pos_embed",
-    "encoder.block.": "blocks.",
-    ".mlp.0.": ".mlp.fc1.",
-    ".mlp.3.": ".mlp.fc2.",
-    ".layer_scale_1.": ".ls1.",
-    ".layer_scale_2.": ".ls2.",
-}
-"""What stands in the names of open_clip's and Birder's vision transformers, and what timm has in its place."""
-
-
+"""What stands in the names of open_clip's vision transformers, and what timm has in its place."""
 MIEWID = frozenset({"backbone.conv_stem.weight", "bn.weight", "bn.running_mean"})  # names that no others have together
 MIEWID_EXPONENTS = "backbone.global_pool.p", "pooling.p"  # of the file on the hub, and of the code it was trained with
 
 
 def in_timm_layout(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict with the names of timm: of open_clip's visual tower, of a vision transformer of Birder, of a
-    Swin transformer as timm had it before 0.9. MiewID gets those of an embedder. Others stay as they are."""
+    """Return a state dict with the names of timm: of open_clip's visual tower, of a network of Birder, of a Swin
+    transformer as timm had it before 0.9. MiewID gets those of an embedder. Others stay as they are.
+
+    Raises ConfigError for a network of Birder whose blocks are not those of its family.
+    """
     if holds_miewid(tensors):
         return _miewid(tensors)
     if "visual.class_embedding" in tensors and "visual.conv1.weight" in tensors:
         return _open_clip(tensors)
-    if "conv_proj.weight" in tensors and "encoder.block.0.norm1.weight" in tensors:
-        return _birder(tensors)
+    if family := birder_family(tensors):
+        return from_birder(tensors, family)
     if "layers.0.downsample.reduction.weight" in tensors:
         return {_later(name): tensor for name, tensor in tensors.items()}
     return dict(tensors)
@@ -76,24 +65,9 @@ def _open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the visual tower without its projection, which belongs to the text."""
     prefix = "visual."
     tower = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    found = {_renamed(name, OPEN_CLIP): tensor for name, tensor in tower.items()}
+    found = {replaced(name, OPEN_CLIP): tensor for name, tensor in tower.items()}
     found["cls_token"] = found["cls_token"].reshape(1, 1, -1)
     found["pos_embed"] = found["pos_embed"].unsqueeze(0)
-    return found
-
-
-def _birder(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a vision transformer of Birder. It adds positions to register and class tokens, in this order; networks of
-    timm with registers do not, so that theirs become part of the tokens."""
-    found = {_renamed(name, BIRDER): tensor for name, tensor in tensors.items()}
-    if "reg_token" in found:
-        special = [name for name in ("reg_token", "cls_token") if name in found]
-        counts = [found[name].shape[1] for name in special]
-        positions = found["pos_embed"]
-        if math.isqrt(left := positions.shape[1] - sum(counts)) ** 2 == left:
-            *own, found["pos_embed"] = torch.split(positions, [*counts, left], dim=1)
-            for name, position in zip(special, own, strict=True):
-                found[name] = found[name] + position
     return found
 
 
@@ -101,9 +75,3 @@ def _later(name: str) -> str:
     """Return the name of a tensor of a Swin transformer, whose stages now begin with what they ended with."""
     start, stage, rest = (*name.split(".", 2), "", "")[:3]
     return f"{start}.{int(stage) + 1}.{rest}" if start == "layers" and rest.startswith("downsample.") else name
-
-
-def _renamed(name: str, table: Mapping[str, str]) -> str:
-    for old, new in table.items():
-        name = name.replace(old, new)
-    return name

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from conspecific.errors import ConfigError
+from conspecific.models.birder_layouts import FAMILIES
 from conspecific.models.layouts import MIEWID
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -45,13 +46,13 @@ class Published:
     """Weights that are known.
 
     called: a pattern of the names that their files and folders have on the hub. holds: names of tensors that no others
-    have. moments: mean and standard deviation that images are normalised by; None where the backbone's are right.
-    backbone: a network of timm that has them.
+    have together, for each of their layouts. moments: mean and standard deviation that images are normalised by; None
+    where the backbone's are right. backbone: a network of timm that has them.
     """
 
     origin: Origin
     called: str
-    holds: frozenset[str] = frozenset()
+    holds: tuple[frozenset[str], ...] = ()
     moments: Moments | None = None
     backbone: str = ""
 
@@ -61,7 +62,7 @@ PUBLISHED = (
     Published(
         Origin("MiewID", "Conservation X Labs", "not stated: ask its authors"),
         r"miew-?id",
-        MIEWID,
+        (MIEWID,),
         IMAGENET,
         "efficientnetv2_rw_m",
     ),
@@ -74,7 +75,7 @@ PUBLISHED = (
     Published(
         Origin("Birder", "the Birder project", "Apache-2.0"),
         r"birder-project|bio-?dino",
-        frozenset({"conv_proj.weight", "encoder.block.0.norm1.weight"}),
+        tuple(family.known_by for family in FAMILIES),
     ),
 )
 
@@ -85,7 +86,7 @@ def published(backbone: str, weights: str = "", names: Collection[str] = ()) -> 
     weights: a file, known by its name and those of the three folders above it.
     """
     given = set(names)
-    if found := next((each for each in PUBLISHED if each.holds and each.holds <= given), None):
+    if found := next((each for each in PUBLISHED if any(names <= given for names in each.holds)), None):
         return found
     text = " ".join([backbone, *Path(weights).parts[-4:]])
     return next((each for each in PUBLISHED if re.search(each.called, text, re.IGNORECASE)), None)

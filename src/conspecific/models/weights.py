@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from conspecific.config.choices import IN_FOLDER
 from conspecific.errors import ConfigError
 from conspecific.files import sha256_of
+from conspecific.models.birder_layouts import READ, birder_family, is_birder
 from conspecific.models.layouts import in_timm_layout
 from conspecific.models.networks import create_network
 from conspecific.models.origins import Origin, birder_moments, published, require_moments
@@ -43,9 +44,21 @@ def open_backbone(name: str, weights: str) -> tuple[Any, Origin | None]:
         _load_in_order(model, torch.load(_bundled_file(name), map_location="cpu", weights_only=True), name)
     elif file is not None:
         tensors, others = read_checkpoint(file)
-        load_weights(model, in_timm_layout(tensors), file, f"backbone, {name}", whole=False)
+        _load_published(model, name, file, tensors)
         return model, _origin_of_file(model.pretrained_cfg, name, file, tensors, others)
     return model, None if weights == "none" else _origin_of_name(model.pretrained_cfg, name)
+
+
+def _load_published(model: nn.Module, name: str, file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Load weights in any layout that is known. Raises ConfigError where they do not fit."""
+    family = birder_family(tensors)
+    try:
+        whole = family is not None and family.whole
+        load_weights(model, in_timm_layout(tensors), file, f"backbone, {name}", whole=whole)
+    except ConfigError as error:
+        if not is_birder(tensors):
+            raise
+        raise ConfigError(f"{error}. Of Birder, these are read into a backbone of the same sizes: {READ}") from error
 
 
 def _origin_of_name(own: Mapping[str, Any], name: str) -> Origin | None:
