@@ -154,20 +154,6 @@ def test_evaluate_with_the_first_dimensions_alone(conspecific: Command, copied: 
         assert done.stderr == f"error: truncate must be 1 to 512, the dimensions of these embeddings; found {asked}\n"
 
 
-def test_evaluate_re_ranks_the_first_answers_by_matching_cells(
-    conspecific: Command, copied: RunDirectory, cache: Path
-) -> None:
-    done = conspecific("evaluate", str(copied.path), "local=5", "output=local", "encode.backend=torch")
-    assert done.returncode == 0, done.stderr
-    told = " ".join(done.stdout.split())
-    assert "the first 5 answers re-ranked by matching cells against the plain search" in told
-    assert re.search(r"Matching takes [\d.]+ ms a query, and 2,304 bytes an image", told), "9 cells of 128"
-    plain, local = (EvalResult.load(Path("local") / name) for name in ("model", "model_local"))
-    assert local.facts["local"] == 5 and local.facts["queries"] == plain.facts["queries"]
-    assert local.metrics["recall@5"] == plain.metrics["recall@5"], "the first five are the same images"
-    assert conspecific("evaluate", str(copied.path), "local=1").returncode == 2
-
-
 def test_evaluate_shows_what_reranking_gains_beside_the_plain_search(
     conspecific: Command, copied: RunDirectory
 ) -> None:

@@ -5,9 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conspecific.errors import DataError
-from conspecific.evaluation.local import Fusion, LocalSearcher
+from conspecific.errors import DataError, RunError
+from conspecific.evaluation.local.cells import CellDescriptors, Cells
+from conspecific.evaluation.local.described import Described
+from conspecific.evaluation.local.fusion import Fusion
+from conspecific.evaluation.local.searcher import LocalSearcher
 from conspecific.index import Searcher
+from conspecific.models import build_embedder
 from conspecific.types import EmbeddingSet
 
 RNG = np.random.default_rng(0)
@@ -28,11 +32,22 @@ def cells() -> torch.Tensor:
     return F.normalize(drawn, dim=2)
 
 
+def described(cells: torch.Tensor) -> Described:
+    """Cells [N, P, d] of the images 0 to N - 1; none is ever read."""
+    embedder = build_embedder("test_resnet", "none", head="none")
+    pooling = Cells(torch.zeros(1), torch.zeros(1, 1))
+    kind = CellDescriptors(pooling, embedder, embedder.backbone, torch.device("cpu"), 32)
+    held = Described(kind, lambda sample_id: pytest.fail(f"image {sample_id} is read"), 1)
+    for sample_id, each in enumerate(cells):
+        held.hold(sample_id, each.half())
+    return held
+
+
 def searcher(first: int, weights: tuple[float, float] | None) -> tuple[LocalSearcher, EmbeddingSet]:
     images = gallery()
     fusion = None if weights is None else Fusion(np.array(weights, np.float32), np.zeros(2, np.float32))
     plain = Searcher(images, "cosine")
-    return LocalSearcher(images, plain, cells(), np.arange(len(LABELS)), first, fusion), images
+    return LocalSearcher(images, plain, described(cells()), first, fusion), images
 
 
 def test_matching_cells_bring_the_species_to_the_front_and_the_rest_keeps_its_order() -> None:
@@ -67,9 +82,53 @@ def test_a_score_that_tells_nothing_gets_no_weight() -> None:
 
 def test_two_images_match_as_their_mutual_nearest_cells_do() -> None:
     images = EmbeddingSet(np.eye(3, dtype=np.float32), np.arange(3), np.arange(3))
-    described = torch.eye(4).repeat(3, 1, 1)
-    described[1] = described[0][[2, 3, 1, 0]]  # the same cells elsewhere
-    described[2, :3] = -1.0
-    local = LocalSearcher(images, Searcher(images, "cosine"), F.normalize(described, dim=2), np.arange(3), 2, None)
-    found = local.match(np.array([0]), np.array([[1, 2]]))[0]
-    assert found[0] == pytest.approx(1) and found[1] == pytest.approx(0.25)
+    shown = torch.eye(4).repeat(3, 1, 1)
+    shown[1] = shown[0][[2, 3, 1, 0]]  # the same cells elsewhere
+    shown[2, :3] = -1.0
+    local = LocalSearcher(images, Searcher(images, "cosine"), described(F.normalize(shown, dim=2)), 2, None)
+    found = local.match(np.array([0, 2]), np.array([[1, 2], [-1, -1]]))
+    assert found[0, 0] == pytest.approx(1) and found[0, 1] == pytest.approx(0.25)
+    assert (found[1] == 0).all(), "there is no image -1"
+    assert local.described.bytes_per_image == 4 * 4 * 2
+
+
+def test_a_query_from_elsewhere_is_matched_anew_each_time() -> None:
+    images = EmbeddingSet(np.eye(3, dtype=np.float32), np.arange(3), np.arange(3))
+    local = LocalSearcher(images, Searcher(images, "cosine"), described(torch.eye(4).repeat(3, 1, 1)), 2, None)
+    for cells, expected in ((torch.eye(4), 1.0), (-torch.eye(4), 0.0)):
+        local.described.hold(-1, cells.half())
+        assert local.match(np.array([-1]), np.array([[0, 1]]))[0] == pytest.approx(expected)
+    assert local.matched == 2
+    for _ in range(2):
+        assert local.match(np.array([2]), np.array([[0, 1]]))[0] == pytest.approx(1)
+    assert local.matched == 3, "what an image of the gallery matches is kept"
+
+
+def test_images_are_described_when_they_are_asked_for_and_kept_for_a_while() -> None:
+    embedder = build_embedder("test_resnet", "none", head="none").eval()
+    channels, read = embedder.backbone.channels, list[int]()
+    pooling = Cells(torch.zeros(channels), torch.eye(channels)[:, :8])
+    kind = CellDescriptors(pooling, embedder, embedder.backbone, torch.device("cpu"), 64)
+
+    def image(sample_id: int) -> torch.Tensor:
+        read.append(sample_id)
+        drawn = np.random.default_rng(sample_id).integers(0, 256, (3, 64, 64), np.uint8)
+        return torch.from_numpy(drawn)
+
+    held = Described(kind, image, workers=1, most=3)
+    first = held.of([5, 6, 5])
+    assert read == [5, 6] and first[0] is first[2] and first[0].shape[1] == 8 and held.computed == 2
+    held.of([7, 8])
+    held.of([5])
+    assert read == [5, 6, 7, 8], "5 is kept"
+    held.of([6])
+    assert read[-1] == 6, "the image that was asked for longest ago is given up"
+
+
+def test_a_fusion_is_read_from_numbers_alone() -> None:
+    fusion = Fusion(np.array([1.5, 0.25], np.float32), np.array([0.5, 0.125], np.float32))
+    again = Fusion.from_json(fusion.to_json())
+    assert (again.weights == fusion.weights).all() and (again.means == fusion.means).all()
+    for stored in (None, {}, {"weights": [1.0, 2.0], "means": [0.0]}, {"weights": [1.0, "2"], "means": [0.0, 0.0]}):
+        with pytest.raises(RunError, match="two weights and two means"):
+            Fusion.from_json(stored)

@@ -125,7 +125,7 @@ def test_an_image_of_the_gallery_leaves_itself_out(client: TestClient) -> None:
     owl = client.get("/api/search", params={"id": 16, "species": "owl"})
     assert client.get("/api/search", params={"id": 16}).json()["model"]["answers"]
     assert owl.json()["model"] | {"network": ""} == {
-        "network": "", "answers": [], "votes": [], "threshold": 0.9, "may_be_none": False, "sure_as": None
+        "network": "", "answers": [], "votes": [], "threshold": 0.9, "may_be_none": False, "sure_as": None, "told": ""
     }  # fmt: skip
 
 

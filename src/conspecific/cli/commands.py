@@ -192,6 +192,7 @@ _LISTED = (
             ("search RUN image.jpg k=5 data=folder data.root=PATH", "in another gallery"),
             ("search RUN FOLDER output=answers.csv", "each image of a folder; .csv or .json"),
             ("search RUN image.jpg refine.method=k_reciprocal", "re-ranked"),
+            ("search RUN image.jpg local=20", "the first 20 answers re-ranked by matching regions"),
             ("search RUN image.jpg why=true", "and a picture of the regions that agree"),
         ),
         SearchConfig,

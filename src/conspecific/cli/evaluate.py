@@ -6,12 +6,14 @@ from pathlib import Path
 from rich.console import Console
 
 from conspecific.config.schema import EvaluateConfig
-from conspecific.evaluation import compare, references
-from conspecific.evaluation.local import evaluate_local
+from conspecific.evaluation import Evaluator, compare, references
+from conspecific.evaluation.local.calibration import calibrate, evaluate_local
+from conspecific.evaluation.local.cells import fit_cells
 from conspecific.evaluation.rejection import rejection_of, with_rejection
 from conspecific.evaluation.tables import difference_table
 from conspecific.evaluation.taxonomy import describe_ranks
-from conspecific.runs.open import open_run
+from conspecific.runs.calibrated import keep_calibration
+from conspecific.runs.open import OpenRun, open_run
 from conspecific.runs.within_species import asked_within_species
 from conspecific.tables import PlainConsole
 from conspecific.types import EvalResult, require_results
@@ -41,17 +43,28 @@ def run(config: EvaluateConfig) -> None:
     subject = f"{config.subset}, protocol {evaluator.splits.protocol}"
     _print_differences(results, config.refine.name, subject, console)
     if config.local:
-        local = evaluate_local(evaluator, opened.embedder, config.subset, config.local)
-        results["model_local"] = local.result
-        title = f"{subject}: the first {config.local} answers re-ranked by matching cells against the plain search"
-        console.print(difference_table(title, ("re-ranked", "plain"), compare(local.result, results["model"])), "")
-        console.print(str(local), "", soft_wrap=True, highlight=False)
+        results["model_local"] = _rerank(opened, evaluator, results["model"], subject, console)
     _print_described(results["model"], validation.get("model"), config.truncate is not None, console)
     if caution:
         console.print(f"Caution: {caution}", style="yellow", soft_wrap=True)
     for name, result in results.items():
         result.save(folder / name)
     console.print(f"Results: {folder}", soft_wrap=True)
+
+
+def _rerank(opened: OpenRun, evaluator: Evaluator, plain: EvalResult, subject: str, console: Console) -> EvalResult:
+    """Re-rank the first answers as validation says, print what that gives over the plain search, and return it."""
+    assert isinstance(opened.config, EvaluateConfig)
+    first, kind = opened.config.local, fit_cells(evaluator, opened.embedder)
+    calibration = calibrate(evaluator, opened.embedder, kind, first)
+    keep_calibration(opened, evaluator, calibration, kind)
+    local = evaluate_local(evaluator, opened.embedder, kind, calibration, opened.config.subset)
+    title = f"{subject}: the first {first} answers re-ranked by matching {kind.name} against the plain search"
+    console.print(difference_table(title, ("re-ranked", "plain"), compare(local.result, plain)), "")
+    for told in (f"{local} {calibration.weigh()}", f"{calibration}."):
+        console.print(told, soft_wrap=True, highlight=False)
+    console.print()
+    return local.result
 
 
 def _print_differences(results: Mapping[str, EvalResult], refined: str, subject: str, console: Console) -> None:

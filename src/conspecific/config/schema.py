@@ -391,6 +391,16 @@ class IndexConfig(UseConfig):
             raise ConfigError("refresh=true compares the whole folder with the index: leave out add and remove")
 
 
+def check_local(first: int, refine: RefineConfig) -> None:
+    """Raise ConfigError for a number of answers that cannot be re-ranked, and for re-ranking of refined ones."""
+    if first < 0 or first == 1:
+        raise ConfigError(f"local must be 2 or more, the number of answers that are re-ranked, or 0; found {first}")
+    if first and refine.name:
+        raise ConfigError(
+            f"local re-ranks the answers of a plain search, by which it is calibrated: leave out local or {refine.name}"
+        )
+
+
 @dataclass
 class SearchConfig(UseConfig):
     """Keys of `search`.
@@ -398,15 +408,20 @@ class SearchConfig(UseConfig):
     run: a run directory, or an index of `conspecific index`.
     images: the query images; a folder stands for all images below it. k: number of answers to each. output: a file of
     all answers, .csv or .json, or for one query a picture of them, such as .png; null: search_NAME.png for one query.
-    refine: whether answers are refined, and how. why: also write a picture of which regions each query and its first
-    answers agree in.
+    refine: whether answers are refined, and how. local: how many of the first answers are re-ranked by matching local
+    descriptors; 0: none. why: also write a picture of which regions each query and its first answers agree in.
     """
 
     output: str | None = None
     images: list[str] = field(default_factory=list)
     k: int = 10
     why: bool = False
+    local: int = 0
     refine: RefineConfig = field(default_factory=RefineConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_local(self.local, self.refine)
 
 
 @dataclass
@@ -435,18 +450,21 @@ class ServeConfig(UseConfig):
     run: a run directory, or an index of `conspecific index`.
     host: the address to listen at; 0.0.0.0 for every network of this machine. port: 0 takes any that is free. names:
     names besides `host` and localhost that browsers reach the page by, as through a proxy; addresses need none.
-    refine: whether the answers of the model are refined, and how.
+    refine: whether the answers of the model are refined, and how. local: how many of its first answers are re-ranked by
+    matching local descriptors; 0: none.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     names: list[str] = field(default_factory=list)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    local: int = 0
     refine: RefineConfig = field(default_factory=RefineConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_port(self.port)
+        check_local(self.local, self.refine)
 
 
 @dataclass

@@ -59,6 +59,11 @@ class RunDirectory:
         return self.path / "within_species.safetensors"
 
     @property
+    def local(self) -> Path:
+        """What validation made of local re-ranking, a folder for each number of answers and kind of descriptors."""
+        return self.path / "local"
+
+    @property
     def checkpoints(self) -> Path:
         """Lightning's checkpoints: last.ckpt to resume from, best.ckpt."""
         return self.path / "checkpoints"

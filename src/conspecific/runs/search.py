@@ -48,7 +48,11 @@ def find_answers(config: SearchConfig, queries: Sequence[Path], console: Console
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False)
 
-    if (folder := _index_folder(config)) is not None:
+    if config.local:
+        from conspecific.runs.local import find_local  # torch, which a plain search in an index does without
+
+        return find_local(config, queries, console)
+    if (folder := index_folder(config)) is not None:
         index = Index.open(folder, cache=Path(config.paths.cache).expanduser(), say=say)
         _require_present_weights(index, folder)
     elif may_keep(config) and (kept := open_kept(config, say)) is not None:
@@ -155,7 +159,7 @@ def named_index(config: SearchConfig | ServeConfig) -> Path | None:
     return place
 
 
-def _index_folder(config: SearchConfig) -> Path | None:
+def index_folder(config: SearchConfig) -> Path | None:
     """Return the index to search: the one that is named, or that of the run; None where the run itself is asked for."""
     if (named := named_index(config)) or config.run is None:
         return named

@@ -56,6 +56,7 @@ class Answers(BaseModel):
         description=f"{SURE:.0%} of such answers were right on validation; null where it is sure at no rank, where no "
         "ranks are known, and for answers of one species"
     )
+    told: str = Field(description="what re-ranking was worth on validation; empty where answers are not re-ranked")
 
 
 class GalleryImage(BaseModel):
@@ -156,6 +157,7 @@ def _answers(gallery: ServedGallery, found: Found, one_species: bool) -> Answers
         threshold=threshold,
         may_be_none=may_be_none,
         sure_as=None if sure is None else SureAnswer(rank=sure[0], taxon=sure[1]),
+        told="" if found.encoded.local is None else f"{found.encoded.local.calibration}.",
     )
 
 

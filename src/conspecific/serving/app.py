@@ -78,7 +78,7 @@ def gallery_facts(service: Answering) -> GalleryFacts:
         species=[Species(species=label, images=images) for label, images in counts.iter_rows()],
         model=gallery.model.title,
         refinements=list(gallery.methods),
-        refinement=gallery.model.refine.method,
+        refinement=gallery.method,
         reference=None if gallery.reference is None else gallery.reference.name,
         no_reference=gallery.no_reference,
         examples=list(gallery.examples),

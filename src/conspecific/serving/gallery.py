@@ -1,6 +1,6 @@
 """The images that are searched, and the networks that a query goes through."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -23,10 +23,12 @@ from conspecific.index.refined import make_refined
 from conspecific.index.whitening import GalleryAxes
 from conspecific.models import Embedder
 from conspecific.models.encode import embed_batches
+from conspecific.runs.local import LocalRanking
 from conspecific.serving.jpeg import SIDES, ImageSize, jpeg
 from conspecific.serving.refusal import Refusal
 from conspecific.types import EmbeddingSet, FloatArray, Neighbors
 
+LOCAL = "local"  # a way to refine answers: the first ones are re-ranked by local descriptors
 QUERY = -1  # the sample id of an image that is not in the gallery
 MOST_RANKED = 2000  # images of a gallery up to which the slow methods are offered: they compare it with itself
 
@@ -39,6 +41,7 @@ class Encoded:
     embeddings: of all images of the gallery, as they are searched. precision: what plain scores have been worth on
     validation; None where that is not known. refine: how answers are refined. plain: the plain search of all images;
     None makes an exact one. axes: of the gallery that `embeddings` are along; None where they are the network's own.
+    local: what re-ranks the first answers; None for none.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Encoded:
     refine: RefineConfig = field(default_factory=RefineConfig)
     plain: GallerySearcher | None = None
     axes: GalleryAxes | None = None
+    local: LocalRanking | None = None
 
     @property
     def worth(self) -> ScorePrecision | None:
@@ -59,12 +63,18 @@ class Encoded:
     @property
     def title(self) -> str:
         """The name of the network, and how its answers are refined."""
+        if self.local is not None:
+            return f"{self.name}, the first answers re-ranked by matching {self.local.calibration.name}"
         return f"{self.name}, refined by {self.refine.name}" if self.refine.name else self.name
 
     @cached_property
     def searcher(self) -> GallerySearcher:
-        """The search of all images, refined as asked for."""
-        return make_refined(self.embeddings, self.embedder.metric, self.refine, self.plain)
+        """The search of all images, refined or re-ranked as asked for."""
+        return self._search_in(self.embeddings, self.plain)
+
+    def _search_in(self, embeddings: EmbeddingSet, plain: GallerySearcher | None = None) -> GallerySearcher:
+        found = make_refined(embeddings, self.embedder.metric, self.refine, plain)
+        return found if self.local is None else self.local.searcher(embeddings, found)
 
     def embed(self, image: Tensor) -> FloatArray:
         """Return the embedding of an image, uint8 [3, H, W]: [1, D]."""
@@ -83,7 +93,7 @@ class Encoded:
             count = len(self.embeddings)
         else:
             own = self.embeddings.ids[self.embeddings.labels == species]
-            searcher, count = make_refined(self.embeddings.select(own), self.embedder.metric, self.refine), len(own)
+            searcher, count = self._search_in(self.embeddings.select(own)), len(own)
         found = searcher.search(query, min(k + len(copies), count))
         there = np.flatnonzero((found.ids[0] >= 0) & ~np.isin(found.ids[0], copies))[
             :k
@@ -106,9 +116,10 @@ class ServedGallery:
     One thread of its own runs them all: each thread that calls them would start as many others as there are cores.
 
     run: its name, or that of the index, for people. model, reference: the network of the run, and the baseline beside
-    it, where there is one. no_reference: why there is none. examples: sample ids to try, of images the run was not
-    trained on. contents: hash of each image file of the manifest, None where it is not known. Sample ids are those of
-    the model's embeddings, which are row for row those of the manifest.
+    it, where there is one. local: the model with its first answers re-ranked, where that is asked for. no_reference:
+    why there is no reference. examples: sample ids to try, of images the run was not trained on. contents: hash of each
+    image file of the manifest, None where it is not known. Sample ids are those of the model's embeddings, which are
+    row for row those of the manifest.
     """
 
     run: str
@@ -116,6 +127,7 @@ class ServedGallery:
     image_size: int
     model: Encoded
     reference: Encoded | None
+    local: Encoded | None = None
     no_reference: str = ""
     examples: tuple[int, ...] = ()
     contents: tuple[str | None, ...] = ()
@@ -125,13 +137,19 @@ class ServedGallery:
     def methods(self) -> tuple[str, ...]:
         """How answers may be refined, on request: as the server was started, and what takes no seconds here."""
         slow = () if len(self.manifest) <= MOST_RANKED else ("database_augmentation", "k_reciprocal")
-        return tuple(each for each in REFINEMENTS if each not in slow or each == self.model.refine.method)
+        known = tuple(each for each in REFINEMENTS if each not in slow or each == self.model.refine.method)
+        return known if self.local is None else (*known, LOCAL)
+
+    @property
+    def method(self) -> str:
+        """How answers are refined where a request does not say."""
+        return self.model.refine.method if self.local is None else LOCAL
 
     def require_method(self, method: str | None) -> str:
         """Return a method to refine answers by; that of the server for None. Raises Refusal (404) for another."""
         if method is not None and method not in self.methods:
             raise Refusal(404, f"Answers are not refined by {method!r} here. Known here: {', '.join(self.methods)}.")
-        return method or self.model.refine.method
+        return method or self.method
 
     def species_number(self, label: str | None) -> int | None:
         """Return the number of a species; None for None. Raises Refusal (404) for one that is not in the gallery."""
@@ -175,8 +193,16 @@ class ServedGallery:
         copies: sample ids of other images that are left out, because they are the query too. method: by which the
         model's answers are refined; None as the server was started.
         """
-        asked = query if isinstance(query, int) else to_tensor(center_crop(query, self.image_size))
-        return self._thread.submit(self._search, asked, k, species, copies, self.require_method(method)).result()
+        method = self.require_method(method)
+        sides = {self.image_size, self.query_side if method == LOCAL else self.image_size}
+        asked = query if isinstance(query, int) else {side: to_tensor(center_crop(query, side)) for side in sides}
+        return self._thread.submit(self._search, asked, k, species, copies, method).result()
+
+    @property
+    def query_side(self) -> int:
+        """The largest side in pixels that queries are looked at."""
+        side = 0 if self.local is None or self.local.local is None else self.local.local.side
+        return max(self.image_size, side)
 
     def why(self, query: Image.Image | int, answer: int) -> Image.Image:
         """Return a picture of the regions that a query and an image of the gallery agree in, by the model.
@@ -190,16 +216,19 @@ class ServedGallery:
         return self._thread.submit(why_picture, self.model.embedder, pair, self.image_size, titles).result()
 
     def _search(
-        self, asked: Tensor | int, k: int, species: int | None, copies: tuple[int, ...], method: str
+        self, asked: Mapping[int, Tensor] | int, k: int, species: int | None, copies: tuple[int, ...], method: str
     ) -> tuple[Found, Found | None]:
         networks = [each for each in (self._refined(method), self.reference) if each is not None]
         found = [Found(each, each.nearest(self._query(each, asked), k, species, copies)) for each in networks]
         return found[0], found[1] if len(found) > 1 else None
 
-    def _query(self, encoded: Encoded, asked: Tensor | int) -> EmbeddingSet:
+    def _query(self, encoded: Encoded, asked: Mapping[int, Tensor] | int) -> EmbeddingSet:
+        """Return a query as one network sees it. asked: by the side of the image in pixels, or a sample id."""
         if isinstance(asked, int):
             return encoded.embeddings.select(np.array([asked]))
-        return EmbeddingSet(encoded.embed(asked), np.array([QUERY]), np.array([-1]))
+        if encoded.local is not None:
+            encoded.local.take(QUERY, asked[encoded.local.side])
+        return EmbeddingSet(encoded.embed(asked[self.image_size]), np.array([QUERY]), np.array([-1]))
 
     @cached_property
     def encoded_image(self) -> Callable[[int, ImageSize], bytes]:
@@ -219,8 +248,10 @@ class ServedGallery:
     def _refined(self) -> Callable[[str], Encoded]:
         """The model with another way to refine answers; each is made once, by the thread that searches."""
 
-        @lru_cache(maxsize=len(REFINEMENTS))
+        @lru_cache(maxsize=len(REFINEMENTS) + 1)
         def refined(method: str) -> Encoded:
+            if method == LOCAL and self.local is not None:
+                return self.local
             refine = replace(self.model.refine, method=method)
             return self.model if method == self.model.refine.method else replace(self.model, refine=refine)
 

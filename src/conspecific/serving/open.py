@@ -23,6 +23,7 @@ from conspecific.index.refined import gallery_axes
 from conspecific.models import Embedder
 from conspecific.runs.changes import hash_contents
 from conspecific.runs.gallery import open_for
+from conspecific.runs.local import open_ranking, require_plain
 from conspecific.runs.open import OpenRun, open_run
 from conspecific.runs.record import read_result, read_splits, trained_images
 from conspecific.runs.reference import embed_by_reference
@@ -67,6 +68,8 @@ def open_gallery(config: ServeConfig, console: Console) -> ServedGallery:
     else:
         index = Index.open(place, cache=Path(config.paths.cache).expanduser(), say=partial(_say, console))
         require_held(index, place, config.refine)
+        if config.local:
+            require_plain(index, place)
         opened = open_for(index, place, config)
         images = _images_of_index(index, place, opened, config)
         _say(console, f"Index: {place}, {len(index):,} images, {index.kind}{', flip' * index.flip}")
@@ -78,6 +81,7 @@ def open_gallery(config: ServeConfig, console: Console) -> ServedGallery:
         image_size=opened.image_size,
         model=model,
         reference=reference,
+        local=_local(opened, images.manifest, model, config.local, console) if config.local else None,
         no_reference=missing,
         examples=_examples(images),
         contents=images.contents,
@@ -131,6 +135,13 @@ def _refined(opened: OpenRun, images: Embedded, refine: RefineConfig, console: C
     plain = images.plain if embeddings is images.embeddings else None
     refine = replace(refine, flip=refine.flip or images.flip)  # queries are averaged where the gallery is
     return replace(model, embeddings=embeddings, refine=refine, plain=plain, axes=axes)
+
+
+def _local(opened: OpenRun, manifest: Manifest, model: Encoded, first: int, console: Console) -> Encoded:
+    """Return the gallery under the model of the run, the first answers re-ranked."""
+    row_of = {sample_id: row for row, sample_id in enumerate(model.embeddings.ids.tolist())}
+    ranking = open_ranking(opened, first, manifest, row_of, console)
+    return replace(model, local=ranking, precision=ranking.precision)
 
 
 def _reference(opened: OpenRun, images: Embedded, console: Console) -> tuple[Encoded | None, str]:

@@ -65,7 +65,7 @@ class Service:
         if same:  # it was embedded with the gallery, and is no answer to itself
             asked: Image.Image | int = same[0]
         elif isinstance(query, bytes):
-            asked = decode_upload(query, self.gallery.image_size, self.limits)
+            asked = decode_upload(query, self.gallery.query_side, self.limits)
         else:
             asked = self.gallery.require(query)
         found = self.gallery.search(asked, options.k, species, same[1:], options.refine)

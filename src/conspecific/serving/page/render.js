@@ -14,7 +14,7 @@ export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 export const score = (value) => value.toFixed(Math.abs(value) < 10 ? 3 : 1).replace("-", "\u2212");
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
-const REFINEMENTS = { none: "no", query_expansion: "query expansion", database_augmentation: "database augmentation", k_reciprocal: "k-reciprocal re-ranking" };
+const REFINEMENTS = { none: "no", query_expansion: "query expansion", database_augmentation: "database augmentation", k_reciprocal: "k-reciprocal re-ranking", local: "matching regions" };
 export const refinementName = (method) => REFINEMENTS[method] ?? method;
 
 export function galleryLine(facts) {
@@ -104,7 +104,10 @@ function recognized(images) {
 }
 
 export function results(result, facts, open, downloads) {
-  const parts = [...recognized(result.recognized), verdict(result.model), block("Nearest images", result.model.answers.some((answer) => answer.precision !== null) ? MEASURED : SCORED, listOf("grid", result.model.answers, open))];
+  const { answers, told: reranked } = result.model;
+  const scored = answers.some((answer) => answer.precision !== null) ? MEASURED : SCORED;
+  const nearest = block("Nearest images", reranked ? `${scored} ${reranked}` : scored, listOf("grid", answers, open));
+  const parts = [...recognized(result.recognized), verdict(result.model), nearest];
   if (result.reference) {
     const [best] = result.reference.votes;
     const vote = best ? `: ${best.count} of ${result.reference.answers.length} for ${speciesName(best.species)}` : "";

@@ -1,0 +1,1 @@
+"""Local re-ranking: the first answers in a new order, by local descriptors that match."""
