@@ -4,8 +4,8 @@
     python3 scripts/bootstrap.py test [PYTEST OPTIONS]
 
 `train` installs into .venv, then runs `conspecific train KEY=VALUE ...`. `--extra sweep` also installs an optional
-extra: sweep, serve, tensorboard, heic or onnx. `test` also installs the development tools, then runs lint, types and
-tests. Packages that are already installed are not installed again.
+extra: sweep, serve, tensorboard, heic or onnx. `test` also installs the development tools, then runs lint, types, the
+documentation and tests. Packages that are already installed are not installed again.
 """
 
 from __future__ import annotations  # an older Python must be able to read this file, to say which one is needed
@@ -31,6 +31,7 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
     ("mypy",),
+    ("mkdocs", "build", "--quiet", "--strict"),
     ("python", "-m", "slipcover", "-m", "pytest", "-n", "2", "--dist", "worksteal"),
 )
 PIN = r"^([\w.-]+)=="
@@ -57,7 +58,7 @@ def main() -> int:
 def check(words: Sequence[str]) -> int:
     """Run every check until one fails; `words` go to pytest."""
     # each test process is given a core of its own: torch's threads would wait for one another
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_MKDOCS_2_WARNING": "1"}
     for name, *options in CHECKS:
         command = [name, *options, *(words if "pytest" in options else [])]
         print(f"== {' '.join(command)}", flush=True)

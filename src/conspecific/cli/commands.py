@@ -180,7 +180,7 @@ _LISTED = (
         places=("run",),
         rest="add",
         note="An index is a folder: the vectors, the path and species of each image, and the network where ONNX "
-        "Runtime is installed. docs/index.md says what each kind costs.",
+        "Runtime is installed. docs/gallery.md says what each kind costs.",
     ),
     Command(
         "search",

@@ -26,7 +26,7 @@ class SplitConfig:
     """How a manifest is split into train, validation and test; see `conspecific.data.splits.split`.
 
     seed: of the random split. It is not the seed of the run, so that runs with several seeds have the same test split.
-    test_share, val_share: share of the images or species in test, and of the remaining ones in validation.
+    test_share: share of the images or species in test. val_share: share of the remaining ones in validation.
     gallery_images, query_images: of each species, for protocol=query_gallery where the manifest has no roles.
     """
 
@@ -39,7 +39,11 @@ class SplitConfig:
 
 @dataclass
 class OtherSplitConfig:
-    """Changes of `evaluate` to the split of the run; null keeps its value."""
+    """Changes of `evaluate` to the split of the run; null keeps its value.
+
+    seed: of the random split. test_share: share of the images or species in test. val_share: share of the remaining
+    ones in validation. gallery_images, query_images: of each species, for protocol=query_gallery.
+    """
 
     seed: int | None = None
     test_share: float | None = None
@@ -63,7 +67,10 @@ class MetricsConfig:
 
 @dataclass
 class OtherMetricsConfig:
-    """Changes of `evaluate` to the metrics of the run; null keeps its value."""
+    """Changes of `evaluate` to the metrics of the run; null keeps its value.
+
+    ks: the cut-offs k of recall@k, each 1 or more.
+    """
 
     ks: list[int] | None = None
 
@@ -75,13 +82,13 @@ class OtherMetricsConfig:
 class LoaderConfig:
     """How images are read and batched.
 
-    image_size: side in pixels for the evaluation of baseline and model. train_size: side of the training crops.
-    sampling: pk: batches of `classes_per_batch` species with `samples_per_class` images of each. The others draw as
-    many images one by one, so that each image comes up equally often (instance_balanced), or each species
-    (class_balanced), or a species in proportion to the square root of its images (square_root; Kang et al. 2020).
-    crop_scale: share of the area of an image that a training crop covers, from and to. jitter: strength of random
-    changes of brightness, contrast and saturation. workers: decoding processes or threads; null: one per core, eight at
-    most.
+    image_size: side in pixels for the evaluation of baseline and model. train_size: side in pixels of the training
+    crops. classes_per_batch: species of a training batch. samples_per_class: images of each of them. sampling: pk:
+    batches of `classes_per_batch` species with `samples_per_class` images of each. The others draw as many images one
+    by one, so that each image comes up equally often (instance_balanced), or each species (class_balanced), or a
+    species in proportion to the square root of its images (square_root; Kang et al. 2020). crop_scale: share of the
+    area of an image that a training crop covers, from and to. jitter: strength of random changes of brightness,
+    contrast and saturation. workers: decoding processes or threads; null: one per core, eight at most.
     """
 
     image_size: int = 224
@@ -134,7 +141,9 @@ class PathsConfig:
 class TrainConfig:
     """Everything that a training run depends on.
 
-    seed: of weights, batches and augmentation. leaks: report images that are in both training and test, drop them from
+    name: of the folder below `paths.runs` that the run directory is made in. seed: of weights, batches and
+    augmentation. protocol: seen tests species that are trained on, unseen species that are not, query_gallery the roles
+    that the table names. leaks: report images that are in both training and test, drop them from
     training, or stop with an error. exclude_group: leave a query's own group out of its answers, wherever they are
     scored; for images with groups. monitor: the validation metric that chooses the epoch. dry_run: build everything,
     read a few images and stop. final: after the test, train once more on all images, into the folder `final` of the
@@ -186,11 +195,12 @@ class TrainConfig:
 class UseConfig:
     """Keys that `evaluate`, `embed`, `search` and `serve` share: they use a finished run.
 
-    run: the run directory. weights: a weights file in its place, with `model` for its network. data: images in place of
-    those of the run; data.KEY=VALUE alone changes a key of those of the run, as data.root=FOLDER where they were moved.
-    image_size: side in pixels; null: that of the run. truncate: use only that many of the first dimensions,
-    for models trained with recipe.matryoshka; null: all. device: a torch device; auto: a GPU where there is one. allow:
-    modules whose classes the run may have been trained with, besides the parts of this package.
+    run: the run directory. weights: a weights file in its place, with `model` for its network. data: images in
+    place of those of the run; data.KEY=VALUE alone changes a key of those of the run, as data.root=FOLDER where
+    they were moved. image_size: side in pixels; null: that of the run. truncate: use only that many of the first
+    dimensions, for models trained with recipe.matryoshka; null: all. device: a torch device; auto: a GPU where
+    there is one. workers: threads that decode images; null: one per core, eight at most. allow: modules whose
+    classes the run may have been trained with, besides the parts of this package.
     """
 
     run: str | None = None
@@ -305,9 +315,10 @@ class DashboardConfig:
 class SoupConfig:
     """Keys of `soup`.
 
-    output: the folder to write; null: a new one under the runs. greedy: keep only runs that do not lower the validation
-    metric. device: a torch device; auto: a GPU where there is one. allow: modules whose classes the runs may have been
-    trained with, besides the parts of this package.
+    output: the folder to write; null: a new one under the runs. greedy: keep only runs that do not lower the
+    validation metric. device: a torch device; auto: a GPU where there is one. workers: threads that decode images;
+    null: one per core, eight at most. allow: modules whose classes the runs may have been trained with, besides the
+    parts of this package.
     """
 
     output: str | None = None
@@ -361,13 +372,13 @@ class SuspectsConfig(UseConfig):
 class IndexConfig(UseConfig):
     """Keys of `index`.
 
-    run: a run directory; for refresh, add and remove, also an index. output: the folder of the index; null: index/ in
-    the run. kind: exact, hnsw, ivf, ivfpq, sq8, fp16 or binary; auto: by the number of images and `memory_gb`, the
-    memory in GB (10^9 bytes) that it may take. refresh: compare the folder of an index with it, and encode, add and
-    remove only what changed. add: images, or folders of some, to take into an index, or to take anew. remove: images to
-    take out of it, by id or path; a folder stands for all images below it. flip: average the embedding of each image,
-    and of each query of this index, with that of its mirror image. compare: make no index, but measure on the test
-    images what each kind, and each shorter embedding, costs.
+    run: a run directory; for refresh, add and remove, also an index. output: the folder of the index; null: index/
+    in the run. kind: exact, hnsw, ivf, ivfpq, sq8, fp16 or binary; auto: by the number of images and `memory_gb`.
+    memory_gb: memory in GB (10^9 bytes) that the index may take. refresh: compare the folder of an index with it,
+    and encode, add and remove only what changed. add: images, or folders of some, to take into an index, or to take
+    anew. remove: images to take out of it, by id or path; a folder stands for all images below it. flip: average
+    the embedding of each image, and of each query of this index, with that of its mirror image. compare: make no
+    index, but measure on the test images what each kind, and each shorter embedding, costs.
     """
 
     output: str | None = None

@@ -63,7 +63,7 @@ class Index:
         """Build an index over embeddings [N, D] float32.
 
         paths: of the images, relative to a root folder, each once. labels: their species. kind: exact, hnsw, ivf,
-        ivfpq, sq8, fp16, binary, or auto, which keeps within `memory_gb`; docs/index.md says what each costs.
+        ivfpq, sq8, fp16, binary, or auto, which keeps within `memory_gb`; docs/gallery.md says what each costs.
         within: covariance within species, as `index.wiener.within_covariance` gives it. facts: `encoder`, `source`,
         `root` and `threshold` of `Stored`.
         Raises DataError for columns of other lengths or paths that repeat, ConfigError for the kind, and ValueError for
