@@ -48,6 +48,7 @@ HOMES = {
     "pytorch_metric_learning": {"losses"},
     "openvino": {"encoding", "exporting"},
     "onnxruntime": {"encoding", "exporting"},
+    "kornia": {"evaluation"},
     "fastapi": {"serving"},
     "starlette": {"serving"},
     "uvicorn": {"serving"},

@@ -86,13 +86,18 @@ def test_search_calibrates_once_and_finds_the_same_in_an_index(
     assert kept == again and "Calibrating" not in told and "Index: " in told
     cells = copied.local / "cells_5" / "cells.safetensors"
     cells.write_bytes(cells.read_bytes()[:-4])
-    opened = open_run(typed(compose_config("search", [f"run={copied.path}", "images=[]"]), SearchConfig))
+    config = typed(compose_config("search", [f"run={copied.path}", "local=5"]), SearchConfig)
+    opened = open_run(config)
     console = Console(record=True, file=StringIO(), width=500)
-    assert read_calibration(opened, 5, console) is None and "cells_5 is not used: " in console.export_text()
-    assert read_calibration(opened, 6, console) is None
+    assert read_calibration(opened, config, console) is None and "cells_5 is not used: " in console.export_text()
+    again, told = found(copied.path, "local=3", "local_descriptors=sift")
+    assert sorted(again[:3]) == sorted(plain[:3]) and again[3:] == plain[3:]
+    assert "by matching SIFT keypoints" in told and (copied.local / "sift_3" / "validation.json").is_file()
     for words, reason in (
         (["local=1"], "local must be 2 or more"),
         (["local=5", "truncate=16"], "without truncate and image_size"),
+        (["local=5", "local_weights=[a.pth]"], "local_weights belong to local_descriptors=disk"),
+        (["local=5", "local_descriptors=surf"], "local_descriptors=surf is unknown"),
         (["local=5", "refine.method=query_expansion"], "leave out local or query_expansion"),
     ):
         done = conspecific("search", copied.path, query, *words)

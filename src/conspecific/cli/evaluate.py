@@ -8,11 +8,10 @@ from rich.console import Console
 from conspecific.config.schema import EvaluateConfig
 from conspecific.evaluation import Evaluator, compare, references
 from conspecific.evaluation.local.calibration import calibrate, evaluate_local
-from conspecific.evaluation.local.cells import fit_cells
 from conspecific.evaluation.rejection import rejection_of, with_rejection
 from conspecific.evaluation.tables import difference_table
 from conspecific.evaluation.taxonomy import describe_ranks
-from conspecific.runs.calibrated import keep_calibration
+from conspecific.runs.calibrated import descriptors, keep_calibration
 from conspecific.runs.open import OpenRun, open_run
 from conspecific.runs.within_species import asked_within_species
 from conspecific.tables import PlainConsole
@@ -55,11 +54,12 @@ def run(config: EvaluateConfig) -> None:
 def _rerank(opened: OpenRun, evaluator: Evaluator, plain: EvalResult, subject: str, console: Console) -> EvalResult:
     """Re-rank the first answers as validation says, print what that gives over the plain search, and return it."""
     assert isinstance(opened.config, EvaluateConfig)
-    first, kind = opened.config.local, fit_cells(evaluator, opened.embedder)
-    calibration = calibrate(evaluator, opened.embedder, kind, first)
-    keep_calibration(opened, evaluator, calibration, kind)
-    local = evaluate_local(evaluator, opened.embedder, kind, calibration, opened.config.subset)
-    title = f"{subject}: the first {first} answers re-ranked by matching {kind.name} against the plain search"
+    asked, embedder = opened.config, opened.embedder
+    kind = descriptors(evaluator, embedder, asked)
+    calibration = calibrate(evaluator, embedder, kind, asked.local)
+    keep_calibration(opened, asked, evaluator, calibration, kind)
+    local = evaluate_local(evaluator, embedder, kind, calibration, asked.subset)
+    title = f"{subject}: the first {asked.local} answers re-ranked by matching {kind.name} against the plain search"
     console.print(difference_table(title, ("re-ranked", "plain"), compare(local.result, plain)), "")
     for told in (f"{local} {calibration.weigh()}", f"{calibration}."):
         console.print(told, soft_wrap=True, highlight=False)

@@ -22,6 +22,7 @@ IN_FOLDER = "local-dir:"  # timm's prefix of a backbone that a folder describes
 
 NO_REFINING = "none"
 REFINEMENTS = (NO_REFINING, "query_expansion", "database_augmentation", "k_reciprocal")
+LocalKind = Literal["cells", "sift", "disk", "aliked"]
 IndexKind = Literal["exact", "hnsw", "ivf", "ivfpq", "sq8", "fp16", "binary"]
 
 RUN_LEVEL: dict[str, tuple[str, ...]] = {
@@ -31,6 +32,7 @@ RUN_LEVEL: dict[str, tuple[str, ...]] = {
     "format": get_args(ExportFormat),
     "store": get_args(VectorStore),
     "kind": (*get_args(IndexKind), "auto"),
+    "local_descriptors": get_args(LocalKind),
 }
 OF_ENCODE = {"backend": get_args(Backend), "precision": get_args(Precision)}
 OF_EMBEDDERS: dict[str, tuple[str, ...]] = {

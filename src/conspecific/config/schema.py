@@ -223,11 +223,37 @@ class UseConfig:
 
 
 @dataclass
-class EvaluateConfig(UseConfig):
+class LocalConfig(UseConfig):
+    """Keys of commands that re-rank answers by local descriptors.
+
+    local: how many of the first answers are re-ranked; 0: none. local_descriptors: cells of the feature map, or
+    keypoints of kornia: sift, disk or aliked. local_weights: files of the published weights of DISK or ALIKED, and of
+    LightGlue for them.
+    """
+
+    local: int = 0
+    local_descriptors: str = "cells"
+    local_weights: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.local < 0 or self.local == 1:
+            raise ConfigError(f"local must be 2 or more, the number of answers re-ranked, or 0; found {self.local}")
+        if self.local_weights and self.local_descriptors == "cells":
+            raise ConfigError("local_weights belong to local_descriptors=disk or aliked: name one of them")
+
+    def require_plain(self, refine: RefineConfig) -> None:
+        """Raise ConfigError for re-ranking of refined answers."""
+        if self.local and refine.name:
+            told = f"leave out local or {refine.name}"
+            raise ConfigError(f"local re-ranks the answers of a plain search, by which it is calibrated: {told}")
+
+
+@dataclass
+class EvaluateConfig(LocalConfig):
     """Keys of `evaluate`. output: the folder of the results; null: in the run directory. subset: test or val. protocol:
     null: that of the run. exclude_group: leave a query's own group out of its answers; null: as the run did. refine:
-    whether answers are refined, and how, for one more table against the plain search. local: how many of the first
-    answers are re-ranked by matching cells of the feature maps, for another table; 0: none.
+    whether answers are refined, and how, for one more table against the plain search. local: gives another table.
     """
 
     output: str | None = None
@@ -235,7 +261,6 @@ class EvaluateConfig(UseConfig):
     protocol: str | None = None
     exclude_group: bool | None = None
     refine: RefineConfig = field(default_factory=RefineConfig)
-    local: int = 0
     split: OtherSplitConfig = field(default_factory=OtherSplitConfig)
     metrics: OtherMetricsConfig = field(default_factory=OtherMetricsConfig)
 
@@ -402,37 +427,26 @@ class IndexConfig(UseConfig):
             raise ConfigError("refresh=true compares the whole folder with the index: leave out add and remove")
 
 
-def check_local(first: int, refine: RefineConfig) -> None:
-    """Raise ConfigError for a number of answers that cannot be re-ranked, and for re-ranking of refined ones."""
-    if first < 0 or first == 1:
-        raise ConfigError(f"local must be 2 or more, the number of answers that are re-ranked, or 0; found {first}")
-    if first and refine.name:
-        raise ConfigError(
-            f"local re-ranks the answers of a plain search, by which it is calibrated: leave out local or {refine.name}"
-        )
-
-
 @dataclass
-class SearchConfig(UseConfig):
+class SearchConfig(LocalConfig):
     """Keys of `search`.
 
     run: a run directory, or an index of `conspecific index`.
     images: the query images; a folder stands for all images below it. k: number of answers to each. output: a file of
     all answers, .csv or .json, or for one query a picture of them, such as .png; null: search_NAME.png for one query.
-    refine: whether answers are refined, and how. local: how many of the first answers are re-ranked by matching local
-    descriptors; 0: none. why: also write a picture of which regions each query and its first answers agree in.
+    refine: whether answers are refined, and how. why: also write a picture of which regions each query and its first
+    answers agree in.
     """
 
     output: str | None = None
     images: list[str] = field(default_factory=list)
     k: int = 10
     why: bool = False
-    local: int = 0
     refine: RefineConfig = field(default_factory=RefineConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_local(self.local, self.refine)
+        self.require_plain(self.refine)
 
 
 @dataclass
@@ -455,27 +469,25 @@ class LimitsConfig:
 
 
 @dataclass
-class ServeConfig(UseConfig):
+class ServeConfig(LocalConfig):
     """Keys of `serve`.
 
     run: a run directory, or an index of `conspecific index`.
     host: the address to listen at; 0.0.0.0 for every network of this machine. port: 0 takes any that is free. names:
     names besides `host` and localhost that browsers reach the page by, as through a proxy; addresses need none.
-    refine: whether the answers of the model are refined, and how. local: how many of its first answers are re-ranked by
-    matching local descriptors; 0: none.
+    refine: whether the answers of the model are refined, and how.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     names: list[str] = field(default_factory=list)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
-    local: int = 0
     refine: RefineConfig = field(default_factory=RefineConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_port(self.port)
-        check_local(self.local, self.refine)
+        self.require_plain(self.refine)
 
 
 @dataclass

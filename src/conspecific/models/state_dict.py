@@ -17,7 +17,7 @@ from conspecific.reading import open_regular
 
 NAMED = get_args(NamedWeights)
 WEIGHTS = "weights.safetensors"  # in a run directory
-CONTAINERS = "state_dict", "state"  # of the weights in a checkpoint of Lightning, of Birder
+CONTAINERS = "state_dict", "state", "extractor"  # of the weights in a checkpoint of Lightning, of Birder, of DISK
 IN_EMBEDDER = "backbone.net."  # what stands before the names of a backbone's weights in those of an embedder
 AVERAGE = "average."  # names of the running average in a checkpoint: it is what a run with recipe.ema evaluates
 
@@ -42,7 +42,7 @@ def weights_file(weights: str) -> Path | None:
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """Read a state dict, or the one under `state_dict` or `state` in a checkpoint, as those of Lightning and of Birder.
+    """Read a state dict, or the one in a checkpoint, as those of Lightning, Birder and DISK are.
 
     Raises ConfigError where it cannot be read, or holds something else.
     """

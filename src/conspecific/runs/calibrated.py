@@ -6,40 +6,50 @@ from typing import Any
 
 from rich.console import Console
 
-from conspecific.config.schema import EvaluateConfig
+from conspecific.config.schema import EvaluateConfig, LocalConfig
 from conspecific.errors import ConfigError, ConspecificError, RunError
 from conspecific.evaluation import Difference, Evaluator, device_for
 from conspecific.evaluation.local.calibration import Calibration, calibrate
 from conspecific.evaluation.local.cells import CellDescriptors, Cells, fit_cells
 from conspecific.evaluation.local.described import LocalDescriptors
 from conspecific.evaluation.local.fusion import Fusion
-from conspecific.files import write_whole_folder
+from conspecific.evaluation.local.keypoints import open_keypoints
+from conspecific.files import sha256_of, write_whole_folder
+from conspecific.models import Embedder
 from conspecific.models.tensor_file import read_tensors, save_tensors
 from conspecific.runs.open import OpenRun
 from conspecific.types import EvalResult
 
-RESULT, CELLS = "validation", "cells.safetensors"
+CELLS, RESULT, FITTED = "cells", "validation", "cells.safetensors"
 
 
-def open_calibration(opened: OpenRun, first: int, console: Console) -> tuple[Calibration, LocalDescriptors]:
+def open_calibration(opened: OpenRun, asked: LocalConfig, console: Console) -> tuple[Calibration, LocalDescriptors]:
     """Return what validation makes of re-ranking: as the run keeps it, or found now and kept there.
 
-    Raises ConfigError where these are not the embeddings that the run's validation scored.
+    asked: how answers are re-ranked. Raises ConfigError where these are not the embeddings that the run's validation
+    scored.
     """
     if opened.run is None or not opened.is_as_validated:
         raise ConfigError(
             "local is calibrated on the validation images of a run, for its weights as they were selected: give a run "
             "that has ended, without truncate and image_size, or leave local out"
         )
-    if (kept := read_calibration(opened, first, console)) is not None:
+    if (kept := read_calibration(opened, asked, console)) is not None:
         return kept
     own = replace(opened, config=replace(opened.config, data=None))
     console.print("Calibrating local re-ranking on the validation images of the run, once.", highlight=False)
     evaluator = own.evaluator(Console(quiet=True)).encoded_once(opened.embedder.backbone, "val")
-    kind = fit_cells(evaluator, opened.embedder)
-    calibration = calibrate(evaluator, opened.embedder, kind, first)
-    keep_calibration(own, evaluator, calibration, kind)
+    kind = descriptors(evaluator, opened.embedder, asked)
+    calibration = calibrate(evaluator, opened.embedder, kind, asked.local)
+    keep_calibration(own, asked, evaluator, calibration, kind)
     return calibration, kind
+
+
+def descriptors(evaluator: Evaluator, embedder: Embedder, asked: LocalConfig) -> LocalDescriptors:
+    """Return the local descriptors that are asked for; cells are fitted to validation images."""
+    if asked.local_descriptors == CELLS:
+        return fit_cells(evaluator, embedder)
+    return open_keypoints(asked.local_descriptors, asked.local_weights, evaluator.image_size, evaluator.device)
 
 
 def scores_own_validation(opened: OpenRun, exclude_group: bool) -> bool:
@@ -51,7 +61,9 @@ def scores_own_validation(opened: OpenRun, exclude_group: bool) -> bool:
     return own and exclude_group == opened.trained.exclude_group
 
 
-def keep_calibration(opened: OpenRun, evaluator: Evaluator, calibration: Calibration, kind: LocalDescriptors) -> None:
+def keep_calibration(
+    opened: OpenRun, asked: LocalConfig, evaluator: Evaluator, calibration: Calibration, kind: LocalDescriptors
+) -> None:
     """Keep a calibration in the run for searches, if it was made on the run's own validation."""
     if not scores_own_validation(opened, evaluator.exclude_group):
         return
@@ -61,30 +73,41 @@ def keep_calibration(opened: OpenRun, evaluator: Evaluator, calibration: Calibra
         "fusion": calibration.fusion.to_json(),
         "spread": list(calibration.spread),
         "gains": [each.to_json() for each in calibration.gains],
-        "encoder": opened.encoder_facts(),
+        "made_of": _made_of(opened, asked),
     }
     validated = replace(calibration.validated, facts={**calibration.validated.facts, "calibration": facts})
-    with write_whole_folder(_folder(opened, calibration.first, calibration.name)) as folder:
+    with write_whole_folder(_folder(opened, asked)) as folder:
         validated.save(folder / RESULT)
         if isinstance(kind, CellDescriptors):
-            save_tensors({"centre": kind.cells.centre, "matrix": kind.cells.matrix}, folder / CELLS)
+            save_tensors({"centre": kind.cells.centre, "matrix": kind.cells.matrix}, folder / FITTED)
 
 
-def read_calibration(opened: OpenRun, first: int, console: Console) -> tuple[Calibration, LocalDescriptors] | None:
+def read_calibration(
+    opened: OpenRun, asked: LocalConfig, console: Console
+) -> tuple[Calibration, LocalDescriptors] | None:
     """Return what `keep_calibration` kept; None where there is none for these weights, or it cannot be read."""
-    folder = _folder(opened, first, "cells")
+    folder = _folder(opened, asked)
     if not (folder / f"{RESULT}.json").is_file():
         return None
     try:
         validated = EvalResult.load(folder / RESULT)
         facts: Any = validated.facts["calibration"]
         calibration = _from_facts(facts, validated)
-        if facts["encoder"] != opened.encoder_facts() or calibration.first != first:
+        if facts["made_of"] != _made_of(opened, asked) or calibration.first != asked.local:
             return None
-        return calibration, _cells(opened, folder / CELLS)
+        if asked.local_descriptors == CELLS:
+            return calibration, _cells(opened, folder / FITTED)
     except (ConspecificError, LookupError, TypeError, ValueError) as error:
         console.print(f"{folder} is not used: {error}", soft_wrap=True, highlight=False, style="yellow")
         return None
+    device = device_for(opened.config.device)
+    return calibration, open_keypoints(asked.local_descriptors, asked.local_weights, opened.image_size, device)
+
+
+def _made_of(opened: OpenRun, asked: LocalConfig) -> dict[str, Any]:
+    """Return what a calibration depends on: the weights and their use, and the files of local descriptors."""
+    files = [sha256_of(Path(file).expanduser()) for file in asked.local_weights]
+    return {**opened.encoder_facts(), "local_weights": files}
 
 
 def _from_facts(facts: Any, validated: EvalResult) -> Calibration:
@@ -105,6 +128,6 @@ def _cells(opened: OpenRun, file: Path) -> CellDescriptors:
     return CellDescriptors(Cells(centre, matrix), network, network.backbone, device, opened.image_size)
 
 
-def _folder(opened: OpenRun, first: int, name: str) -> Path:
+def _folder(opened: OpenRun, asked: LocalConfig) -> Path:
     assert opened.run is not None, "a run keeps its calibrations"
-    return opened.run.local / f"{name}_{first}"
+    return opened.run.local / f"{asked.local_descriptors}_{asked.local}"

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from torch import Tensor
 
-from conspecific.config.schema import SearchConfig
+from conspecific.config.schema import LocalConfig, SearchConfig
 from conspecific.data.dataset import EvaluationImages
 from conspecific.data.manifest import Manifest
 from conspecific.errors import ConfigError
@@ -27,7 +27,7 @@ from conspecific.runs.open import OpenRun, open_run
 from conspecific.runs.search import embed_queries, index_folder, indexed_images
 from conspecific.types import EmbeddingSet
 
-KEPT = 4096  # images whose descriptors are kept in memory, of 12.5 kB each with the default network
+KEPT = 512, 4096  # images whose keypoints, or cells, are kept in memory: of 135 kB, or 12.5 kB with the default network
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def find_local(config: SearchConfig, queries: Sequence[Path], console: Console) 
         console.print(f"Index: {folder}, {len(index):,} images, {index.kind}", soft_wrap=True, highlight=False)
         gallery, plain = EmbeddingSet(index.vectors, index.images["id"].to_numpy(), manifest.labels), index.searcher
     row_of = {sample_id: row for row, sample_id in enumerate(gallery.ids.tolist())}
-    ranking = open_ranking(opened, config.local, manifest, row_of, console, queries)
+    ranking = open_ranking(opened, config, manifest, row_of, console, queries)
     asked = EmbeddingSet(embed_queries(opened, queries, False), -1 - np.arange(len(queries)), np.full(len(queries), -1))
     found = ranking.searcher(gallery, plain).search(asked, min(config.k, len(gallery)))
     rows = np.vectorize(lambda sample_id: row_of.get(sample_id, -1), otypes=[np.int64])(found.ids)
@@ -91,7 +91,7 @@ def require_plain(index: Index, folder: Path) -> None:
 
 def open_ranking(
     opened: OpenRun,
-    first: int,
+    asked: LocalConfig,
     manifest: Manifest,
     row_of: Mapping[int, int],
     console: Console,
@@ -99,13 +99,14 @@ def open_ranking(
 ) -> LocalRanking:
     """Return the re-ranking of answers by a run, calibrated before or now, and print in one line whether it pays.
 
-    manifest, row_of: of the gallery, and the rows of its sample ids. queries: images whose ids are -1, -2 and so on.
+    asked: how answers are re-ranked. manifest, row_of: of the gallery, and the rows of its sample ids. queries: images
+    whose ids are -1, -2 and so on.
     """
-    calibration, kind = open_calibration(opened, first, console)
+    calibration, kind = open_calibration(opened, asked, console)
     console.print(f"{calibration}.", soft_wrap=True, highlight=False)
     images = EvaluationImages(manifest, np.arange(len(manifest)), kind.side)
     if isinstance(kind, CellDescriptors):
-        encoder = opened.encoder(opened.embedder, images, first * max(len(queries), 1), console)
+        encoder = opened.encoder(opened.embedder, images, asked.local * max(len(queries), 1), console)
         device = kind.device
         kind = replace(kind, to_features=lambda batch: encoder(batch).to(device))
 
@@ -115,5 +116,5 @@ def open_ranking(
         image: Tensor = images[row_of[sample_id]]["image"]
         return image
 
-    most = max(KEPT, first + 1)
+    most = max(KEPT[isinstance(kind, CellDescriptors)], asked.local + 1)
     return LocalRanking(calibration, Described(kind, read, workers_for(opened.config.workers), most))

@@ -249,7 +249,7 @@ class OpenRun:
         refine = vars(self.config.refine) if self.config.refine.name else {}
         changes = _set(self.config.split) | _set(self.config.metrics) | refine
         if self.config.local:
-            changes |= {"local": self.config.local}
+            changes |= {"local": self.config.local, "local_descriptors": self.config.local_descriptors}
         if evaluator.exclude_group != self.trained.exclude_group:
             changes |= {"exclude_group": evaluator.exclude_group}
         other = f"_{cache_key(changes)}" if changes else ""

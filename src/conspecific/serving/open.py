@@ -81,7 +81,7 @@ def open_gallery(config: ServeConfig, console: Console) -> ServedGallery:
         image_size=opened.image_size,
         model=model,
         reference=reference,
-        local=_local(opened, images.manifest, model, config.local, console) if config.local else None,
+        local=_local(opened, images.manifest, model, config, console) if config.local else None,
         no_reference=missing,
         examples=_examples(images),
         contents=images.contents,
@@ -137,10 +137,10 @@ def _refined(opened: OpenRun, images: Embedded, refine: RefineConfig, console: C
     return replace(model, embeddings=embeddings, refine=refine, plain=plain, axes=axes)
 
 
-def _local(opened: OpenRun, manifest: Manifest, model: Encoded, first: int, console: Console) -> Encoded:
+def _local(opened: OpenRun, manifest: Manifest, model: Encoded, asked: ServeConfig, console: Console) -> Encoded:
     """Return the gallery under the model of the run, the first answers re-ranked."""
     row_of = {sample_id: row for row, sample_id in enumerate(model.embeddings.ids.tolist())}
-    ranking = open_ranking(opened, first, manifest, row_of, console)
+    ranking = open_ranking(opened, asked, manifest, row_of, console)
     return replace(model, local=ranking, precision=ranking.precision)
 
 

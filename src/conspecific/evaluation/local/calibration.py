@@ -18,6 +18,7 @@ from conspecific.evaluation.local.searcher import LocalSearcher
 from conspecific.evaluation.tables import format_interval
 from conspecific.index import Searcher
 from conspecific.models import Embedder
+from conspecific.progress import progress_bar
 from conspecific.types import EmbeddingSet, EvalResult
 
 JUDGED = ("recall@1", "map@r")  # by what re-ranking pays
@@ -54,7 +55,7 @@ class Calibration:
 
     def weigh(self) -> str:
         """Return how much each score weighs."""
-        own, local = (abs(s) * w for s, w in zip(self.spread, self.fusion.weights.tolist(), strict=True))
+        own, local = (s * w for s, w in zip(self.spread, self.fusion.weights.tolist(), strict=True))
         told = f"the score of the embeddings weighs {own:.2f}, that of the {self.name} {local:.2f}"
         return f"By validation, {told} (in standard deviations)."
 
@@ -147,6 +148,10 @@ def _searcher(
     if isinstance(kind, CellDescriptors):
         for sample_id, cells in zip(found["cells"].ids.tolist(), kind.split(found["cells"].vectors), strict=True):
             described.hold(sample_id, cells)
+    else:
+        with progress_bar(evaluator.console) as progress:
+            for sample_id in progress.track(part.ids.tolist(), description=f"Finding {kind.name} of {subset}"):
+                described.of([sample_id])
     embeddings = found["model"]
     if evaluator.exclude_group:
         embeddings = with_groups(embeddings, evaluator.manifest)
