@@ -1,59 +1,57 @@
 """Depthwise convolutions that learn fast: the same output and gradients as torch's own."""
 
-import copy
-
 import pytest
 import torch
-from timm.layers.conv2d_same import Conv2dSame
-from torch import Tensor, nn
+import torch.nn.functional as F
 
-from conspecific.models import build_embedder, depthwise
-from conspecific.models.depthwise import DepthwiseConv2d, learn_depthwise_fast
-
-
-def gradients(conv: nn.Module, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    images = images.clone().requires_grad_()
-    output = conv(images)
-    conv.zero_grad()
-    (output * torch.arange(output.numel()).view_as(output).sin()).sum().backward()
-    assert images.grad is not None and isinstance(conv.weight, Tensor) and conv.weight.grad is not None
-    return output, images.grad, conv.weight.grad.clone()
+from conspecific.models import depthwise
+from conspecific.models.depthwise import depthwise_convolution
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"),
+    ("kernel", "stride", "padding"),
     [
-        (nn.Conv2d, {"kernel_size": 5, "padding": 2}),
-        (nn.Conv2d, {"kernel_size": (5, 7), "stride": 2, "padding": (2, 3)}),
-        (Conv2dSame, {"kernel_size": 5, "stride": 2}),
+        ((5, 5), (1, 1), (2, 2)),
+        ((3, 3), (1, 1), (1, 1)),
+        ((5, 7), (2, 2), (2, 3)),
+        ((5, 5), (2, 2), (0, 0)),
+        ((3, 3), (2, 1), (1, 0)),
     ],
-    ids=["5 x 5", "5 x 7 by 2", "same padding"],
+    ids=str,
 )
-@pytest.mark.parametrize("side", [5, 10], ids=lambda side: f"{side} px")
+@pytest.mark.parametrize("side", [5, 10, 13], ids=lambda side: f"{side} px")
 def test_output_and_gradients_are_those_of_torch(
-    kind: type[nn.Conv2d], options: dict[str, int], side: int, monkeypatch: pytest.MonkeyPatch
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    side: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.manual_seed(0)
-    conv = kind(12, 12, groups=12, bias=False, **options)  # type: ignore[arg-type]
-    images = torch.randn(3, 12, side, side).contiguous(memory_format=torch.channels_last)
-    expected = gradients(conv, images)
+    images = torch.randn(3, 12, side, side + 1).contiguous(memory_format=torch.channels_last)
+    parts = [images, torch.randn(12, 1, *kernel), torch.randn(12)]
+    given, own = ([part.clone().requires_grad_() for part in parts] for _ in range(2))
     called = []
     monkeypatch.setattr(depthwise, "_as_channels", lambda x, own=depthwise._as_channels: called.append(1) or own(x))
-    for found, wanted in zip(gradients(DepthwiseConv2d(conv), images), expected, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
-    assert bool(called) == (side * side // conv.stride[0] ** 2 <= depthwise.MOST_POSITIONS)
+    expected = F.conv2d(given[0], given[1], given[2], stride, padding, 1, 12)
+    found = depthwise_convolution(own[0], own[1], own[2], stride, padding)
+    weights = torch.randn_like(expected)
+    (expected * weights).sum().backward()
+    (found * weights).sum().backward()
+    torch.testing.assert_close(found, expected)
+    for mine, theirs in zip(own, given, strict=True):
+        assert mine.grad is not None
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-4)
+    positions = found.shape[2] * found.shape[3]
+    assert bool(called) == (positions <= depthwise.MOST_POSITIONS and min(kernel) >= depthwise.SMALLEST_KERNEL)
 
 
-def test_trained_stages_have_them_and_frozen_ones_do_not() -> None:
-    embedder = build_embedder("tf_efficientnet_lite0", "none", trainable_stages=2)
-    replaced = [module for module in embedder.modules() if isinstance(module, DepthwiseConv2d)]
-    assert [tuple(module.weight.shape) for module in replaced] == [(672, 1, 5, 5)] + [(1152, 1, 5, 5)] * 3
-    assert embedder.state_dict().keys() == build_embedder("tf_efficientnet_lite0", "none").state_dict().keys()
+def test_only_the_gradients_that_are_needed_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("a gradient that nobody asked for")
 
-
-def test_a_copy_learns_weights_of_its_own() -> None:
-    net = nn.Sequential(nn.Conv2d(4, 4, 5, padding=2, groups=4, bias=False))
-    learn_depthwise_fast(net)
-    other = copy.deepcopy(net)
-    other(torch.randn(2, 4, 5, 5)).sum().backward()
-    assert other[0].weight.grad is not None and net[0].weight.grad is None
+    monkeypatch.setattr(depthwise, "_of_images", fail)
+    monkeypatch.setattr(depthwise, "_of_weight", fail)
+    bias = torch.zeros(4, requires_grad=True)
+    depthwise_convolution(torch.ones(2, 4, 5, 5), torch.ones(4, 1, 3, 3), bias, (1, 1), (1, 1)).sum().backward()
+    assert bias.grad is not None and bias.grad.tolist() == [50.0] * 4

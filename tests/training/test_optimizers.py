@@ -1,18 +1,23 @@
 """Parameter groups and the schedule."""
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from conspecific.config.compose import compose_config, typed
 from conspecific.config.schema import TrainConfig
 from conspecific.config.targets import build
 from conspecific.losses import MetricLoss
 from conspecific.models import Embedder
+from conspecific.training.expected_warnings import expected_warnings
+from conspecific.training.fine_tuner import FineTuner
 from conspecific.training.optimizers import GroupedOptimizer, warm_cosine
 
 PLAIN = ["loss=arcface", "model.weights=none", "model.pooling=avg", "model.head=none"]
@@ -168,5 +173,26 @@ def test_a_backbone_waits_while_the_head_learns_and_then_warms_up() -> None:
 
 def test_the_defaults_in_python_are_those_of_the_configuration() -> None:
     configured: GroupedOptimizer = build(typed(compose_config("train", PLAIN), TrainConfig).optimizer, "optimizer")
-    assert vars(GroupedOptimizer()) == {**vars(configured), "optimizer": torch.optim.AdamW}
-    assert configured.optimizer.func is torch.optim.AdamW  # type: ignore[attr-defined]
+    made: list[partial[torch.optim.Optimizer]] = [configured.optimizer, GroupedOptimizer().optimizer]  # type: ignore[list-item]
+    assert [(each.func, each.keywords) for each in made] == [(torch.optim.AdamW, {"fused": True})] * 2
+    assert vars(GroupedOptimizer()) == {**vars(configured), "optimizer": made[1]}
+
+
+def test_gradients_of_mixed_precision_are_clipped_before_a_fused_step() -> None:
+    embedder, loss = configured("model.head=linear")
+    images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    module = FineTuner(embedder, loss, 5)
+    trainer = pl.Trainer(
+        max_epochs=1,
+        precision="bf16-mixed",
+        gradient_clip_val=1e-3,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with expected_warnings():
+        trainer.fit(module, DataLoader([(image, place % 2) for place, image in enumerate(images)], batch_size=4))
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    assert float(torch.stack([gradient.norm() for gradient in gradients]).norm()) == pytest.approx(1e-3, rel=1e-2)

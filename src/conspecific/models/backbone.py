@@ -8,7 +8,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from conspecific.errors import ConfigError
-from conspecific.models.depthwise import learn_depthwise_fast
+from conspecific.models.folded_norms import fold_norms
 from conspecific.models.networks import is_pooled_by_class_token
 from conspecific.models.stage_split import StageSplit, split_at_frozen, used_parameters
 from conspecific.models.weights import open_backbone
@@ -25,7 +25,7 @@ class FrozenStages(nn.Module):
 
     def __init__(self, backbone: "Backbone") -> None:
         super().__init__()
-        assert backbone._split is not None, "the caller asks is_split"
+        assert backbone._split is not None and backbone._split.frozen is not None, "the caller asks is_split"
         self.stages = backbone._split.frozen
         self.register_buffer("mean", backbone.mean, persistent=False)
         self.register_buffer("std", backbone.std, persistent=False)
@@ -69,6 +69,9 @@ class Backbone(nn.Module):
         Raises ConfigError where the network takes images of another size only.
         """
         try:
+            if self.training and self._split is not None:  # the trained stages have their norms folded in
+                frozen = self._split.frozen
+                return self._as_map(self._split.trained(frozen(normalized) if frozen else normalized))
             return self._as_map(self.net.forward_features(normalized))
         except torch.OutOfMemoryError:
             raise
@@ -94,7 +97,7 @@ class Backbone(nn.Module):
     def is_split(self) -> bool:
         """Whether `activations` and `forward_tail` can be called: stages are frozen, and torch.fx can split the
         network behind them."""
-        return self._split is not None
+        return self._split is not None and self._split.frozen is not None
 
     def activations(self, images: Tensor) -> Tensor:
         """Return the output of the frozen stages for images [B, 3, H, W]; training does not change it."""
@@ -104,7 +107,7 @@ class Backbone(nn.Module):
     @torch.inference_mode()
     def activation_size(self, side: int) -> int:
         """Return how many numbers `activations` gives for an image of this side, in pixels."""
-        assert self._split is not None, "the caller asks is_split"
+        assert self._split is not None and self._split.frozen is not None, "the caller asks is_split"
         training = self.training
         self.eval()
         found: Tensor = self._split.frozen(torch.zeros(1, 3, side, side, device=self.mean.device))
@@ -160,25 +163,27 @@ class Backbone(nn.Module):
                 for parameter in parameters:
                     parameter.requires_grad_(True)
         self.frozen_norms = norms
-        learn_depthwise_fast(self.net)
         training = self.training
         self.eval()  # so that the trace holds no random layers of training mode
         # split here and not on first use: a copy for averaging is frozen whole and must keep this split
-        self._split = None if trainable_stages is None else split_at_frozen(self.net)
+        self._split = split_at_frozen(self.net)
+        if self._split is not None and norms:
+            fold_norms(self._split.trained)
         self.train(training)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Backbone":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self._split is not None:  # it holds buffers of its own, which must be on the network's device too
-            self._split.frozen._apply(fn)  # type: ignore[no-untyped-call]
-            self._split.trained._apply(fn)  # type: ignore[no-untyped-call]
+            for part in (self._split.frozen, self._split.trained):
+                if part is not None:
+                    part._apply(fn)  # type: ignore[no-untyped-call]
         return self
 
     def train(self, mode: bool = True) -> "Backbone":
         super().train(mode)
         for norm in self._norms_to_keep():
             norm.eval()
-        if self._split is not None:
+        if self._split is not None and self._split.frozen is not None:
             self._split.frozen.eval()  # frozen stages drop no layers at random
         return self
 

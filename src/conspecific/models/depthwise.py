@@ -1,103 +1,81 @@
-"""Depthwise convolutions whose weights learn fast on a CPU."""
+"""Depthwise convolutions that learn fast on a CPU."""
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers.conv2d_same import Conv2dSame
-from timm.layers.padding import pad_same
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.grad import conv2d_input
+from torch.nn.grad import conv2d_weight
 
-SMALLEST_KERNEL = 5  # oneDNN's gradient of 3 x 3 kernels is fast
-MOST_POSITIONS = 64  # of the output; on larger maps oneDNN's own gradient is faster
+SMALLEST_KERNEL = 5  # oneDNN's gradient of the weights of 3 x 3 kernels is fast
+MOST_POSITIONS = 64  # of the output; on larger maps oneDNN's own gradient of the weights is faster
+Pair = tuple[int, int]
 
 
-class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution with the weights, output and gradients of the one it is made from.
+def depthwise_convolution(images: Tensor, weight: Tensor, bias: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    """Convolve each channel with a kernel of its own: [B, C, H, W], [C, 1, k, l] and [C] -> [B, C, h, w], float32.
 
-    On a CPU, the gradient of large kernels on small maps is computed by `_DepthwiseConvolution`: oneDNN's takes twenty
-    times as long as the convolution, a sixth of a training step of EfficientNet-Lite0's last two stages.
+    Output and gradients are those of `F.conv2d(..., groups=C)`. On maps of a few positions, oneDNN's gradients take
+    twenty times as long as the convolution.
     """
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__(
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel_size,  # type: ignore[arg-type]  # the stubs of torch want a pair, and give a tuple
-            stride=conv.stride,  # type: ignore[arg-type]
-            padding=conv.padding,  # type: ignore[arg-type]
-            groups=conv.groups,
-            bias=False,
-            device="meta",
-        )
-        self.weight = conv.weight
-        self.same = isinstance(conv, Conv2dSame)
-
-    def forward(self, input: Tensor) -> Tensor:
-        padding = self.padding
-        if self.same:
-            input, padding = pad_same(input, list(self.kernel_size), list(self.stride)), (0, 0)
-        if self._learns_on_cpu(input):
-            found: Tensor = _DepthwiseConvolution.apply(input, self.weight, self.stride, padding)
-            return found
-        return F.conv2d(input, self.weight, None, self.stride, padding, 1, self.groups)
-
-    def _learns_on_cpu(self, images: Tensor) -> bool:
-        positions = images.shape[2] * images.shape[3] // (self.stride[0] * self.stride[1])
-        is_plain = (
-            images.device.type == "cpu" and images.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        )
-        return is_plain and self.weight.requires_grad and torch.is_grad_enabled() and positions <= MOST_POSITIONS
+    found: Tensor = _DepthwiseConvolution.apply(images, weight, bias, stride, padding)
+    return found
 
 
 class _DepthwiseConvolution(torch.autograd.Function):
-    """[B, C, H, W] and [C, 1, k, l] -> [B, C, h, w].
+    """Both gradients are depthwise convolutions themselves, which run as fast as the one forward.
 
-    The gradient of the weights is a depthwise convolution itself: of the input by the gradient of the output, each
-    image with a kernel of its own. Taken as B x C channels of one image, it runs as fast as other convolutions.
+    That of the images is of the gradient of the output by the mirrored kernels (Dumoulin and Visin 2016,
+    arXiv:1603.07285, section 4); that of the weights is of the images by the gradient of the output, each image with a
+    kernel of its own, taken as B x C channels of one image.
     """
 
     @staticmethod
-    def forward(
-        context: Any, images: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
-    ) -> Tensor:
+    def forward(context: Any, images: Tensor, weight: Tensor, bias: Tensor, stride: Pair, padding: Pair) -> Tensor:
         context.save_for_backward(images, weight)
         context.stride, context.padding = stride, padding
-        return F.conv2d(images, weight, None, stride, padding, 1, len(weight))
+        return F.conv2d(images, weight, bias, stride, padding, 1, len(weight))
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
         images, weight = context.saved_tensors
-        of_images: Tensor | None = None
-        if context.needs_input_grad[0]:
-            size, groups = images.shape, len(weight)
-            of_images = conv2d_input(size, weight, gradient, context.stride, context.padding, 1, groups)  # type: ignore[no-untyped-call]
-        batch, channels = images.shape[:2]
-        height, width = weight.shape[2:]
-        kernels = _as_channels(gradient).transpose(0, 1)
-        found = F.conv2d(_as_channels(images), kernels, None, 1, context.padding, context.stride, batch * channels)
-        of_weight = found[..., :height, :width].reshape(batch, channels, height, width).sum(dim=0)
-        return of_images, of_weight[:, None], None, None
+        of_images, of_weight, of_bias = context.needs_input_grad[:3]
+        where = context.stride, context.padding
+        return (
+            _of_images(images, weight, gradient, *where) if of_images else None,
+            _of_weight(images, weight, gradient, *where) if of_weight else None,
+            gradient.sum(dim=(0, 2, 3)) if of_bias else None,
+            None,
+            None,
+        )
+
+
+def _of_images(images: Tensor, weight: Tensor, gradient: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    (batch, channels, *sides), kernel = images.shape, weight.shape[2:]
+    missing = [side + 2 * pad - size for side, pad, size in zip(sides, padding, kernel, strict=True)]
+    if max(stride) > 1 or min(sides) < min(kernel):
+        spread = gradient.new_zeros(batch, missing[0] + 1, missing[1] + 1, channels).permute(0, 3, 1, 2)
+        spread[:, :, :: stride[0], :: stride[1]] = gradient
+        gradient = spread
+    around = kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1]
+    return F.conv2d(gradient, weight.flip(2, 3), None, 1, around, 1, channels)
+
+
+def _of_weight(images: Tensor, weight: Tensor, gradient: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    (batch, channels), (height, width) = images.shape[:2], weight.shape[2:]
+    positions = gradient.shape[2] * gradient.shape[3]
+    if min(height, width) < SMALLEST_KERNEL or positions > MOST_POSITIONS:
+        found: Tensor = conv2d_weight(images, weight.shape, gradient, stride, padding, 1, channels)  # type: ignore[no-untyped-call]
+        return found
+    kernels = _as_channels(gradient).transpose(0, 1)
+    of_each = F.conv2d(_as_channels(images), kernels, None, 1, padding, stride, batch * channels)
+    of_each = of_each[0, :, :height, :width].permute(1, 2, 0)
+    return of_each.reshape(height, width, batch, channels).sum(dim=2).permute(2, 0, 1)[:, None]
 
 
 def _as_channels(images: Tensor) -> Tensor:
     """Return images [B, C, H, W] as one of B x C channels, [1, B * C, H, W], channels last."""
     batch, channels, height, width = images.shape
     return images.permute(2, 3, 0, 1).reshape(1, height, width, batch * channels).permute(0, 3, 1, 2)
-
-
-def learn_depthwise_fast(net: nn.Module) -> None:
-    """Replace depthwise convolutions that are trained, where `DepthwiseConv2d` is made for them."""
-    for name, module in list(net.named_modules()):
-        if type(module) in (nn.Conv2d, Conv2dSame) and _is_eligible(module):
-            net.set_submodule(name, DepthwiseConv2d(module))
-
-
-def _is_eligible(conv: nn.Conv2d) -> bool:
-    is_depthwise = conv.groups == conv.in_channels == conv.out_channels > 1 and conv.bias is None
-    is_simple = tuple(conv.dilation) == (1, 1) and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-    is_large = min(conv.kernel_size) >= SMALLEST_KERNEL
-    return is_depthwise and is_simple and is_large and conv.weight.requires_grad

@@ -20,7 +20,13 @@ class GeM(nn.Module):
         self.floor = floor
 
     def forward(self, features: Tensor) -> Tensor:
-        return features.clamp(min=self.floor).pow(self.p).mean(dim=(2, 3)).pow(1 / self.p)
+        clamped = features.clamp(min=self.floor)
+        if self.p.requires_grad and torch.is_grad_enabled():
+            # by logarithms: the gradient of a power whose exponent is learnt takes four times as long
+            powers = (clamped.float().log() * self.p).exp()
+        else:
+            powers = clamped.pow(self.p)
+        return powers.mean(dim=(2, 3)).pow(1 / self.p)
 
 
 class Average(nn.Module):

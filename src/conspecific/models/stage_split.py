@@ -14,27 +14,30 @@ from torch.fx.proxy import TraceError
 class StageSplit:
     """frozen: normalised images [B, 3, H, W] -> activations. trained: activations -> what `forward_features` gives.
 
-    Both hold the modules of the network itself, not copies of them.
+    Both hold the modules of the network itself, not copies of them. frozen is None where the first layer is trained;
+    trained takes the images then.
     """
 
-    frozen: nn.Module
-    trained: nn.Module
+    frozen: nn.Module | None
+    trained: fx.GraphModule
 
 
 def split_at_frozen(net: Any) -> StageSplit | None:
     """Split a timm network after the last frozen layer that precedes every trained layer.
 
     The output of the frozen stages for an image does not change during training, so it can be computed once. If no
-    layer is trained, all are frozen. Returns None if the first layer is trained or torch.fx cannot trace the network.
+    layer is trained, all are frozen. Returns None if torch.fx cannot trace the network.
     """
     nodes = _traced(net)
+    if not nodes:
+        return None
     frozen = _frozen(nodes, net)
     for place in range(len(nodes) - 2, 0, -1):
         before = set(nodes[: place + 1])
         crossing = {source for node in nodes[place + 1 :] for source in node.all_input_nodes if source in before}
         if before <= frozen and crossing == {nodes[place]} and not _is_tuple(nodes[place]):
             return StageSplit(_part(net, nodes[: place + 1]), _part(net, nodes[place + 1 :]))
-    return None
+    return StageSplit(None, _part(net, nodes[1:]))
 
 
 def used_parameters(net: Any) -> list[nn.Parameter]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -12,6 +13,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from conspecific.errors import ConfigError
 from conspecific.models import Backbone, Embedder
+
+FUSED_ADAMW = partial(AdamW, fused=True)  # one pass over the weights
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class GroupedOptimizer:
     change least. The defaults are those of configs/optimizer/adamw.yaml.
     """
 
-    optimizer: Callable[..., Optimizer] = AdamW
+    optimizer: Callable[..., Optimizer] = FUSED_ADAMW
     backbone_lr: float = 1e-3
     head_lr: float = 5e-4
     loss_lr: float = 1e-2
@@ -63,6 +66,8 @@ class GroupedOptimizer:
             optimizer = self.optimizer(groups)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"the optimizer refuses its settings: {error}. See the keys of optimizer") from error
+        # a fused optimizer offers to undo the scaling of gradients, and Lightning then refuses to clip them
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         warmup, steps = round(self.warmup_epochs * steps_per_epoch), epochs * steps_per_epoch
 
         def after(begin: int) -> Callable[[int], float]:

@@ -15,14 +15,17 @@ def running_average(embedder: Embedder, decay: float) -> AveragedModel:
     decay: the share of the average that an update keeps, in (0, 1). The n-th update keeps min(decay, (1 + n) / (10 +
     n)), so that the weights before training lose their influence within a few steps. Buffers are copied, not averaged.
     """
-    average = AveragedModel(embedder, avg_fn=_moving(decay))
+    average = AveragedModel(embedder, multi_avg_fn=_moving(decay))
     average.requires_grad_(False)
     return average
 
 
-def _moving(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    def move(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def _moving(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    def move(averages: Tensors, current: Tensors, steps: Tensor | int) -> None:
         kept = min(decay, (1 + float(steps)) / (10 + float(steps)))
-        return torch.lerp(current, average, kept)
+        torch._foreach_lerp_(averages, current, 1 - kept)
 
     return move
