@@ -16,11 +16,15 @@ from conspecific.runs.directory import RunDirectory
 from conspecific.serving import server
 
 Command = Callable[..., CompletedProcess[str]]
+SKIP = {"decision": "skip"}
 
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """What a person answers to one question after another, in place of a browser, until none is left."""
+    """What a person answers to one question after another, in place of a browser, until none is left.
+
+    An answer may have a kind: questions of other kinds are skipped before it.
+    """
     given: list[dict[str, str]] = []
 
     def person(app: object, listening: object) -> None:
@@ -29,8 +33,10 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
             while given and state["question"]:
                 for picture in (*state["question"]["images"], *state["question"]["beside"]):
                     assert client.get(f"/api/images/{picture['id']}").status_code == 200
-                answer = {"question": state["question"]["number"], **given.pop(0)}
-                state = client.post("/api/answer", json=answer).json()
+                kind, number = state["question"]["kind"], state["question"]["number"]
+                meant = given[0].get("kind", kind) == kind
+                answer = {key: value for key, value in given.pop(0).items() if key != "kind"} if meant else SKIP
+                state = client.post("/api/answer", json={"question": number, **answer}).json()
 
     monkeypatch.setattr(server, "run_until_interrupted", person)
     return given
@@ -43,7 +49,7 @@ def test_suspect_labels_are_asked_about_until_ctrl_c_and_then_where_it_stopped(
     answers += [{"decision": "same"}, {"decision": "out"}]
     done = conspecific("review", str(copied), "most=3", "port=0")
     assert done.returncode == 0, done.stderr
-    assert "3 questions: 3 of suspect label" in done.stdout
+    assert "questions: 3 of suspect label" in done.stdout
     assert "Review page: http://127.0.0.1:" in done.stdout and "corrections.csv" in done.stdout
     rows = (copied / "corrections.csv").read_text().splitlines()
     assert rows[0] == "path,label_before,label,decision,question" and [row.split(",")[3] for row in rows[1:]] == [
@@ -80,12 +86,12 @@ def test_images_with_and_without_a_label_are_asked_about_together(
         shutil.copy(file, tmp_path / "all" / name)
         listed.append((name, file.parent.name))
     pl.DataFrame(listed, ["path", "label"], orient="row").write_csv(tmp_path / "all" / "table.csv")
-    answers += [{"decision": "skip"}, {"decision": "same"}]
+    answers += [{**SKIP, "kind": "suspect label"}, {"decision": "same", "kind": "cluster"}]
     words = ["data=manifest", f"data.path={tmp_path / 'all' / 'table.csv'}", f"output={tmp_path / 'all.csv'}"]
     done = conspecific("review", str(copied), *words, "port=0", "most=1")
     assert done.returncode == 0, done.stderr
-    assert "3 questions: 1 of suspect label, 1 of cluster, 1 of known or new" in done.stdout
-    rows = pl.read_csv(tmp_path / "all.csv")
+    assert "1 of suspect label, 1 of cluster, 1 of known or new" in done.stdout
+    rows = pl.read_csv(tmp_path / "all.csv").filter(pl.col("question").is_in(["suspect label", "cluster"]))
     assert rows["decision"].to_list() == ["skip"] + 6 * ["same"] and rows["question"][-1] == "cluster"
     assert rows["label"][-1] in {label for _, label in listed} and rows["label_before"][-1] is None
 

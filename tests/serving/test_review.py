@@ -14,12 +14,20 @@ from conspecific.data.manifest import Manifest
 from conspecific.data.sources import from_folder, from_images
 from conspecific.errors import DataError
 from conspecific.evaluation.clusters import NearestSpecies
+from conspecific.evaluation.cross_validation import CrossValidation
 from conspecific.runs.answers import Threshold
 from conspecific.serving.refusal import Refusal
 from conspecific.serving.review.app import Review, create_review
-from conspecific.serving.review.questions import cluster_questions, known_questions, label_questions
+from conspecific.serving.review.questions import (
+    cluster_questions,
+    copy_questions,
+    doubtful_answers,
+    known_questions,
+    label_questions,
+    species_questions,
+)
 from conspecific.serving.review.session import Session
-from conspecific.types import EmbeddingSet, Neighbors
+from conspecific.types import EmbeddingSet, EvalResult, Neighbors
 
 from .browser import Browser
 from .conftest import HOSTILE, running
@@ -131,6 +139,83 @@ def test_a_new_file_begins_with_the_corrections_of_the_run(manifest: Manifest, t
         Session(corrected, corrected.species, [], tmp_path / "second.csv", base[::-1])
 
 
+def compared(manifest: Manifest) -> CrossValidation:
+    """The species are apart, but for the last wren, which lies among the robins."""
+    vectors = np.random.default_rng(0).normal(0, 0.05, (len(manifest), 8)).astype(np.float32)
+    vectors[np.arange(len(manifest)), manifest.labels] += 1
+    wrens = np.flatnonzero(manifest.labels == manifest.species.index("wren_2"))
+    vectors[wrens[-1]] = vectors[manifest.labels == manifest.species.index("robin")].mean(axis=0)
+    return CrossValidation.of(EmbeddingSet(vectors, np.arange(len(manifest)), manifest.labels), manifest)
+
+
+def pairs_asked(manifest: Manifest) -> list[Any]:
+    """Wrens may be robins, and two images are copies of each other under two names; then suspect labels."""
+    found, rows = compared(manifest), {path: row for row, path in enumerate(manifest.table["path"])}
+    pairs = pl.DataFrame({"first": ["robin"], "second": ["wren_2"], "auroc": [0.5], "at_most": [0.7]})
+    names = ("robin/00.png", "wren_2/02.png"), ("robin/01.png", "robin/02.png"), ("robin/01.png", f"{HOSTILE}/01.png")
+    copies = pl.DataFrame(
+        [
+            (*sorted(rows[name] for name in pair), "near", "mirrored", 9, 0.9 - place / 10)
+            for place, pair in enumerate(names)
+        ],
+        ["first", "second", "kind", "view", "distance", "similarity"],
+        orient="row",
+    )
+    asked = species_questions(pairs, found.embeddings, manifest) + copy_questions(copies, found, manifest)
+    return asked + label_questions(
+        suspects(("wren_2/01.png", "wren_2", "robin", "wren_2/00.png", "robin/02.png")), manifest
+    )
+
+
+def test_species_and_copies_are_asked_about_and_what_an_answer_settles_is_not_asked_again(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    questions, paths = pairs_asked(manifest), manifest.table["path"].to_list()
+    assert [(each.kind, len(each.images), each.suggested) for each in questions] == [
+        ("two names", 3, "robin"),
+        ("copy", 1, "robin"),
+        ("copy", 1, questions[2].suggested),
+        ("suspect label", 1, "robin"),
+    ], "robins that are copies of each other are one species"
+    assert paths[questions[1].images[0]] == "wren_2/02.png", "of two copies, the one is asked about that looks wrong"
+    assert "a near-duplicate (mirrored) of an image that is labelled robin" in questions[1].told
+    session = Session(manifest, manifest.species, questions, tmp_path / "corrections.csv")
+    review = Review("runs/tiny", session, None)
+    asked = review.state().question
+    assert asked is not None and (asked.title, asked.same, asked.different) == (
+        "Are wren 2 and robin one species?",
+        "all become robin",
+        "both names stay",
+    )
+    session.answer(0, "same")
+    assert (session.corrected, session.current) == (3, 2), "a wren that is a robin now is neither a copy nor suspect"
+    session.undo()
+    session.answer(0, "different")
+    session.answer(1, "out")
+    assert (session.pending(3), session.corrected) == ([paths.index("wren_2/01.png")], 1)
+
+
+def test_test_images_with_a_wrong_first_answer_near_the_threshold_are_asked_about(manifest: Manifest) -> None:
+    def row(path: str, hit: bool, score: float, nearest: str) -> dict[str, object]:
+        near = [nearest, "robin/01.png", "robin/02.png"]
+        answers = {"neighbor_paths": near, "neighbor_labels": [each.split("/")[0] for each in near]}
+        found = {"neighbor_scores": [score, 0.1, 0.1], "neighbor_hits": [hit, False, False]}
+        return {"path": path, "label": path.split("/")[0], **answers, **found}
+
+    table = pl.DataFrame(
+        [
+            row("wren_2/00.png", False, 0.9, "robin/00.png"),
+            row("wren_2/01.png", False, 0.52, "robin/00.png"),
+            row("wren_2/02.png", True, 0.5, "wren_2/00.png"),
+            row("gone/02.png", False, 0.5, "robin/00.png"),
+        ]
+    )
+    rows, found = doubtful_answers(EvalResult({}, {}, table), manifest)
+    asked = known_questions(rows, found, manifest, Threshold(0.5, 0.95), 5)
+    assert [manifest.table["path"][each.images[0]] for each in asked] == ["wren_2/01.png", "wren_2/00.png"]
+    assert asked[0].suggested == "robin" and "0.520, is just above 0.500" in asked[0].told
+
+
 def newcomers(root: Path, manifest: Manifest) -> tuple[Manifest, list[Any]]:
     """Images without a label: two clusters, and two images near the threshold, one of them in a cluster."""
     new = from_images(str(root))
@@ -240,3 +325,17 @@ def test_the_page_is_answered_by_keyboard_and_goes_on_where_it_stopped(
         browser.run("document.querySelector('[data-decision=out]').click()")
         browser.wait_for("!document.getElementById('end').hidden")
         assert "data.corrections=" in text_of(browser, "#end-command")
+
+
+@needs_browser
+def test_the_page_asks_whether_two_species_are_one(browser: Browser, manifest: Manifest, tmp_path: Path) -> None:
+    session = Session(manifest, manifest.species, pairs_asked(manifest), tmp_path / "corrections.csv")
+    with running(create_review(Review("runs/tiny", session, None))) as address:
+        browser.open(address)
+        browser.wait_for("document.getElementById('title').innerText == 'Are wren 2 and robin one species?'")
+        assert browser.run("document.querySelectorAll('#asked .picture').length") == 3
+        assert text_of(browser, "#beside").count("robin") == 3
+        browser.press("s")
+        browser.wait_for(
+            "document.getElementById('counts').innerText.startsWith('3 of 4 answered, 3 images corrected')"
+        )

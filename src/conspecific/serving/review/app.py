@@ -16,7 +16,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.serving.app import JPEG, REFUSALS, guarded, page_file
 from conspecific.serving.jpeg import SIDES, ImageSize, jpeg
 from conspecific.serving.refusal import Refusal
-from conspecific.serving.review.questions import CLUSTER, LABEL, shown
+from conspecific.serving.review.questions import CLUSTER, COPY, LABEL, SPECIES, shown
 from conspecific.serving.review.session import Session
 
 PICTURED = 24  # images of a cluster on the page
@@ -103,7 +103,9 @@ class Review:
         title = f"Is this {species}?" if one else f"Are these {len(pending)} images {species}?"
         label = session.label(pending[0])
         kept = f"stays {shown(label)}" if label else f"stay{'s' * one} without a label"
-        first = 0 if question.kind == LABEL or self._known is None else len(session.manifest)
+        if question.kind == SPECIES:
+            title, kept = f"Are {shown(label)} and {species} one species?", "both names stay"
+        first = 0 if question.kind in (SPECIES, COPY, LABEL) or self._known is None else len(session.manifest)
         return Asked(
             number=number,
             kind=question.kind,

@@ -1,6 +1,7 @@
 """From a run, and perhaps images that nobody has labelled, to a review."""
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,19 +12,30 @@ from conspecific.config.schema import ReviewConfig
 from conspecific.config.targets import CORRECTIONS
 from conspecific.data.corrections import read_corrections
 from conspecific.data.manifest import Manifest
+from conspecific.encoding import Encoders
+from conspecific.evaluation import device_for
 from conspecific.evaluation.clusters import cluster_images, nearest_species
-from conspecific.evaluation.suspects import suspect_labels
+from conspecific.evaluation.cross_validation import CrossValidation
+from conspecific.evaluation.look_alikes import look_alikes
+from conspecific.evaluation.suspects import suspects_of
+from conspecific.images import workers_for
 from conspecific.index import Searcher
+from conspecific.leaks.copies import find_copies
+from conspecific.leaks.image_hashes import image_hashes
 from conspecific.runs.gallery import validated_threshold
 from conspecific.runs.open import OpenRun, open_run
+from conspecific.runs.record import read_result
 from conspecific.runs.reference import embed_untrained
 from conspecific.serving.review.app import Review
 from conspecific.serving.review.questions import (
     BESIDE,
     Question,
     cluster_questions,
+    copy_questions,
+    doubtful_answers,
     known_questions,
     label_questions,
+    species_questions,
 )
 from conspecific.serving.review.session import Session
 from conspecific.types import EmbeddingSet
@@ -34,9 +46,10 @@ FILE = "corrections.csv"
 def open_review(config: ReviewConfig, console: Console) -> Review:
     """Find what is worth a look, and go on with the answers that the file of corrections has already.
 
-    Of images with labels, suspect ones are asked about. Of images without, as data=images data.root=FOLDER finds them,
-    clusters are, and those whose score is near the threshold of "probably none of these"; they are
-    compared with the images of the run.
+    Of images with labels, pairs of species that may be one, copies under two labels, suspect ones, and test images near
+    the threshold of "probably none of these" whose first answer is of another species are asked about. Of images
+    without, as data=images data.root=FOLDER finds them, clusters are, and those whose score is near that threshold;
+    they are compared with the images of the run.
     """
     opened = open_run(config)
     place = opened.run.path if opened.run is not None else Path.cwd()
@@ -47,7 +60,7 @@ def open_review(config: ReviewConfig, console: Console) -> Review:
     known, questions = None, list[Question]()
     if listed.labelled:
         manifest, untrained = embed_untrained(opened, console)
-        questions += label_questions(suspect_labels(untrained, manifest).head(config.most), manifest)
+        questions += _of_labelled(opened, manifest, untrained, console)
     if not listed.labelled or listed.distractors.size:
         manifest, fresh, gallery, known = _images(opened, Console(quiet=True) if listed.labelled else console)
         questions += _newcomers(opened, fresh, gallery, known, console)
@@ -55,6 +68,41 @@ def open_review(config: ReviewConfig, console: Console) -> Review:
     session = Session(manifest, (others or manifest).species, questions, file, base)
     _say(console, session)
     return Review("/".join(place.absolute().parts[-2:]), session, others)
+
+
+def _of_labelled(opened: OpenRun, manifest: Manifest, untrained: EmbeddingSet, console: Console) -> list[Question]:
+    """Return the questions about images with a label: species under two names, copies, suspects, doubtful answers.
+
+    untrained: by the network before training, which has memorised no label.
+    """
+    assert isinstance(opened.config, ReviewConfig)
+    most, found = opened.config.most, CrossValidation.of(untrained, manifest)
+    suspects = suspects_of(found, manifest).head(most)
+    key, workers = manifest.fingerprint(), workers_for(opened.config.workers)
+    encoders = Encoders.of(opened.config.encode, device_for(opened.config.device), opened.cache, console)
+    hashes = image_hashes(manifest, key, opened.cache, workers, console)
+    copies = find_copies(manifest, key, hashes, opened.cache, encoders, console)
+    labelled = replace(found.embeddings, labels=found.labels)
+    return [
+        *species_questions(look_alikes(found, manifest).head(most), labelled, manifest),
+        *copy_questions(copies, found, manifest)[:most],
+        *label_questions(suspects, manifest),
+        *_doubtful(opened, manifest, set(suspects["path"]), most),
+    ]
+
+
+def _doubtful(opened: OpenRun, manifest: Manifest, asked: Container[str], most: int) -> list[Question]:
+    """Return questions about test images of the run whose first answer is of another species, near the threshold.
+
+    asked: paths that are asked about already.
+    """
+    threshold, run = validated_threshold(opened), opened.run
+    if threshold is None or run is None or opened.config.data is not None:
+        return []
+    result = read_result(run, "test", "model")
+    rest = result.per_query.filter([path not in asked for path in result.per_query["path"]])
+    rows, nearest = doubtful_answers(replace(result, per_query=rest), manifest)
+    return known_questions(rows, nearest, manifest, threshold, most)
 
 
 def _images(opened: OpenRun, console: Console) -> tuple[Manifest, EmbeddingSet, EmbeddingSet, Manifest]:

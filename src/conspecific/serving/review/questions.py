@@ -1,4 +1,4 @@
-"""What is asked of a person: about a suspect label, an image that may be of a new species, or a cluster."""
+"""What is asked of a person: about species, copies, suspect labels, images that may be of a new species, clusters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ import polars as pl
 
 from conspecific.data.manifest import Manifest
 from conspecific.evaluation.clusters import NearestSpecies
+from conspecific.evaluation.cross_validation import CrossValidation
 from conspecific.runs.answers import Threshold
-from conspecific.types import EmbeddingSet, FloatArray, IntArray, Neighbors
+from conspecific.types import EmbeddingSet, EvalResult, FloatArray, IntArray, Neighbors
 
-LABEL, KNOWN, CLUSTER = "suspect label", "known or new", "cluster"  # kinds, in the order in which they are asked
+SPECIES, COPY, LABEL, KNOWN, CLUSTER = "two names", "copy", "suspect label", "known or new", "cluster"  # kinds
 BESIDE = 3  # images of the suggested species that an image or a cluster is shown with
 
 
@@ -27,9 +28,9 @@ class Beside:
 class Question:
     """A question about one image or several.
 
-    kind: LABEL, KNOWN or CLUSTER. images: rows of the reviewed manifest whose label is asked for. suggested: the
-    species that they may be. told: why they are worth a look. beside: images to compare with, rows of the known images:
-    the reviewed ones for LABEL, those of the run else.
+    kind: SPECIES, COPY, LABEL, KNOWN or CLUSTER. images: rows of the reviewed manifest whose label is asked for.
+    suggested: the species that they may be. told: why they are worth a look. beside: images to compare with, rows of
+    the known images: those of the run for images without a label, the reviewed ones else.
     """
 
     kind: str
@@ -37,6 +38,45 @@ class Question:
     suggested: str
     told: str
     beside: tuple[Beside, ...]
+
+
+def species_questions(pairs: pl.DataFrame, images: EmbeddingSet, manifest: Manifest) -> list[Question]:
+    """Ask about each row of what `look_alikes` returned: whether the images of the smaller species are of the larger.
+
+    images: of the manifest, with labels.
+    """
+    questions = []
+    for first, second, area, bound in pairs.select("first", "second", "auroc", "at_most").iter_rows():
+        own = images.select(images.ids[images.labels == manifest.species.index(second)])
+        told = (
+            f"Each is the other's nearest species, and cross-validation hardly tells them apart: the area under the "
+            f"ROC curve is {area:.2f}, at most {bound:.2f}; by chance it is 0.50."
+        )
+        near = _most_alike(own.vectors.mean(axis=0), images, manifest.species.index(first))
+        beside = tuple(Beside(row, shown(first)) for row in near)
+        questions.append(Question(SPECIES, tuple(own.ids.tolist()), first, told, beside))
+    return questions
+
+
+def copy_questions(copies: pl.DataFrame, found: CrossValidation, manifest: Manifest) -> list[Question]:
+    """Ask about images that are copies of each other and labelled as different species, the most alike first.
+
+    copies: as `find_copies` returns them. Of a pair, the image is asked about that looks more like the other's species,
+    when each is compared with the images of other folds.
+    """
+    labels, questions = manifest.labels, []
+    table = copies.sort("similarity", "first", "second", descending=[True, False, False])
+    for first, second, kind, view in table.select("first", "second", "kind", "view").iter_rows():
+        if labels[first] == labels[second] or min(labels[first], labels[second]) < 0:
+            continue
+        turned = found.margin(first, int(labels[second])) > found.margin(second, int(labels[first]))
+        asked, other = (first, second) if turned else (second, first)
+        names = [shown(manifest.species[labels[row]]) for row in (asked, other)]
+        copy = "the very file" if kind == "exact" else "a near-duplicate" + f" ({view})" * (view != "same")
+        told = f"It is labelled {names[0]}, and is {copy} of an image that is labelled {names[1]}."
+        beside = (Beside(other, f"labelled {names[1]}"),)
+        questions.append(Question(COPY, (asked,), manifest.species[labels[other]], told, beside))
+    return questions
 
 
 def label_questions(suspects: pl.DataFrame, manifest: Manifest) -> list[Question]:
@@ -63,7 +103,7 @@ def known_questions(
 ) -> list[Question]:
     """Ask about the images whose best score is nearest to the threshold, up to `most` of them, the nearest first.
 
-    rows: [Q] of the images without a label. found: their nearest known images, [Q, BESIDE] or fewer.
+    rows: [Q] of the images. found: their nearest known images, [Q, BESIDE] or fewer.
     """
     best = found.scores[:, 0]
     order = np.argsort(np.abs(best - threshold.score), kind="stable")[:most]
@@ -81,6 +121,26 @@ def known_questions(
         beside = tuple(Beside(row, shown(name)) for row, name in zip(near, species, strict=True))
         questions.append(Question(KNOWN, (int(rows[place]),), species[0], told, beside))
     return questions
+
+
+def doubtful_answers(result: EvalResult, manifest: Manifest) -> tuple[IntArray, Neighbors]:
+    """Return the queries of a result whose first answer is of another species, and their nearest images, by row.
+
+    Queries and answers that the manifest does not have, with the same label, are left out.
+    """
+    row_of = {pair: row for row, pair in enumerate(manifest.table.select("path", "label").iter_rows())}
+    rows, ids, scores = [], [], []
+    columns = "path", "label", "neighbor_paths", "neighbor_labels", "neighbor_scores", "neighbor_hits"
+    for path, label, paths, species, found, hits in result.per_query.select(columns).iter_rows():
+        near = [row_of.get(pair, -1) for pair in zip(paths[:BESIDE], species[:BESIDE], strict=True)]
+        if (path, label) in row_of and len(near) == BESIDE and not hits[0] and near[0] >= 0:
+            rows.append(row_of[path, label])
+            ids.append(near)
+            scores.append(found[:BESIDE])
+    shape = len(rows), BESIDE
+    return np.array(rows, np.int64), Neighbors(
+        np.array(ids, np.int64).reshape(shape), np.array(scores, np.float32).reshape(shape)
+    )
 
 
 def cluster_questions(

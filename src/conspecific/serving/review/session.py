@@ -83,16 +83,16 @@ class Session:
         question = self.questions[number]
         if number in self._skipped:
             return []
-        decided = self._decided[question.kind] | (set() if question.kind == LABEL else self._settled)
-        return [image for image in question.images if self._paths[image] not in decided]
+        decided = self._decided[question.kind] | (self._out if question.kind == LABEL else self._settled)
+        return [
+            image
+            for image in question.images
+            if self._paths[image] not in decided and self.label(image) != question.suggested
+        ]
 
     def label(self, image: int) -> str:
         """Return the label of an image, as the answers so far leave it; empty for none."""
-        path, label = self._paths[image], self._labels[image]
-        for row in self._rows[self._base :]:
-            if row.path == path and row.decision in RELABELS:
-                label = row.label
-        return str(label)
+        return self._now.get(self._paths[image], str(self._labels[image]))
 
     def answer(self, number: int, decision: Decision, name: str = "") -> None:
         """Answer a question and write the file. name: of a new species.
@@ -140,15 +140,19 @@ class Session:
         self._take(rows)
 
     def _take(self, rows: list[Correction]) -> None:
-        """Make these the answers so far. decided: kind of question -> paths with an answer. settled: paths with a new
-        label, or left out.
+        """Make these the answers so far.
+
+        decided: kind of question -> paths with an answer. out: paths left out. settled: those, and paths with a new
+        label. now: paths with a new label -> the last.
         """
         self._rows = rows
         self._decided: defaultdict[str, set[str]] = defaultdict(set)
         for row in rows:
             if row.decision != "skip":
                 self._decided[row.question].add(row.path)
-        self._settled = {row.path for row in rows if row.decision in (*RELABELS, "out")}
+        self._out = {row.path for row in rows if row.decision == "out"}
+        self._settled = self._out | {row.path for row in rows if row.decision in RELABELS}
+        self._now = {row.path: row.label for row in rows[self._base :] if row.decision in RELABELS}
 
     def _recorded_steps(self) -> list[int]:
         """Return how many rows each answer of the file took, as far back as they answer questions of this review."""
