@@ -25,6 +25,7 @@ import conspecific
 from conspecific.cli.arguments import divide, read, read_training
 from conspecific.cli.commands import COMMANDS
 from conspecific.cli.keys import keys_of
+from conspecific.cli.main import QUIET, VERBOSE
 from conspecific.config.compose import checked, compose_config
 from conspecific.models.embedder import build_embedder
 from conspecific.training.replay import Replayed
@@ -49,6 +50,7 @@ def commands_of(page: str) -> Iterator[list[str]]:
     """The words of each command in a block, and of those of this program that the text names with their arguments."""
     for block in programs(page, "sh"):
         for line in block.replace("\\\n", " ").splitlines():
+            line = re.sub(r'^eval "\$\((.*)\)"|^source <\((.*)\)|(.*) \| source', r"\1\2\3", line)
             if words := shlex.split(line, comments=True):
                 yield words
     for line in re.findall(r"(?<!`)`(conspecific [a-z]+ [^`…]*)`", text_of(page)):
@@ -62,7 +64,8 @@ def check_conspecific(words: list[str]) -> None:
     if name.startswith("--"):
         assert name in ("--help", "--version")
         return
-    given = divide(COMMANDS[name], [word for word in rest if not word.startswith("resume=") and word != "--help"])
+    everywhere = ("--help", *QUIET, *VERBOSE)
+    given = divide(COMMANDS[name], [word for word in rest if not word.startswith("resume=") and word not in everywhere])
     if given.multirun:
         read_training(given)
     elif name == "train":

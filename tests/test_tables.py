@@ -53,3 +53,13 @@ def test_a_picture_takes_any_name() -> None:
 def test_a_cell_of_a_csv_is_no_formula(name: str) -> None:
     table = pl.read_csv(io.StringIO(csv_text(pl.DataFrame({"species": [name, "wren"], "score": [-0.5, 1.0]}))))
     assert table.rows() == [(f"'{name}", -0.5), ("wren", 1.0)]
+
+
+def test_nothing_is_coloured_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for told, coloured in ((None, True), ("1", False)):
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        if told:
+            monkeypatch.setenv("NO_COLOR", told)
+        printed = io.StringIO()
+        PlainConsole(file=printed, force_terminal=True, color_system="standard").print("worse", style="red")
+        assert ("\x1b[31m" in printed.getvalue()) == coloured

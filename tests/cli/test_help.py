@@ -110,6 +110,18 @@ def test_help_fits_a_wide_terminal(name: str, capsys: pytest.CaptureFixture[str]
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
 
 
+def test_quiet_prints_errors_alone_and_verbose_where_they_were_raised(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cache", "--quiet"]) == 0
+    assert tuple(capsys.readouterr()) == ("", "")
+    assert main(["cache", "-q", "clear=x"]) == 2
+    assert capsys.readouterr().err.startswith("error: clear=x is no kind")
+    assert main(["cache", "clear=x", "-v"]) == 2
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown and "in clear_caches" in shown and "\nerror: clear=x" in shown
+
+
 def test_an_unknown_command_names_its_neighbour(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 2
     captured = capsys.readouterr()
@@ -131,7 +143,7 @@ def test_an_unknown_command_names_its_neighbour(capsys: pytest.CaptureFixture[st
         (["train", "-m", "resume=runs/gone"], "resume=RUN continues one run: leave out -m"),
         (["train", "--mutlirun"], "--mutlirun is not an option of train. Did you mean --multirun?"),
         (["train", "--cfg", "all"], "--cfg takes job: conspecific train --cfg job prints the configuration"),
-        (["train", "-sc", "install=bash"], "-sc is not an option of train. Known here: --cfg, --help, --multirun."),
+        (["train", "-sc", "install=bash"], "-sc is not an option of train. Known here: --cfg, --help, --multirun, --quiet, --verb"),
         (["train", "a=b", "-m", "seed=0,1"], "a is not a key of this configuration. "),
         (["train", "loss=arcface,triplex", "-m"], "loss=triplex does not exist. Did you mean triplet"),
         (["train", "+hydra.callbacks.x._target_=os.system"], "hydra.callbacks.x._target_=os.system is not allowed."),

@@ -47,7 +47,7 @@ def pair(run: RunDirectory, tmp_path: Path) -> list[RunDirectory]:
 def test_the_soup_is_the_mean_and_opens_like_a_run(conspecific: Command, pair: list[RunDirectory]) -> None:
     done = conspecific("soup", *(each.path for each in pair), "output=soup")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == "Soup: soup"
+    assert done.stdout.splitlines()[-2:] == ["Soup: soup", "Next: conspecific evaluate soup"]
     mean, first, second = (load_file(run.weights) for run in (RunDirectory(Path("soup")), *pair))
     for name, tensor in mean.items():
         if tensor.is_floating_point():

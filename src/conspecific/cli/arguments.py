@@ -87,7 +87,7 @@ def _unknown(command: Command, name: str) -> str:
     for options, meaning in ((MULTIRUN, "runs several trainings"), (SHOW, "prints the configuration of a training")):
         if name in options and not command.multirun:
             return f"{name} {meaning}: it is an option of train, not of {command.name}"
-    known = ["--help", *((MULTIRUN[1], SHOW[1]) if command.multirun else ())]
+    known = ["--help", "--quiet", "--verbose", *((MULTIRUN[1], SHOW[1]) if command.multirun else ())]
     return f"{name} is not an option of {command.name}. {did_you_mean(name, known)}"
 
 

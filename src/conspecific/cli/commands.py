@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from conspecific.config.schema import (
+    CacheConfig,
     ClusterConfig,
     CompareConfig,
+    CompletionConfig,
     DashboardConfig,
+    DoctorConfig,
     EmbedConfig,
     EvaluateConfig,
     ExportConfig,
@@ -255,6 +258,40 @@ _LISTED = (
         places=("run",),
         note="Every answer is written at once; train data.corrections=FILE.csv applies them. It needs the extra "
         "`serve`.",
+    ),
+    Command(
+        "doctor",
+        "say what is installed and whether it can work: a page to paste into an issue",
+        "",
+        (("doctor", "versions, processor, GPU, encoders, folders"),),
+        DoctorConfig,
+        groups=(),
+    ),
+    Command(
+        "cache",
+        "list what is kept from run to run, or remove it",
+        "[clear=KIND]",
+        (
+            ("cache", "every kind with its size"),
+            ("cache clear=activations", "remove one; clear=[copies,hashes] several"),
+            ("cache clear=all", "all that is made again without a download"),
+        ),
+        CacheConfig,
+        groups=(),
+        note="What is removed is made again by the run that needs it. Wait until no run is under way.",
+    ),
+    Command(
+        "completion",
+        "print what lets a shell complete commands, keys and values",
+        "bash|zsh|fish",
+        (
+            ("completion bash", '~/.bashrc: eval "$(conspecific completion bash)"'),
+            ("completion zsh", "~/.zshrc: source <(conspecific completion zsh)"),
+            ("completion fish", "config.fish: conspecific completion fish | source"),
+        ),
+        CompletionConfig,
+        places=("shell",),
+        groups=(),
     ),
 )
 COMMANDS: dict[str, Command] = {command.name: command for command in _LISTED}

@@ -14,15 +14,16 @@ WIDTH = 110  # of a line, in characters
 
 def overview() -> str:
     """The commands and what each does."""
-    lines = [f"  {command.name:<10}{command.summary}" for command in COMMANDS.values()]
+    lines = [f"  {command.name:<12}{command.summary}" for command in COMMANDS.values()]
     title = f"conspecific {__version__}: fine-tuned image-retrieval embeddings"
     return "\n".join([title, "", *lines, "", "conspecific COMMAND --help"])
 
 
 def help_of(command: Command) -> str:
     """Usage, examples, keys and groups of one command."""
-    lines = [f"{command.name}: {command.summary}", "", f"conspecific {command.name} {command.words}", ""]
+    lines = [f"{command.name}: {command.summary}", "", f"conspecific {command.name} {command.words}".rstrip(), ""]
     lines += [f"  conspecific {line:<55}{meaning}".rstrip() for line, meaning in command.examples]
+    lines += ["", "  -q, --quiet: print errors alone. -v, --verbose: show where in the code an error was raised."]
     if command.note:
         lines += ["", *textwrap.wrap(command.note, WIDTH, initial_indent="  ", subsequent_indent="  ")]
     lines += ["", "Keys, each set as KEY=VALUE, with type and default:", *_keys(command.schema)]

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from conspecific.cli.what_next import print_next
 from conspecific.config.schema import IndexConfig
 from conspecific.evaluation.index_costs import IndexCost
 from conspecific.evaluation.tables import format_interval
@@ -29,6 +30,7 @@ def run(config: IndexConfig) -> None:
 
         folder, index = make_index(open_run(config), console)
     console.print(f"{_described(index)}\nIndex: {folder}", soft_wrap=True, highlight=False)
+    print_next(console, "search", folder, "IMAGE")
 
 
 def _compare(config: IndexConfig, console: Console) -> None:

@@ -1,13 +1,17 @@
 """The console command. Help needs the standard library only, and arguments are checked before torch is imported."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stdout
 
 from conspecific import __version__
 from conspecific.cli.commands import COMMANDS, Command
 from conspecific.cli.help import help_of, overview
 from conspecific.errors import ConspecificError, did_you_mean, visible
+
+QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,9 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "-h" in rest or "--help" in rest:
         print(help_of(COMMANDS[name]))
         return 0
+    quiet, verbose = (not set(words).isdisjoint(rest) for words in (QUIET, VERBOSE))
+    rest = [word for word in rest if word not in (*QUIET, *VERBOSE)]
     try:
-        _run(COMMANDS[name], rest)
+        with ExitStack() as stack:
+            if quiet:
+                stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+            _run(COMMANDS[name], rest)
     except ConspecificError as error:
+        if verbose:
+            from traceback import print_exc
+
+            print_exc()
         print(f"error: {visible(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:

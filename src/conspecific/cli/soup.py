@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from conspecific.cli.what_next import print_next
 from conspecific.config.schema import SoupConfig
 from conspecific.runs.directory import make_new_folder
 from conspecific.runs.soup import Soup, make_soup
@@ -44,3 +45,4 @@ def _print(console: Console, soup: Soup) -> None:
         text += ". greedy=true keeps only runs that do not lower it"
     console.print(f"{text}.", style=style, soft_wrap=True, highlight=False)
     console.print(f"Soup: {soup.folder}", soft_wrap=True, highlight=False)
+    print_next(console, "evaluate", soup.folder)

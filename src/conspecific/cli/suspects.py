@@ -1,6 +1,7 @@
 """conspecific suspects: find images whose label may be wrong."""
 
 from conspecific.cli.table_and_page import print_places, table_and_page
+from conspecific.cli.what_next import print_next
 from conspecific.config.schema import SuspectsConfig
 from conspecific.evaluation.suspects import COLUMNS, suspect_labels
 from conspecific.files import write_text
@@ -29,3 +30,5 @@ def run(config: SuspectsConfig) -> None:
     found = f"{plural(table.height, 'image')} of {len(manifest):,} look more like another species than like their own."
     console.print(found, highlight=False, soft_wrap=True)
     print_places(console, file, page)
+    if table.height and config.data is None and config.run is not None:
+        print_next(console, "review", config.run)

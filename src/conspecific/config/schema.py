@@ -337,6 +337,34 @@ class DashboardConfig:
 
 
 @dataclass
+class DoctorConfig:
+    """Keys of `doctor`: the folders that are looked at."""
+
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
+class CacheConfig:
+    """Keys of `cache`.
+
+    clear: kinds of cached files to remove, as the list names them; all: those that are made again without a download.
+    """
+
+    clear: list[str] = field(default_factory=list)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
+class CompletionConfig:
+    """Keys of `completion`.
+
+    shell: bash, zsh or fish.
+    """
+
+    shell: str | None = None
+
+
+@dataclass
 class SoupConfig:
     """Keys of `soup`.
 
