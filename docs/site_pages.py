@@ -15,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from conspecific.cli.commands import COMMANDS
-from conspecific.cli.help import help_of
 from conspecific.cli.keys import Key, about, keys_of
 from conspecific.config.location import all_groups, config_dir, options
 from conspecific.config.schema import EvaluateConfig, TrainConfig
@@ -27,6 +26,8 @@ FROM_ROOT = {
     "CHANGELOG.md": "changelog.md",
 }
 IN_STYLES = re.compile(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\s\"')]+)")
+FENCE = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"(?<![`\[/\w])(?<!\]\()docs/(\w+)\.md\b(?![`\]#])")
 ELSEWHERE = re.compile(r"(?:[a-z]+:)?//")
 
 
@@ -43,10 +44,18 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Let links to files beside the README lead to their pages, and those to examples to the copies of the site."""
+    """Let links to files beside the README lead to their pages, and those to examples to the copies of the site.
+
+    Pages that are named in the text, as docs/log.md, become links too.
+    """
     for name, target in FROM_ROOT.items():
         markdown = markdown.replace(f"](../{name}", f"]({target}")
-    return markdown.replace("](../examples/", "](examples/")
+    markdown = markdown.replace("](../examples/", "](examples/")
+    parts = FENCE.split(markdown)  # every second one is a block of code
+    parts[::2] = [
+        NAMED.sub(lambda found: f"[{found[1].replace('_', ' ')}]({found[1]}.md)", part) for part in parts[::2]
+    ]
+    return "".join(parts)
 
 
 def on_post_build(config: Any) -> None:
@@ -102,17 +111,18 @@ def moved(name: str, text: str) -> str:
 
 
 def commands_page() -> str:
-    """Return the help of every command."""
-    lines = [
+    """Return what every command is for, its examples and its note."""
+    parts = [
         "# Commands",
-        "",
-        "What `conspecific COMMAND --help` prints; [Configuration](configuration.md) has the keys.",
+        "`conspecific COMMAND --help` has the same, and the keys, which are also on the page "
+        "[Configuration](configuration.md).",
     ]
     for command in COMMANDS.values():
-        usage = help_of(command).partition("\nKeys, each set as")[0].partition("\n\n")[2].rstrip()
-        lines += ["", f"## {command.name}", "", f"{command.summary[0].upper()}{command.summary[1:]}.", ""]
-        lines += ["```text", usage, "```"]
-    return "\n".join(lines)
+        parts += [f"## {command.name}", f"{command.summary[0].upper()}{command.summary[1:]}."]
+        parts += [f"```text\nconspecific {command.name} {command.words}".rstrip() + "\n```"]
+        rows = [f"| `conspecific {line}` | {_cell(meaning)} |" for line, meaning in command.examples]
+        parts += ["\n".join(["| for example | |", "|---|---|", *rows]), *filter(None, [command.note])]
+    return "\n\n".join(parts)
 
 
 def configuration_page() -> str:
