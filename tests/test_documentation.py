@@ -95,7 +95,7 @@ def check(*words: str) -> None:
         check_conspecific(rest)
     elif python and rest[0].endswith("scripts/bootstrap.py"):
         check_bootstrap(rest[1:])
-    elif python and rest[:3] == ["-m", "pip", "install"]:
+    elif words[:2] == ("pip", "install") or (python and rest[:3] == ["-m", "pip", "install"]):
         assert set("".join(re.findall(r"\[(.+)\]", rest[-1])).split(",")) - {""} <= EXTRAS.keys()
     elif python:
         assert (ROOT / rest[0].removeprefix("../before/")).is_file()

@@ -143,7 +143,7 @@ def test_an_unknown_command_names_its_neighbour(capsys: pytest.CaptureFixture[st
         (["train", "-m", "resume=runs/gone"], "resume=RUN continues one run: leave out -m"),
         (["train", "--mutlirun"], "--mutlirun is not an option of train. Did you mean --multirun?"),
         (["train", "--cfg", "all"], "--cfg takes job: conspecific train --cfg job prints the configuration"),
-        (["train", "-sc", "install=bash"], "-sc is not an option of train. Known here: --cfg, --help, --multirun, --quiet, --verb"),
+        (["train", "-sc", "install=bash"], "-sc is not an option of train. Known here: --cfg, --help, "),
         (["train", "a=b", "-m", "seed=0,1"], "a is not a key of this configuration. "),
         (["train", "loss=arcface,triplex", "-m"], "loss=triplex does not exist. Did you mean triplet"),
         (["train", "+hydra.callbacks.x._target_=os.system"], "hydra.callbacks.x._target_=os.system is not allowed."),
