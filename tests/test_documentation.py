@@ -60,7 +60,7 @@ def commands_of(page: str) -> Iterator[list[str]]:
 
 def check_conspecific(words: list[str]) -> None:
     """Read the words as the program does; a run that is resumed is not there, and is left out."""
-    name, *rest = words
+    name, *rest = (re.sub(r"\{\}|\$[A-Z_]+", "3", word) for word in words)  # what xargs or SLURM put there
     if name.startswith("--"):
         assert name in ("--help", "--version")
         return
@@ -101,6 +101,8 @@ def check(*words: str) -> None:
         assert (ROOT / rest[0].removeprefix("../before/")).is_file()
         if "scripts/train.py" in rest[0]:
             check_conspecific(["train", *rest[1:]])
+    elif program == "seq":  # | xargs
+        check_conspecific(rest[rest.index("conspecific") + 1 :])
     elif program == "curl":
         [address] = re.findall(r"http://127.0.0.1:8000/api(/[^\s?]+)", " ".join(rest))
         assert f'"{address}"' in (ROOT / "src/conspecific/serving/app.py").read_text()

@@ -270,11 +270,20 @@ class EmbedConfig(UseConfig):
     """Keys of `embed`.
 
     output: the folder of the embeddings; null: in the run directory. store: also write them as a table of parquet,
-    duckdb, lancedb, qdrant or milvus, into a folder of that name in the folder of the embeddings; null: do not.
+    duckdb, lancedb, qdrant or milvus, into a folder of that name in the folder of the embeddings; null: do not. shard:
+    3/100 embeds the third of a hundred parts of the images; `merge` joins them. null: all images.
     """
 
     output: str | None = None
     store: str | None = None
+    shard: str | None = None
+
+
+@dataclass
+class MergeConfig:
+    """Keys of `merge`. output: the folder of the embeddings whose parts `embed shard=1/100 output=FOLDER` made."""
+
+    output: str | None = None
 
 
 @dataclass
