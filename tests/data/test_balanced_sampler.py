@@ -27,7 +27,7 @@ def sampler_of(counts: list[int], size: int, exponent: float, seed: int = 0) -> 
     return BalancedSampler(np.arange(1000, 1000 + labels.size), labels, size, exponent, seed, [32, 64])
 
 
-def drawn(sampler: BalancedSampler, counts: list[int], epochs: int) -> list[Counter[int]]:
+def drawn(sampler: BalancedSampler, epochs: int) -> list[Counter[int]]:
     """How often each image is drawn in each epoch."""
     found = []
     for epoch in range(epochs):
@@ -51,7 +51,7 @@ def by_species(draws: Counter[int], counts: list[int]) -> list[int]:
 )
 def test_species_are_drawn_as_their_shares_say(exponent: float, wanted: list[float]) -> None:
     sampler = sampler_of(UNEQUAL, 7, exponent)  # 159 batches of 7: 1113 draws
-    found = np.array([by_species(draws, UNEQUAL) for draws in drawn(sampler, UNEQUAL, 60)])
+    found = np.array([by_species(draws, UNEQUAL) for draws in drawn(sampler, 60)])
     assert (found.sum(axis=1) == 1113).all()
     assert (np.abs(found - wanted) < 1 + 1e-3).all(), "rounded up or down in each epoch"
     np.testing.assert_allclose(found.mean(axis=0), wanted, atol=0.25)
@@ -61,7 +61,7 @@ def test_species_are_drawn_as_their_shares_say(exponent: float, wanted: list[flo
 @given(worlds)
 def test_images_of_a_species_come_up_equally_often(world: tuple[list[int], int, float, int]) -> None:
     counts, size, exponent, seed = world
-    [draws] = drawn(sampler_of(counts, size, exponent, seed), counts, 1)
+    [draws] = drawn(sampler_of(counts, size, exponent, seed), 1)
     first = 1000
     for count in counts:
         times = [draws[index] for index in range(first, first + count)]
@@ -92,7 +92,7 @@ def test_seeds_and_epochs_differ_and_batches_mix_species() -> None:
 
 
 def test_each_image_once_where_every_image_counts_the_same() -> None:
-    [draws] = drawn(sampler_of([30, 8, 2], 8, 1.0), [30, 8, 2], 1)
+    [draws] = drawn(sampler_of([30, 8, 2], 8, 1.0), 1)
     assert set(draws.values()) == {1} and len(draws) == 40
 
 
@@ -102,7 +102,7 @@ def test_rare_species_are_not_drawn_in_turns() -> None:
     sampler = sampler_of(counts, 1006, 0.5)
     assert sampler.draws[0] > 1
     sampler.draws = np.array([0.5] * 6 + [1003.0])
-    found = [{index for index in draws if index < 1006} for draws in drawn(sampler, counts, 60)]
+    found = [{index for index in draws if index < 1006} for draws in drawn(sampler, 60)]
     together = {(a, b) for draws in found for a in draws for b in draws if a < b}
     assert len(together) == 15 and {len(draws) for draws in found} == {3}
 
@@ -110,7 +110,7 @@ def test_rare_species_are_not_drawn_in_turns() -> None:
 @pytest.mark.parametrize("exponent", EXPONENTS.values())
 def test_undrawn_images_are_estimated_as_they_turn_out(exponent: float) -> None:
     counts, epochs = [300, 60, 8, 2], 2
-    draws = drawn(sampler_of(counts, 16, exponent), counts, epochs)
+    draws = drawn(sampler_of(counts, 16, exponent), epochs)
     seen = Counter({index: 1 for epoch in draws for index in epoch})
     found = np.array(counts) - by_species(seen, counts)
     shares = drawn_by_share(np.array(counts), 16, exponent)
