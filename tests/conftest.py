@@ -1,6 +1,5 @@
 """Small worlds to test in: folders of noise images, and manifests of images that need not exist."""
 
-import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +14,6 @@ from conspecific.data.manifest import Manifest
 
 settings.register_profile("unhurried", deadline=None)  # on a busy machine a slow example is no fault
 settings.load_profile("unhurried")
-
-# thousands of tests in one process would end with the most memory that each part of it once had
-os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**27))
 
 
 @pytest.fixture

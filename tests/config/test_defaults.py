@@ -76,7 +76,7 @@ def test_an_embedder_built_in_python_is_that_of_the_command() -> None:
 
 def test_an_optimizer_built_in_python_is_that_of_the_command() -> None:
     composed = written("optimizer/adamw")
-    assert composed.pop("optimizer") == {"_target_": "torch.optim.AdamW", "_partial_": True, "fused": True}
+    assert composed.pop("optimizer") == {"_target_": "torch.optim.AdamW", "_partial_": True}
     assert {name: getattr(GroupedOptimizer(), name) for name in composed} == composed
 
 

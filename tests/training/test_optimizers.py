@@ -173,9 +173,22 @@ def test_a_backbone_waits_while_the_head_learns_and_then_warms_up() -> None:
 
 def test_the_defaults_in_python_are_those_of_the_configuration() -> None:
     configured: GroupedOptimizer = build(typed(compose_config("train", PLAIN), TrainConfig).optimizer, "optimizer")
-    made: list[partial[torch.optim.Optimizer]] = [configured.optimizer, GroupedOptimizer().optimizer]  # type: ignore[list-item]
-    assert [(each.func, each.keywords) for each in made] == [(torch.optim.AdamW, {"fused": True})] * 2
-    assert vars(GroupedOptimizer()) == {**vars(configured), "optimizer": made[1]}
+    assert vars(GroupedOptimizer()) == {**vars(configured), "optimizer": torch.optim.AdamW}
+    assert configured.optimizer.func is torch.optim.AdamW  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("factory", "fused"),
+    [
+        (torch.optim.AdamW, True),
+        (partial(torch.optim.AdamW, fused=False), False),
+        (partial(torch.optim.AdamW, foreach=True), None),
+        (torch.optim.RMSprop, None),
+    ],
+)
+def test_updates_are_fused_where_the_optimizer_can(factory: Any, fused: bool | None) -> None:
+    built = GroupedOptimizer(factory).build(*configured(), epochs=1, steps_per_epoch=1)
+    assert built["optimizer"].defaults.get("fused") == fused  # type: ignore[index,call-overload]
 
 
 def test_gradients_of_mixed_precision_are_clipped_before_a_fused_step() -> None:

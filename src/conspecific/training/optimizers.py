@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from typing import Any
 
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -14,21 +15,20 @@ from torch.optim.lr_scheduler import LambdaLR
 from conspecific.errors import ConfigError
 from conspecific.models import Backbone, Embedder
 
-FUSED_ADAMW = partial(AdamW, fused=True)  # one pass over the weights
-
 
 @dataclass(frozen=True)
 class GroupedOptimizer:
     """A learning rate each for the backbone, the head (with the pooling) and the loss; linear warm-up, then cosine.
 
-    optimizer: a factory that takes parameter groups. weight_decay applies to matrices and kernels of backbone and
+    optimizer: a factory that takes parameter groups; its updates are fused where it can and nothing else is asked for.
+    weight_decay applies to matrices and kernels of backbone and
     head, not to biases, norms or the class vectors of the loss. warmup_epochs: length of the linear warm-up; the
     cosine after it reaches zero at the last step. layer_decay: factor from the learning rate of each stage of the
     backbone to that of the stage before it (Clark et al. 2020), so that early stages, which are useful for any images,
     change least. The defaults are those of configs/optimizer/adamw.yaml.
     """
 
-    optimizer: Callable[..., Optimizer] = FUSED_ADAMW
+    optimizer: Callable[..., Optimizer] = AdamW
     backbone_lr: float = 1e-3
     head_lr: float = 5e-4
     loss_lr: float = 1e-2
@@ -63,7 +63,7 @@ class GroupedOptimizer:
                 "vectors, or trainer.max_epochs=0 for the references alone"
             )
         try:
-            optimizer = self.optimizer(groups)
+            optimizer = _fused(self.optimizer)(groups)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"the optimizer refuses its settings: {error}. See the keys of optimizer") from error
         # a fused optimizer offers to undo the scaling of gradients, and Lightning then refuses to clip them
@@ -95,6 +95,14 @@ class GroupedOptimizer:
             {"name": name, "params": matrices, "lr": rate, "weight_decay": self.weight_decay},
             {"name": f"{name}_undecayed", "params": vectors, "lr": rate, "weight_decay": 0.0},
         ]
+
+
+def _fused(factory: Callable[..., Optimizer]) -> Callable[..., Optimizer]:
+    """Return a factory of optimizers that update all weights in one pass, on CPUs too; of others it is returned."""
+    named = factory.keywords if isinstance(factory, partial) else {}
+    made = factory.func if isinstance(factory, partial) else factory
+    chosen = named.keys() & {"fused", "foreach", "differentiable"}
+    return partial(factory, fused=True) if "fused" in signature(made).parameters and not chosen else factory
 
 
 def warm_cosine(step: int, warmup: int, steps: int) -> float:
