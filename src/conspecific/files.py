@@ -97,6 +97,11 @@ def write_whole_folder(folder: Path, *, keep_existing: bool = False, flush: bool
             shutil.rmtree(left, ignore_errors=True)
 
 
+def nearest_existing(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
 def refuse_other_content(folder: Path, kind: str, own: Collection[str], is_own: Callable[[Path], bool]) -> None:
     """Raise RunError if `folder` is a file, or holds anything but `kind`: writing there would delete it.
 

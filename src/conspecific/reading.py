@@ -51,6 +51,16 @@ def read_json(path: Path) -> Any:
     return parse_json(read_bounded(path, MOST_JSON))
 
 
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Return the object that a JSON file holds, as `read_json` reads it; None where it cannot be read or holds another
+    value."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def parse_json(content: bytes) -> Any:
     """Return what `read_json` returns for a file of these bytes."""
     try:

@@ -72,6 +72,9 @@ def test_a_part_that_is_there_is_not_made_again_and_one_that_was_cut_off_goes_on
     make(part, output, manifest, asked)
     assert asked == [7, 8, 9, 10]
     make(Part(2, 1), output, manifest)
+    (folder / "000000000000.npy").write_bytes((folder / "000000000002.npy").read_bytes())
+    make(part, output, manifest, asked)
+    assert asked[4:] == [5, 6, 7, 8, 9, 10], "a part that is damaged is made again whole"
     merge_parts(output)
     np.testing.assert_array_equal(load_embeddings(output, manifest).vectors, vectors_of(np.arange(11)))
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from conspecific.config.schema import CacheConfig
+from conspecific.files import nearest_existing
 from conspecific.reporting.page.wording import plural
 from conspecific.runs.caches import Cached, clear_caches, read_caches
 from conspecific.tables import PlainConsole
@@ -45,6 +46,5 @@ def size_text(size: int) -> str:
 
 
 def _total(found: list[Cached], folder: Path) -> str:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = size_text(shutil.disk_usage(existing).free)
+    free = size_text(shutil.disk_usage(nearest_existing(folder)).free)
     return f"{size_text(sum(each.size for each in found))}; {free} free"

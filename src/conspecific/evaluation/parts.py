@@ -18,7 +18,7 @@ from conspecific.errors import ConfigError, RunError, name_some
 from conspecific.evaluation.store import CHECKSUMS, FACTS, IMAGES, VECTORS, require_replaceable
 from conspecific.files import write_json, write_whole, write_whole_folder
 from conspecific.parquet import read_parquet
-from conspecific.reading import open_vectors, read_json
+from conspecific.reading import open_vectors, read_object
 from conspecific.types import FloatArray, IntArray
 
 BLOCK = 2048  # images whose vectors are written at once: what a process that is killed loses at most
@@ -27,7 +27,7 @@ COLUMNS = pa.schema([("id", pa.int64()), ("path", pa.string()), ("label", pa.str
 FAULTS = (OSError, ValueError, KeyError, pl.exceptions.PolarsError)  # of files that are damaged
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Part:
     """One of a number of equal parts of a list of images. number: from 1 to `count`."""
 
@@ -63,19 +63,22 @@ def write_part(
     """Write the embeddings of a part, and return its folder.
 
     facts: what all vectors depend on, which is the same for all parts. images: path and label of each of the part.
-    encode: from places in `images` to vectors [n, D] float32. A part that is there is not made again, and one that was
-    cut off goes on after its last block. Raises RunError where the folder holds parts of other embeddings.
+    encode: from places in `images` to vectors [n, D] float32. A part that is there is not made again unless it is
+    damaged, and one that was cut off goes on after its last block. Raises RunError where the folder holds parts of
+    other embeddings.
     """
     folder = part.folder(output)
     require_replaceable(output)  # before the work, not at its end
-    plan = {**facts, "images": len(images)}
-    if (folder / FACTS).is_file() and _plan(folder) == plan and _damage(folder) is None:
-        return folder
-    if _plan(folder) not in (None, plan):
+    plan, found = {**facts, "images": len(images)}, _plan(folder)
+    if found not in (None, plan):
         raise RunError(
             f"{folder} holds a part of other embeddings: of other images, or by other weights. Delete it, or name "
             "another folder with output=FOLDER"
         )
+    if _ended(folder):
+        if _damage(folder) is None:
+            return folder
+        shutil.rmtree(folder)  # which of its blocks can be kept is not known
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / PLAN, plan)
     for start in range(0, len(images), BLOCK):
@@ -132,7 +135,7 @@ def _complete(output: Path) -> list[Path]:
             f"{name_some(others)} are of other images, or by other weights, than the first part: make them again"
         )
     if damaged := [f"{path.name}, {reason}" for path in everything if (reason := _damage(path))]:
-        raise RunError(f"damaged parts: {name_some(damaged)}. Delete their folders in {folder} and make them again")
+        raise RunError(f"damaged parts: {name_some(damaged)}. Make them again")
     return everything
 
 
@@ -156,11 +159,7 @@ def _numbered(tables: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def _plan(folder: Path) -> dict[str, Any] | None:
-    try:
-        found = read_json(folder / PLAN)
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+    return read_object(folder / PLAN)
 
 
 def _same(folder: Path, other: Path) -> bool:
@@ -174,11 +173,8 @@ def _ended(folder: Path) -> bool:
 
 def _damage(folder: Path) -> str | None:
     """Say which file of a part is not as it was written; None where all are."""
-    try:
-        expected = read_json(folder / FACTS)[CHECKSUMS]
-    except FAULTS as error:
-        return f"{FACTS} cannot be read: {error}"
-    return find_damage(folder, expected)
+    expected = (read_object(folder / FACTS) or {}).get(CHECKSUMS)
+    return find_damage(folder, expected if isinstance(expected, dict) else None)
 
 
 def _is_whole(block: Path) -> bool:

@@ -13,7 +13,7 @@ from conspecific.data.manifest import Manifest
 from conspecific.errors import RunError
 from conspecific.files import refuse_other_content, write_json, write_whole_folder
 from conspecific.parquet import read_parquet
-from conspecific.reading import open_vectors, read_json
+from conspecific.reading import open_vectors, read_object
 from conspecific.types import EmbeddingSet
 
 FILES = VECTORS, IMAGES, FACTS = "vectors.npy", "images.parquet", "facts.json"
@@ -52,22 +52,14 @@ def require_replaceable(folder: Path, *, is_cache: bool = False) -> None:
 
 def read_facts(folder: Path) -> dict[str, Any] | None:
     """Return the facts stored with embeddings; None if they are missing or cannot be read."""
-    stored = _read(folder)
+    stored = read_object(folder / FACTS)
     return None if stored is None else {name: fact for name, fact in stored.items() if name != CHECKSUMS}
 
 
 def embeddings_damage(folder: Path) -> str | None:
     """Say which file of stored embeddings is not as it was written; None where all are, or nothing says how it was."""
-    expected = (_read(folder) or {}).get(CHECKSUMS)
+    expected = (read_object(folder / FACTS) or {}).get(CHECKSUMS)
     return None if expected is None else find_damage(folder, expected if isinstance(expected, dict) else None)
-
-
-def _read(folder: Path) -> dict[str, Any] | None:
-    try:
-        facts = read_json(folder / FACTS)
-    except (OSError, ValueError):
-        return None
-    return facts if isinstance(facts, dict) else None
 
 
 def load_embeddings(folder: Path, manifest: Manifest) -> EmbeddingSet:

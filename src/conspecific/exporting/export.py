@@ -16,7 +16,7 @@ from conspecific.exporting.int8 import Int8, calibration_batches, calibration_id
 from conspecific.exporting.network import ExportedNetwork
 from conspecific.exporting.parity import Parity, measure
 from conspecific.files import refuse_other_content, write_json, write_text, write_whole_folder
-from conspecific.reading import read_json
+from conspecific.reading import read_object
 from conspecific.runs.open import OpenRun, open_run
 
 PREPROCESSING, PARITY, README = "preprocessing.json", "parity.json", "README.md"
@@ -90,11 +90,8 @@ def require_replaceable(folder: Path) -> None:
 
 def is_export(folder: Path) -> bool:
     """Whether a folder was written by `export_run`."""
-    try:
-        facts = read_json(folder / PREPROCESSING)
-    except (OSError, ValueError):
-        return False
-    return isinstance(facts, dict) and facts.get("kind") == KIND
+    facts = read_object(folder / PREPROCESSING)
+    return facts is not None and facts.get("kind") == KIND
 
 
 def _check(config: ExportConfig) -> None:

@@ -24,7 +24,7 @@ from conspecific.files import refuse_other_content, sha256_of, write_checked_jso
 from conspecific.index.kinds import KINDS, Kind
 from conspecific.index.seal import is_sealed, seal
 from conspecific.parquet import read_parquet
-from conspecific.reading import MOST_JSON, open_vectors, parse_json, read_bounded, read_json
+from conspecific.reading import MOST_JSON, open_vectors, parse_json, read_bounded, read_object
 from conspecific.types import FloatArray, Similarity
 
 SCHEMA_VERSION = 1  # raise it when a file of the folder changes its meaning
@@ -87,11 +87,8 @@ def require_replaceable(folder: Path) -> None:
 
 def _has_facts(folder: Path) -> bool:
     """Whether index.json of a folder says that it is that of an index, of whatever version and however damaged."""
-    try:
-        facts = read_json(folder / FACTS)
-    except (OSError, ValueError):
-        return False
-    return isinstance(facts, dict) and {"schema_version", "files"} <= facts.keys()
+    facts = read_object(folder / FACTS)
+    return facts is not None and {"schema_version", "files"} <= facts.keys()
 
 
 def write_folder(

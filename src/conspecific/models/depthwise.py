@@ -55,7 +55,7 @@ class _DepthwiseConvolution(torch.autograd.Function):
 def _of_images(images: Tensor, weight: Tensor, gradient: Tensor, stride: Pair, padding: Pair) -> Tensor:
     (batch, channels, *sides), kernel = images.shape, weight.shape[2:]
     missing = [side + 2 * pad - size for side, pad, size in zip(sides, padding, kernel, strict=True)]
-    if max(stride) > 1 or min(sides) < min(kernel):
+    if max(stride) > 1:
         spread = gradient.new_zeros(batch, missing[0] + 1, missing[1] + 1, channels).permute(0, 3, 1, 2)
         spread[:, :, :: stride[0], :: stride[1]] = gradient
         gradient = spread

@@ -13,6 +13,7 @@ from pathlib import Path
 from conspecific import __version__
 from conspecific.config.schema import PathsConfig
 from conspecific.encoding.machine import processor
+from conspecific.files import nearest_existing
 from conspecific.runs.caches import read_caches
 from conspecific.runs.environment import PACKAGES, git_revision
 
@@ -148,7 +149,7 @@ def _folders(paths: PathsConfig, fault: Callable[[str], None]) -> Iterator[tuple
         ("runs", Path(paths.runs), "paths.runs"),
         ("temporary files", Path(tempfile.gettempdir()), "TMPDIR"),
     ):
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        existing = nearest_existing(folder)
         writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
         if not writable:
             fault(f"{folder} cannot be written: set {key} to another folder")
